@@ -1,0 +1,66 @@
+//! Who is alive: node ids, and the sorted set of them that placement counts over.
+//!
+//! Knows nothing of addresses, heartbeats or time. A [`Roster`] is never empty and always holds the node
+//! that owns it, so that `hash mod len` has an answer in every state the cluster can be in.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The number a node is known by. Ids need not be consecutive; the highest alive one leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct NodeId(pub u32);
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The alive ids: sorted, unique, never empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Roster(Box<[NodeId]>);
+
+impl Roster {
+    /// The roster of `own` and whoever else is alive. Order and repetition of `others` do not matter.
+    pub fn new(own: NodeId, others: impl IntoIterator<Item = NodeId>) -> Roster {
+        let mut ids: Vec<NodeId> = others.into_iter().collect();
+        ids.push(own);
+        ids.sort_unstable();
+        ids.dedup();
+        Roster(ids.into_boxed_slice())
+    }
+
+    /// The ids in rising order; at least one.
+    pub fn ids(&self) -> &[NodeId] {
+        &self.0
+    }
+
+    /// Whether `id` is alive.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.0.binary_search(&id).is_ok()
+    }
+}
+
+/// As the event lines print it: `[1, 2, 3]`.
+impl fmt::Display for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|id| id.0)).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roster_is_sorted_unique_and_holds_its_owner() {
+        let roster = Roster::new(NodeId(7), [30, 2, 30, 7].map(NodeId));
+        assert_eq!(roster.ids(), [2, 7, 30].map(NodeId));
+        assert_eq!(Roster::new(NodeId(5), []).ids(), [NodeId(5)]);
+        assert!(roster.contains(NodeId(30)) && !roster.contains(NodeId(3)));
+        assert_eq!(roster.to_string(), "[2, 7, 30]");
+    }
+}
