@@ -1,1 +1,172 @@
-//! To be filled.
+//! The lines people watch: rooms say them through the `log` crate, one thread writes them.
+//!
+//! Whoever speaks never waits. Lines go into a bounded queue; when the reader of stdout stalls and the queue is
+//! full, lines are dropped and counted, and the count is the next line written. A worker or the heartbeat that
+//! waited for a terminal would make a node look dead.
+//!
+//! Event lines (info and below) go to stdout as they are, warnings and errors to stderr with their level.
+//! Control characters are escaped and long lines cut, so that nothing a client sends can forge a line.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+/// Lines that may wait to be written.
+const QUEUE_LINES: usize = 16 << 10;
+/// The longest line, in bytes; the rest is cut.
+const LINE_BYTES_MAX: usize = 1024;
+/// How much is gathered for one write.
+const BATCH_BYTES: usize = 64 << 10;
+
+struct Line {
+    level: Level,
+    text: String,
+}
+
+struct Journal {
+    sender: Sender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Keeps the writing thread; [`Ending::flush`] is called last.
+pub struct Ending {
+    stop: Sender<()>,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Ending {
+    /// Writes everything that was said so far and ends the writing thread.
+    pub fn flush(&self) {
+        let _ = self.stop.send(());
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take();
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Starts the writing thread and makes it the destination of `log`. Call once, at the start of a program.
+pub fn install(level: LevelFilter) -> io::Result<Ending> {
+    let (sender, lines) = bounded(QUEUE_LINES);
+    let (stop, stopped) = bounded(1);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let journal = Journal {
+        sender,
+        dropped: Arc::clone(&dropped),
+    };
+    let writer = thread::Builder::new()
+        .name("journal".to_owned())
+        .spawn(move || write_lines(&lines, &stopped, &dropped))?;
+    log::set_boxed_logger(Box::new(journal)).map_err(io::Error::other)?;
+    log::set_max_level(level);
+    Ok(Ending {
+        stop,
+        writer: Mutex::new(Some(writer)),
+    })
+}
+
+impl Log for Journal {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = Line {
+                level: record.level(),
+                text: one_line(record.args()),
+            };
+            if self.sender.try_send(line).is_err() {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn one_line(args: &std::fmt::Arguments<'_>) -> String {
+    let mut text = args.to_string();
+    if text.bytes().any(|b| b.is_ascii_control()) || !text.is_ascii() {
+        text = text.escape_default().to_string();
+    }
+    if text.len() > LINE_BYTES_MAX {
+        text.truncate(LINE_BYTES_MAX);
+        text.push_str(" [cut]");
+    }
+    text
+}
+
+fn write_lines(lines: &Receiver<Line>, stopped: &Receiver<()>, dropped: &AtomicU64) {
+    let (mut out, mut err) = (String::new(), String::new());
+    loop {
+        let first = crossbeam_channel::select! {
+            recv(lines) -> line => line.ok(),
+            recv(stopped) -> _ => None,
+        };
+        let ending = first.is_none();
+        for line in first.into_iter().chain(lines.try_iter()) {
+            match line.level {
+                Level::Error | Level::Warn => {
+                    let _ = writeln!(err, "{}: {}", line.level.as_str().to_ascii_lowercase(), line.text);
+                }
+                _ => {
+                    let _ = writeln!(out, "{}", line.text);
+                }
+            }
+            if out.len() + err.len() > BATCH_BYTES {
+                deliver(&mut out, &mut err);
+            }
+        }
+        match dropped.swap(0, Ordering::Relaxed) {
+            0 => {}
+            count => {
+                let _ = writeln!(
+                    err,
+                    "warn: {count} lines were dropped, because stdout was not read in time"
+                );
+            }
+        }
+        deliver(&mut out, &mut err);
+        if ending {
+            return;
+        }
+    }
+}
+
+/// A closed stdout must not end a server, so a write that fails is let go.
+fn deliver(out: &mut String, err: &mut String) {
+    let _ = io::stdout().lock().write_all(out.as_bytes());
+    let _ = io::stdout().lock().flush();
+    let _ = io::stderr().lock().write_all(err.as_bytes());
+    out.clear();
+    err.clear();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_sends_cannot_forge_a_line() {
+        let hostile = "x\nNode 1: Image encrypted\r\u{1b}[2J\u{202e}";
+        let line = one_line(&format_args!("refused {hostile}"));
+        assert!(line.is_ascii() && !line.bytes().any(|b| b.is_ascii_control()));
+        assert!(line.starts_with("refused x\\nNode 1"));
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        let line = one_line(&format_args!("{}", "a".repeat(10 * LINE_BYTES_MAX)));
+        assert_eq!(line.len(), LINE_BYTES_MAX + " [cut]".len());
+    }
+}
