@@ -1,0 +1,194 @@
+//! One segment of an upload while it arrives: in a small buffer first, in a block once it proves to be large.
+//!
+//! A sender that trickles must not hold a block, so every segment begins in memory that grows with what has
+//! arrived. One that stalls in the middle of a block gives the block back if others wait for it, and goes on
+//! in memory of its own, which only so many may have. Small images never see a block at all.
+//!
+//! Layout, the same in both kinds of memory: what comes before the plaintext (the file header, in segment 0),
+//! the plaintext, room for the tag.
+
+use super::blocks::{Block, Blocks, Leave};
+use crate::seal::{HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES};
+
+/// What a segment may hold before it is given a block.
+const SMALL_BYTES_MAX: usize = 64 << 10;
+/// What a new segment makes room for.
+const FIRST_BYTES: usize = 4 << 10;
+enum Memory {
+    Small(Vec<u8>),
+    Stalled(Vec<u8>, Leave),
+    Block(Block),
+}
+
+/// A segment that is being filled, sealed or written.
+pub struct Segment {
+    memory: Memory,
+    /// Where the plaintext begins.
+    start: usize,
+    /// Plaintext bytes so far.
+    filled: usize,
+}
+
+/// Too many uploads have stalled already.
+pub struct Crowded;
+
+impl Segment {
+    /// An empty segment number `index` of a file.
+    pub fn new(index: u32) -> Segment {
+        let start = if index == 0 { HEADER_BYTES } else { 0 };
+        Segment { memory: Memory::Small(vec![0; FIRST_BYTES]), start, filled: 0 }
+    }
+
+    /// Plaintext bytes so far.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+
+    /// Plaintext bytes that a full segment holds.
+    pub fn capacity(&self) -> usize {
+        SEGMENT_BYTES - self.start - TAG_BYTES
+    }
+
+    /// Whether no more plaintext fits.
+    pub fn is_full(&self) -> bool {
+        self.filled == self.capacity()
+    }
+
+    /// Whether the small beginning is used up and a block is due.
+    pub fn wants_block(&self) -> bool {
+        let used = self.start + self.filled + TAG_BYTES;
+        matches!(&self.memory, Memory::Small(_)) && used >= SMALL_BYTES_MAX && !self.is_full()
+    }
+
+    /// Moves what has arrived into `block`.
+    pub fn move_into(&mut self, mut block: Block) {
+        let used = self.start + self.filled;
+        block.bytes_mut()[..used].copy_from_slice(&self.bytes()[..used]);
+        self.memory = Memory::Block(block);
+    }
+
+    /// The sender stalls: gives the block back if others wait for one.
+    pub fn yield_block(&mut self, blocks: &Blocks) -> Result<(), Crowded> {
+        if !matches!(self.memory, Memory::Block(_)) || !blocks.are_scarce() {
+            return Ok(());
+        }
+        let leave = blocks.leave().ok_or(Crowded)?;
+        let used = self.start + self.filled;
+        let mut kept = Vec::with_capacity(SEGMENT_BYTES);
+        kept.extend_from_slice(&self.bytes()[..used]);
+        self.memory = Memory::Stalled(kept, leave);
+        Ok(())
+    }
+
+    /// Room for more plaintext; never empty unless the segment is full or wants a block.
+    pub fn room(&mut self) -> &mut [u8] {
+        let (used, capacity) = (self.start + self.filled, SEGMENT_BYTES - TAG_BYTES);
+        let grown = match &self.memory {
+            Memory::Small(_) => (2 * used).clamp(FIRST_BYTES, SMALL_BYTES_MAX),
+            Memory::Stalled(..) | Memory::Block(_) => SEGMENT_BYTES,
+        };
+        if let Memory::Small(bytes) | Memory::Stalled(bytes, _) = &mut self.memory
+            && bytes.len() < grown
+        {
+            bytes.resize(grown, 0);
+        }
+        let end = grown.saturating_sub(TAG_BYTES).min(capacity);
+        &mut self.bytes_mut()[used..end]
+    }
+
+    /// Notes that `count` bytes of [`Segment::room`] were filled, and returns them.
+    pub fn advance(&mut self, count: usize) -> &[u8] {
+        let from = self.start + self.filled;
+        self.filled += count;
+        &self.bytes()[from..from + count]
+    }
+
+    /// Writes the file header before the plaintext of segment 0.
+    pub fn set_header(&mut self, header: &[u8; HEADER_BYTES]) {
+        assert_eq!(self.start, HEADER_BYTES, "only segment 0 has room for a header");
+        self.bytes_mut()[..HEADER_BYTES].copy_from_slice(header);
+    }
+
+    /// The plaintext and the room for its tag: what sealing works on.
+    pub fn text_and_tag_mut(&mut self) -> &mut [u8] {
+        let (start, end) = (self.start, self.start + self.filled + TAG_BYTES);
+        &mut self.bytes_mut()[start..end]
+    }
+
+    /// Header, ciphertext and tag: what goes to the file.
+    pub fn sealed(&self) -> &[u8] {
+        &self.bytes()[..self.start + self.filled + TAG_BYTES]
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.memory {
+            Memory::Small(bytes) | Memory::Stalled(bytes, _) => bytes,
+            Memory::Block(block) => block.bytes(),
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match &mut self.memory {
+            Memory::Small(bytes) | Memory::Stalled(bytes, _) => bytes,
+            Memory::Block(block) => block.bytes_mut(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills a segment in steps, with a block from the moment it wants one, and returns its plaintext.
+    fn fill(index: u32, step: usize, stall_at: Option<usize>) -> (Segment, Vec<u8>) {
+        let blocks = Blocks::new(1);
+        let (mut segment, mut expected) = (Segment::new(index), Vec::new());
+        while !segment.is_full() {
+            if segment.wants_block() {
+                segment.move_into(blocks.take());
+            }
+            if stall_at.is_some_and(|at| expected.len() >= at && matches!(segment.memory, Memory::Block(_))) {
+                std::thread::scope(|scope| {
+                    let waiter = scope.spawn(|| drop(blocks.take()));
+                    while !blocks.are_scarce() {
+                        std::thread::yield_now();
+                    }
+                    assert!(segment.yield_block(&blocks).is_ok());
+                    waiter.join().unwrap();
+                });
+            }
+            let room = segment.room();
+            let count = step.min(room.len());
+            assert!(count > 0);
+            for (i, byte) in room[..count].iter_mut().enumerate() {
+                *byte = ((expected.len() + i) % 251).to_le_bytes()[0];
+            }
+            let came = segment.advance(count).to_vec();
+            expected.extend(came);
+        }
+        (segment, expected)
+    }
+
+    #[test]
+    fn bytes_survive_every_move() {
+        for (index, step, stall_at) in [(0, 1000, None), (1, 1 << 20, None), (0, 70_000, Some(200_000)), (3, 999, Some(0))] {
+            let (mut segment, expected) = fill(index, step, stall_at);
+            assert_eq!(expected.len(), segment.capacity());
+            assert!(expected.iter().enumerate().all(|(i, byte)| *byte == (i % 251).to_le_bytes()[0]));
+            let text_bytes = segment.filled();
+            assert!(segment.text_and_tag_mut()[..text_bytes] == expected[..]);
+            assert_eq!(segment.sealed().len(), SEGMENT_BYTES);
+        }
+    }
+
+    #[test]
+    fn a_small_segment_takes_no_block() {
+        let mut segment = Segment::new(0);
+        segment.set_header(&[9; HEADER_BYTES]);
+        segment.room()[..3].copy_from_slice(b"png");
+        segment.advance(3);
+        assert!(!segment.wants_block());
+        assert_eq!(segment.sealed().len(), HEADER_BYTES + 3 + TAG_BYTES);
+        assert_eq!(segment.sealed()[..HEADER_BYTES], [9; HEADER_BYTES]);
+    }
+}
