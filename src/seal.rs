@@ -1,1 +1,450 @@
-//! To be filled.
+//! Bytes ↔ sealed segments: Tink's streaming AEAD `AES256_CTR_HMAC_SHA256_1MB`, byte for byte, so that every
+//! Tink library opens our files.
+//!
+//! ```text
+//! file      28 · salt[32] · prefix[7] · segment 0 · segment 1 · … · last segment
+//!           └────── header, 40 ─────┘
+//! segment   ciphertext · tag[32]                    1,048,576 bytes; segment 0 has 40 less, the last any number
+//! keys      HKDF-SHA256(key, salt, associated data) → AES-256 key[32] · HMAC key[32]
+//! IV        prefix[7] · index[4] · last[1] · 00 00 00 00, where the counter of AES-CTR begins; big-endian
+//! tag       HMAC-SHA256(IV · ciphertext)
+//! ```
+//!
+//! Header and first segment together are one MiB as well, so a file is a row of blocks of one MiB. Plaintext that
+//! fills its segments exactly ends in a full one; no plaintext at all is one empty segment.
+//!
+//! A segment is bound to its file (salt), its owner (associated data), its place (index), and to being the last or
+//! not: any change, exchange, loss or addition is the one error [`Forged`]. Knows no files, no threads and draws no
+//! random numbers. Segments do not depend on each other: a caller may seal several at once.
+//!
+//! Source: Tink's page "Streaming AEAD", AES-CTR-HMAC; Hoang, Reyhanitabar, Rogaway, Vizár (2015), STREAM.
+
+use std::fmt;
+use std::ops::Range;
+
+use aes::Aes256Enc;
+use aes::cipher::{InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
+use ctr::CtrCore;
+use ctr::flavors::Ctr32BE;
+use hkdf::Hkdf;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::keyset::{KEY_BYTES, Key};
+
+/// A sealed segment with its tag; in segment 0 the header is counted in.
+pub const SEGMENT_BYTES: usize = 1 << 20;
+/// What stands before segment 0.
+pub const HEADER_BYTES: usize = HEADER_LENGTH as usize;
+/// What stands behind the ciphertext of each segment.
+pub const TAG_BYTES: usize = 32;
+/// What makes a [`Header`] unique: salt and nonce prefix.
+pub const RANDOM_BYTES: usize = SALT_BYTES + PREFIX_BYTES;
+/// The longest plaintext whose segments 32 bits can count: nearly 4 PiB.
+pub const PLAIN_BYTES_MAX: u64 = u32::MAX as u64 * PLAIN_SEGMENT - HEADER;
+
+/// The first byte of every file.
+const HEADER_LENGTH: u8 = 40;
+const SALT_BYTES: usize = 32;
+const PREFIX_BYTES: usize = 7;
+const IV_BYTES: usize = 16;
+/// Bytes encrypted between two turns of the hash, a multiple of the blocks of AES and of SHA-256. Measured on Zen 4
+/// at 8 KiB, 256 KiB and a whole segment: no difference in the 1 MiB of a warm L2 cache (1.5 GB/s), 2 % where
+/// memory is cold; 16 KiB is 5 % slower there. Smaller pieces ask less of the caches of smaller processors.
+const PIECE_BYTES: usize = 8 * 1024;
+
+const HEADER: u64 = HEADER_BYTES as u64;
+const SEGMENT: u64 = SEGMENT_BYTES as u64;
+const TAG: u64 = TAG_BYTES as u64;
+const PLAIN_SEGMENT: u64 = SEGMENT - TAG;
+
+/// `Ctr32BE` encrypts 8.3 GB/s on Zen 4, `Ctr128BE` 6.0, counter blocks of our own given to `encrypt_blocks` and
+/// xored afterwards 2.2 to 3.4. The counter starts at 0 and a segment has 2^16 blocks, so 32 bits are plenty.
+type Keystream<'a> = StreamCipherCoreWrapper<CtrCore<&'a Aes256Enc, Ctr32BE>>;
+
+/// A tag, a header or a length does not fit: the bytes are not what the holder of the key wrote in this place.
+/// Which of them failed is not told, since an attacker would learn from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forged;
+
+impl fmt::Display for Forged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("forged, damaged, cut short, moved, or sealed with another key")
+    }
+}
+
+impl std::error::Error for Forged {}
+
+/// The first [`HEADER_BYTES`] of a file. Not secret, and never used for two files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    salt: [u8; SALT_BYTES],
+    prefix: [u8; PREFIX_BYTES],
+}
+
+impl Header {
+    /// A header of fresh `random` bytes: the salt, then the nonce prefix.
+    pub fn new(random: [u8; RANDOM_BYTES]) -> Header {
+        let (salt, prefix) = random.split_at(SALT_BYTES);
+        Header {
+            salt: salt.try_into().expect("split there"),
+            prefix: prefix.try_into().expect("the rest is the prefix"),
+        }
+    }
+
+    /// Reads the first bytes of a file; the very first is the header's own length.
+    pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Header, Forged> {
+        match bytes {
+            [HEADER_LENGTH, random @ ..] => Ok(Header::new(*random)),
+            _ => Err(Forged),
+        }
+    }
+
+    /// The first bytes of the file.
+    pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[0] = HEADER_LENGTH;
+        bytes[1..=SALT_BYTES].copy_from_slice(&self.salt);
+        bytes[1 + SALT_BYTES..].copy_from_slice(&self.prefix);
+        bytes
+    }
+}
+
+/// Seals and opens the segments of one file, in any order and from any number of threads. Its keys are derived
+/// once, and wiped when it is dropped.
+pub struct SegmentCipher {
+    cipher: Aes256Enc,
+    mac: Hmac<Sha256>,
+    prefix: [u8; PREFIX_BYTES],
+}
+
+impl SegmentCipher {
+    /// Derives the keys of the file with this `header`, which belongs to `associated_data` (`user/name`).
+    pub fn new(key: &Key, header: &Header, associated_data: &[u8]) -> SegmentCipher {
+        let mut derived = Zeroizing::new([0; 2 * KEY_BYTES]);
+        Hkdf::<Sha256>::new(Some(&header.salt), key.material())
+            .expand(associated_data, &mut *derived)
+            .expect("HKDF yields up to 255 hashes, and this is two");
+        let (cipher_key, mac_key) = derived.split_at(KEY_BYTES);
+        SegmentCipher {
+            cipher: Aes256Enc::new_from_slice(cipher_key).expect("a key of 32 bytes is AES-256"),
+            mac: Hmac::new_from_slice(mac_key).expect("HMAC takes keys of any length"),
+            prefix: header.prefix,
+        }
+    }
+
+    /// Opens the segment in `buf` as [`open`](SegmentCipher::open) does, with whichever of `keys` fits, and returns
+    /// the cipher of that key for the rest of the file.
+    pub fn find<'k>(
+        keys: impl Iterator<Item = &'k Key>,
+        header: &Header,
+        associated_data: &[u8],
+        index: u32,
+        last: bool,
+        buf: &mut [u8],
+    ) -> Result<SegmentCipher, Forged> {
+        for key in keys {
+            let cipher = SegmentCipher::new(key, header, associated_data);
+            if cipher.open(index, last, buf).is_ok() {
+                return Ok(cipher);
+            }
+        }
+        Err(Forged)
+    }
+
+    /// Seals in place. `buf` is the plaintext of segment `index` and [`TAG_BYTES`] of room behind it.
+    ///
+    /// # Panics
+    /// If `buf` has another length than such a segment has: what is sealed must be readable by others.
+    pub fn seal(&self, index: u32, last: bool, buf: &mut [u8]) {
+        assert!(
+            fits(index, last, buf.len()),
+            "{} bytes are no segment {index}",
+            buf.len()
+        );
+        let (text, tag) = buf.split_at_mut(buf.len() - TAG_BYTES);
+        let iv = self.iv(index, last);
+        let mut keystream = self.keystream(&iv);
+        let mut mac = self.mac.clone();
+        mac.update(&iv);
+        for piece in text.chunks_mut(PIECE_BYTES) {
+            keystream.apply_keystream(piece);
+            mac.update(piece);
+        }
+        tag.copy_from_slice(&mac.finalize().into_bytes());
+    }
+
+    /// Opens in place: the plaintext is `buf` without its last [`TAG_BYTES`]. The tag is compared in constant time
+    /// before anything is decrypted; on an error `buf` is as it was.
+    pub fn open(&self, index: u32, last: bool, buf: &mut [u8]) -> Result<(), Forged> {
+        if !fits(index, last, buf.len()) {
+            return Err(Forged);
+        }
+        let (text, tag) = buf.split_at_mut(buf.len() - TAG_BYTES);
+        let iv = self.iv(index, last);
+        let mut mac = self.mac.clone();
+        mac.update(&iv);
+        mac.update(text);
+        mac.verify_slice(tag).map_err(|_| Forged)?;
+        self.keystream(&iv).apply_keystream(text);
+        Ok(())
+    }
+
+    fn iv(&self, index: u32, last: bool) -> [u8; IV_BYTES] {
+        let mut iv = [0; IV_BYTES];
+        iv[..7].copy_from_slice(&self.prefix);
+        iv[7..11].copy_from_slice(&index.to_be_bytes());
+        iv[11] = last.into();
+        iv
+    }
+
+    fn keystream(&self, iv: &[u8; IV_BYTES]) -> Keystream<'_> {
+        Keystream::from_core(CtrCore::inner_iv_init(&self.cipher, iv.into()))
+    }
+}
+
+/// The size of the file that `plain` bytes of plaintext make. Saturates, so that no claimed length wraps into a
+/// small one; [`PLAIN_BYTES_MAX`] is the most that can be sealed.
+pub fn sealed_bytes(plain: u64) -> u64 {
+    let segments = plain.saturating_add(HEADER).div_ceil(PLAIN_SEGMENT);
+    plain.saturating_add(HEADER).saturating_add(segments * TAG)
+}
+
+/// The bytes of plaintext in a file of `sealed` bytes; `None` if no sealed file has that size.
+pub fn plain_bytes(sealed: u64) -> Option<u64> {
+    let plain = sealed.checked_sub(HEADER + sealed.div_ceil(SEGMENT) * TAG)?;
+    (plain <= PLAIN_BYTES_MAX && sealed_bytes(plain) == sealed).then_some(plain)
+}
+
+/// How many segments hold `plain` bytes, at least one; the last of them has the index one below.
+///
+/// # Panics
+/// Over [`PLAIN_BYTES_MAX`], like all that follows.
+pub fn segments(plain: u64) -> u32 {
+    let segments = plain.saturating_add(HEADER).div_ceil(PLAIN_SEGMENT);
+    u32::try_from(segments).expect("at most PLAIN_BYTES_MAX")
+}
+
+/// The bytes of plaintext in segment `index` if it is full, as all but the last are.
+pub fn segment_plain_bytes(index: u32) -> usize {
+    segment_sealed_bytes(index) - TAG_BYTES
+}
+
+/// Segment and offset in its plaintext where byte `offset` of the plaintext of a file is.
+pub fn position(offset: u64) -> (u32, usize) {
+    // Header and plaintext without the tags are a row of equal pieces, one to a segment.
+    let index = (offset + HEADER) / PLAIN_SEGMENT;
+    let offset = offset - (index * PLAIN_SEGMENT).saturating_sub(HEADER);
+    (
+        u32::try_from(index).expect("at most PLAIN_BYTES_MAX"),
+        usize::try_from(offset).expect("less than a segment"),
+    )
+}
+
+/// Where segment `index`, tag included, lies in a file of `sealed` bytes.
+pub fn segment_range(index: u32, sealed: u64) -> Range<u64> {
+    let begin = u64::from(index) * SEGMENT;
+    let end = (begin + SEGMENT).min(sealed);
+    begin.max(HEADER)..end
+}
+
+fn segment_sealed_bytes(index: u32) -> usize {
+    if index == 0 {
+        SEGMENT_BYTES - HEADER_BYTES
+    } else {
+        SEGMENT_BYTES
+    }
+}
+
+/// Whether segment `index` may have `sealed` bytes. Only the last may be short, and only the first may be empty.
+fn fits(index: u32, last: bool, sealed: usize) -> bool {
+    let full = segment_sealed_bytes(index);
+    let least = if index == 0 { TAG_BYTES } else { TAG_BYTES + 1 };
+    sealed == full || (last && (least..full).contains(&sealed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+
+    const FIRST: usize = SEGMENT_BYTES - HEADER_BYTES - TAG_BYTES;
+    const OTHER: usize = SEGMENT_BYTES - TAG_BYTES;
+    const OWNER: &[u8] = b"alice/cat.png";
+
+    fn cipher(key: u8) -> SegmentCipher {
+        SegmentCipher::new(
+            &Key::new([key; KEY_BYTES]),
+            &Header::new([5; RANDOM_BYTES]),
+            OWNER,
+        )
+    }
+
+    fn sealed(index: u32, last: bool, plain: &[u8]) -> Vec<u8> {
+        let mut buf = [plain, &[0; TAG_BYTES]].concat();
+        cipher(1).seal(index, last, &mut buf);
+        buf
+    }
+
+    #[test]
+    fn lengths_agree_at_every_border() {
+        // plaintext, segments, index and offset of the byte behind its end
+        for (plain, count, end) in [
+            (0, 1, (0, 0)),
+            (1, 1, (0, 1)),
+            (FIRST - 1, 1, (0, FIRST - 1)),
+            (FIRST, 1, (1, 0)),
+            (FIRST + 1, 2, (1, 1)),
+            (FIRST + OTHER - 1, 2, (1, OTHER - 1)),
+            (FIRST + OTHER, 2, (2, 0)),
+            (FIRST + OTHER + 1, 3, (2, 1)),
+            (FIRST + 63 * OTHER, 64, (64, 0)),
+        ] {
+            let size = plain as u64;
+            let file = HEADER_BYTES + plain + count * TAG_BYTES;
+            assert_eq!(sealed_bytes(size), file as u64);
+            assert_eq!(plain_bytes(file as u64), Some(size));
+            assert_eq!(segments(size), u32::try_from(count).unwrap());
+            assert_eq!(position(size), end);
+            assert_eq!(segment_range(segments(size) - 1, file as u64).end, file as u64);
+        }
+        assert_eq!((segment_plain_bytes(0), segment_plain_bytes(1)), (FIRST, OTHER));
+        assert_eq!(segment_range(0, u64::MAX), HEADER..SEGMENT);
+        assert_eq!(segment_range(7, u64::MAX), 7 * SEGMENT..8 * SEGMENT);
+    }
+
+    #[test]
+    fn sizes_that_no_sealed_file_has_are_none() {
+        for impossible in [
+            0,
+            39,
+            40,
+            71,
+            SEGMENT + 1,
+            SEGMENT + TAG,
+            2 * SEGMENT + TAG,
+            u64::MAX,
+        ] {
+            assert_eq!(plain_bytes(impossible), None, "{impossible}");
+        }
+        let most = sealed_bytes(PLAIN_BYTES_MAX);
+        assert_eq!(most, SEGMENT * u64::from(u32::MAX));
+        assert_eq!(plain_bytes(most), Some(PLAIN_BYTES_MAX));
+        assert_eq!(segments(PLAIN_BYTES_MAX), u32::MAX);
+        assert_eq!(plain_bytes(most + TAG + 1), None);
+        assert_eq!(sealed_bytes(u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn a_header_reads_back_and_nothing_else_is_one() {
+        let header = Header::new(std::array::from_fn(|i| i as u8));
+        let mut bytes = header.encode();
+        assert_eq!(Header::parse(&bytes), Ok(header));
+        bytes[0] ^= 1;
+        assert_eq!(Header::parse(&bytes), Err(Forged));
+    }
+
+    #[test]
+    fn segments_of_every_border_size_come_back() {
+        for (index, last, plain) in [
+            (0, true, 0),
+            (0, true, 1),
+            (0, true, PIECE_BYTES + 1),
+            (0, true, FIRST),
+            (0, false, FIRST),
+            (1, true, 1),
+            (1, true, OTHER - 1),
+            (1, true, OTHER),
+            (u32::MAX, true, OTHER),
+            (u32::MAX - 1, false, OTHER),
+        ] {
+            let text: Vec<u8> = (0..plain).map(|i| (i % 251) as u8).collect();
+            let mut buf = sealed(index, last, &text);
+            cipher(1).open(index, last, &mut buf).unwrap();
+            assert!(buf[..plain] == text[..], "segment {index} of {plain} bytes");
+        }
+    }
+
+    #[test]
+    fn segments_of_impossible_sizes_do_not_open() {
+        for (index, last, size) in [
+            (0, true, 0),
+            (0, true, TAG_BYTES - 1),
+            (0, false, TAG_BYTES),
+            (0, true, FIRST + TAG_BYTES + 1),
+            (1, true, TAG_BYTES),
+            (1, false, SEGMENT_BYTES - 1),
+            (1, true, SEGMENT_BYTES + 1),
+        ] {
+            assert_eq!(
+                cipher(1).open(index, last, &mut vec![0; size]),
+                Err(Forged),
+                "{size}"
+            );
+        }
+    }
+
+    #[test]
+    #[should_panic = "no segment 1"]
+    fn a_short_segment_in_the_middle_is_never_sealed() {
+        sealed(1, false, b"short");
+    }
+
+    #[test]
+    fn every_flipped_byte_is_the_same_error_and_changes_nothing() {
+        let whole = sealed(0, true, b"sixteen bytes...and some more");
+        for i in 0..whole.len() {
+            let mut bad = whole.clone();
+            bad[i] ^= 1;
+            let before = bad.clone();
+            assert_eq!(cipher(1).open(0, true, &mut bad), Err(Forged), "byte {i}");
+            assert_eq!(bad, before);
+        }
+    }
+
+    #[test]
+    fn a_segment_opens_only_as_what_it_was_sealed() {
+        let mut buf = sealed(1, true, &[3; OTHER]);
+        assert_eq!(cipher(1).open(2, true, &mut buf), Err(Forged));
+        assert_eq!(cipher(1).open(1, false, &mut buf), Err(Forged));
+        assert_eq!(cipher(2).open(1, true, &mut buf), Err(Forged));
+        let key = Key::new([1; KEY_BYTES]);
+        let moved = SegmentCipher::new(&key, &Header::new([5; RANDOM_BYTES]), b"alice/dog.png");
+        assert_eq!(moved.open(1, true, &mut buf), Err(Forged));
+        let other_file = SegmentCipher::new(&key, &Header::new([6; RANDOM_BYTES]), OWNER);
+        assert_eq!(other_file.open(1, true, &mut buf), Err(Forged));
+        assert_eq!(cipher(1).open(1, true, &mut buf), Ok(()));
+    }
+
+    #[test]
+    fn whichever_key_fits_opens() {
+        let keys = [3, 1, 2].map(|byte| Key::new([byte; KEY_BYTES]));
+        let header = Header::new([5; RANDOM_BYTES]);
+        let mut buf = sealed(0, true, b"cat");
+        assert!(SegmentCipher::find(keys[2..].iter(), &header, OWNER, 0, true, &mut buf).is_err());
+        let found = SegmentCipher::find(keys.iter(), &header, OWNER, 0, true, &mut buf).ok();
+        assert_eq!(&buf[..3], b"cat");
+        let mut next = sealed(1, true, b"dog");
+        assert_eq!(found.expect("one fits").open(1, true, &mut next), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn lengths_of_any_size_agree(plain in 0..=PLAIN_BYTES_MAX) {
+            let sealed = sealed_bytes(plain);
+            prop_assert_eq!(plain_bytes(sealed), Some(plain));
+            let (index, offset) = position(plain);
+            prop_assert!(offset < segment_plain_bytes(index));
+            let begin = segment_range(index, u64::MAX).start;
+            prop_assert_eq!(begin + offset as u64, HEADER + plain + u64::from(index) * TAG);
+        }
+
+        #[test]
+        fn a_size_is_possible_only_if_it_reads_back(sealed in any::<u64>()) {
+            if let Some(plain) = plain_bytes(sealed) {
+                prop_assert_eq!(sealed_bytes(plain), sealed);
+            }
+        }
+    }
+}
