@@ -1,0 +1,299 @@
+//! One client's connection: a blocking socket, what arrived on it and is not yet read, and how long it may take.
+//!
+//! Every read and write returns after [`TICK`] with `WouldBlock` if nothing moved, so that whoever works for the
+//! connection can give up what others wait for before it goes on waiting. Waiting itself is bounded by [`Pace`].
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "sockets and their deadlines are this room")]
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{RecvFlags, SendFlags};
+
+use crate::http::inbox::Inbox;
+
+/// How long a read or a write waits before it lets the worker think.
+pub const TICK: Duration = Duration::from_millis(20);
+/// A request head must be complete this long after its first byte.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// An idle connection is closed after this long.
+pub const IDLE_TIME_MAX: Duration = Duration::from_secs(15);
+/// The window in which a transfer must make progress.
+const PACE_WINDOW: Duration = Duration::from_secs(5);
+/// The progress it must make in each window: 1 kB/s.
+const PACE_BYTES: u64 = 5_000;
+
+/// A place among the connections that may be open, given back when dropped.
+pub struct Permit {
+    seats: Arc<Seats>,
+    address: IpAddr,
+}
+
+/// How many connections are open, in total and from each address.
+pub struct Seats {
+    taken: Mutex<HashMap<IpAddr, usize>>,
+    total_max: usize,
+    per_address_max: usize,
+}
+
+impl Seats {
+    /// Nobody is seated yet.
+    pub fn new(total_max: usize, per_address_max: usize) -> Arc<Seats> {
+        Arc::new(Seats { taken: Mutex::new(HashMap::new()), total_max, per_address_max })
+    }
+
+    /// A place for one more connection from `address`, unless a cap is reached.
+    pub fn seat(self: &Arc<Seats>, address: IpAddr) -> Option<Permit> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = taken.values().sum();
+        let own = taken.entry(address).or_insert(0);
+        if total >= self.total_max || *own >= self.per_address_max {
+            return None;
+        }
+        *own += 1;
+        Some(Permit { seats: Arc::clone(self), address })
+    }
+
+    /// How many connections are open.
+    pub fn taken(&self) -> usize {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut taken = self.seats.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// A transfer's minimum speed: so many bytes in each window, so that bytes sent early buy no idleness later.
+pub struct Pace {
+    window_end: Instant,
+    bytes: u64,
+}
+
+/// The transfer was slower than a transfer may be.
+#[derive(Debug)]
+pub struct TooSlow;
+
+impl Pace {
+    /// The first window begins now.
+    pub fn new() -> Pace {
+        Pace { window_end: Instant::now() + PACE_WINDOW, bytes: 0 }
+    }
+
+    /// Notes that `bytes` moved.
+    pub fn moved(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// The time left in this window; an error if a window ended with too little progress.
+    pub fn patience(&mut self) -> Result<Duration, TooSlow> {
+        let now = Instant::now();
+        if now >= self.window_end {
+            if self.bytes < PACE_BYTES {
+                return Err(TooSlow);
+            }
+            *self = Pace::new();
+        }
+        Ok(self.window_end - now)
+    }
+}
+
+/// A client's connection.
+pub struct Connection {
+    stream: TcpStream,
+    /// What arrived and was not yet consumed.
+    pub inbox: Inbox,
+    /// When the first byte of a head arrived that is not complete yet.
+    pub head_since: Option<Instant>,
+    /// Reused for every answer.
+    pub outbox: Vec<u8>,
+    _permit: Permit,
+}
+
+impl Connection {
+    /// Takes over an accepted socket.
+    pub fn new(stream: TcpStream, permit: Permit) -> io::Result<Connection> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(TICK))?;
+        stream.set_write_timeout(Some(TICK))?;
+        Ok(Connection { stream, inbox: Inbox::default(), head_since: None, outbox: Vec::new(), _permit: permit })
+    }
+
+    /// The socket, to be polled.
+    pub fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Who is at the other end, for the log.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
+    }
+
+    /// Inbox and wire at once, for readers that need both.
+    pub fn reader(&mut self) -> (&mut Inbox, Wire<'_>) {
+        (&mut self.inbox, Wire(&self.stream))
+    }
+
+    /// Reads what arrived into the inbox, waiting at most one tick, or not at all.
+    pub fn fill(&mut self, wait: bool) -> io::Result<usize> {
+        if wait { self.inbox.fill(&mut Wire(&self.stream)) } else { self.inbox.fill(&mut Impatient(&self.stream)) }
+    }
+
+    /// Whether a byte, or the end of the stream, can be read without waiting.
+    pub fn has_input(&self) -> bool {
+        let mut byte = [0];
+        !matches!(
+            rustix::net::recv(&self.stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT),
+            Err(rustix::io::Errno::AGAIN)
+        )
+    }
+
+    /// Whether the next bytes are `prefix`, looked at without waiting or consuming.
+    pub fn begins_with(&self, prefix: &[u8]) -> bool {
+        let mut bytes = [0; 64];
+        let room = &mut bytes[..prefix.len().min(64)];
+        let peeked = rustix::net::recv(&self.stream, &mut *room, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        self.inbox.unread().is_empty() && peeked.is_ok_and(|(_, count)| room[..count.min(64)] == *prefix)
+    }
+
+    /// Waits until there is something to read, at most as long as the pace allows.
+    pub fn await_input(&self, pace: &mut Pace) -> Result<(), TooSlow> {
+        self.wait_for(PollFlags::IN, pace)
+    }
+
+    /// Writes as much of `bytes` as moves within a tick.
+    pub fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
+        Wire(&self.stream).write(bytes)
+    }
+
+    /// Writes all of `bytes`, at least at the pace that transfers must keep.
+    pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
+        let (mut sent, mut pace) = (0, Pace::new());
+        while sent < bytes.len() {
+            match self.write_some(&bytes[sent..]) {
+                Ok(count) => {
+                    sent += count;
+                    pace.moved(count);
+                }
+                Err(e) if is_stall(&e) => self
+                    .wait_for(PollFlags::OUT, &mut pace)
+                    .map_err(|TooSlow| io::Error::from(io::ErrorKind::TimedOut))?,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what fits into the socket's buffer at once and does not care for the rest: for refusals that must
+    /// not hold up whoever refuses.
+    pub fn write_at_once(&self, bytes: &[u8]) {
+        let _ = rustix::net::send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+
+    /// Waits until there is room to write, at most as long as the pace allows.
+    pub fn await_room(&self, pace: &mut Pace) -> Result<(), TooSlow> {
+        self.wait_for(PollFlags::OUT, pace)
+    }
+
+    /// Tells the client that nothing more is coming.
+    pub fn finish_sending(&self) {
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// Throws away what arrived, without waiting. `None` at the end of the stream.
+    pub fn discard(&mut self, scratch: &mut [u8]) -> Option<usize> {
+        let unread = self.inbox.unread().len();
+        self.inbox.consume(unread);
+        match rustix::net::recv(&self.stream, &mut *scratch, RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => None,
+            Ok((_, count)) => Some(count),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    fn wait_for(&self, events: PollFlags, pace: &mut Pace) -> Result<(), TooSlow> {
+        let patience = pace.patience()?;
+        let timeout = Timespec::try_from(patience).expect("a window fits a timespec");
+        // Interrupted or timed out: the caller tries its read or write again and comes back with its pace.
+        let _ = poll(&mut [PollFd::new(&self.stream, events)], Some(&timeout));
+        Ok(())
+    }
+}
+
+/// Whether a read or write moved nothing for a tick and may be tried again.
+pub fn is_stall(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+/// The socket as `Read` and `Write`, waiting at most a tick.
+pub struct Wire<'c>(&'c TcpStream);
+
+impl Read for Wire<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self.0;
+        stream.read(room)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stream = self.0;
+        stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The socket as `Read` that never waits.
+struct Impatient<'c>(&'c TcpStream);
+
+impl Read for Impatient<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let (_, count) = rustix::net::recv(self.0, &mut *room, RecvFlags::DONTWAIT)?;
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_capped_in_total_and_per_address() {
+        let (one, two): (IpAddr, IpAddr) = ("127.0.0.1".parse().unwrap(), "127.0.0.2".parse().unwrap());
+        let seats = Seats::new(3, 2);
+        let held = [seats.seat(one).unwrap(), seats.seat(one).unwrap()];
+        assert!(seats.seat(one).is_none());
+        let last = seats.seat(two).unwrap();
+        assert!(seats.seat(two).is_none());
+        drop(held);
+        assert_eq!(seats.taken(), 1);
+        drop(last);
+        assert!(seats.taken.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn early_bytes_buy_no_idleness() {
+        let mut pace = Pace::new();
+        pace.moved(1 << 30);
+        pace.window_end = Instant::now();
+        assert!(pace.patience().is_ok());
+        pace.window_end = Instant::now();
+        assert!(pace.patience().is_err());
+    }
+}
