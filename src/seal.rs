@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_nothing_else_is_one() {
-        let header = Header::new(std::array::from_fn(|i| i as u8));
+        let header = Header::new(std::array::from_fn(|i| i.to_le_bytes()[0]));
         let mut bytes = header.encode();
         assert_eq!(Header::parse(&bytes), Ok(header));
         bytes[0] ^= 1;
@@ -359,7 +359,7 @@ mod tests {
             (u32::MAX, true, OTHER),
             (u32::MAX - 1, false, OTHER),
         ] {
-            let text: Vec<u8> = (0..plain).map(|i| (i % 251) as u8).collect();
+            let text: Vec<u8> = (0..251).cycle().take(plain).collect();
             let mut buf = sealed(index, last, &text);
             cipher(1).open(index, last, &mut buf).unwrap();
             assert!(buf[..plain] == text[..], "segment {index} of {plain} bytes");
