@@ -1,1 +1,452 @@
-//! To be filled.
+//! The secrets of a node on disk: the keyset that seals its images, and the key that its cluster speaks under.
+//!
+//! ```text
+//! secrets/              0700
+//!   keyset.json         0600   see `keyset`
+//!   cluster.key         0600   32 bytes as 64 hexadecimal digits, and a newline
+//! ```
+//!
+//! Whatever is missing is created, safely when several nodes start at once: each writes its own temporary file and
+//! links it to the name; the first link wins, and everybody then reads what is there. What exists is never
+//! changed, but by [`update_keyset`]. Files that others could read, links and anything else that is
+//! not a plain file are refused.
+//!
+//! The only room that reads keys from files and draws the random numbers that they are made of.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the edge for secrets: its files, and the random numbers of the system"
+)]
+
+use std::fmt;
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use crate::keyset::{self, Keyset};
+
+/// The folder where it is not named.
+pub const FOLDER: &str = "secrets";
+/// The file with the keyset.
+pub const KEYSET_FILE: &str = "keyset.json";
+/// The file with the key of the cluster.
+pub const CLUSTER_FILE: &str = "cluster.key";
+
+const CLUSTER_KEY_BYTES: usize = 32;
+/// How often another random name is tried for a temporary file before the folder is given up.
+const TRIES_MAX: usize = 8;
+
+/// What a node keeps from everybody else.
+pub struct Secrets {
+    /// Seals and opens images.
+    pub keyset: Keyset,
+    /// Authenticates the datagrams between nodes.
+    pub cluster_key: Zeroizing<[u8; CLUSTER_KEY_BYTES]>,
+}
+
+/// Which file could not be used, why, and what to do about it. Never holds key material. Whatever was on disk before
+/// is still there.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Reads the secrets in `dir`; creates the folder and the files that are missing.
+pub fn load_or_create(dir: &Path) -> Result<Secrets, Error> {
+    let folder = Folder::create(dir)?;
+    if !folder.holds(KEYSET_FILE)? {
+        folder.publish(KEYSET_FILE, &Keyset::new(&random()?).to_json())?;
+    }
+    if !folder.holds(CLUSTER_FILE)? {
+        folder.publish(CLUSTER_FILE, &hex_line(&random()?))?;
+    }
+    Ok(Secrets {
+        keyset: folder.keyset()?,
+        cluster_key: folder.cluster_key()?,
+    })
+}
+
+/// Reads the keyset in `dir` and creates nothing.
+pub fn load_keyset(dir: &Path) -> Result<Keyset, Error> {
+    Folder::open(dir)?.keyset()
+}
+
+/// Creates the secrets in `dir` if there is no keyset yet; an error if there is one.
+pub fn create(dir: &Path) -> Result<Secrets, Error> {
+    match Folder::create(dir)?.holds(KEYSET_FILE)? {
+        true => error(
+            &dir.join(KEYSET_FILE),
+            "exists already, and keys are never overwritten",
+        ),
+        false => load_or_create(dir),
+    }
+}
+
+/// Changes the keyset in `dir`. Whoever reads meanwhile sees the old or the new one, never a part; two who change it
+/// do so one after the other.
+pub fn update_keyset<T>(
+    dir: &Path,
+    change: impl FnOnce(&mut Keyset) -> Result<T, keyset::Refusal>,
+) -> Result<T, Error> {
+    let folder = Folder::open(dir)?;
+    // Held until `folder` is dropped.
+    rustix::fs::flock(&folder.file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", dir, e))?;
+    let mut keyset = folder.keyset()?;
+    let changed = change(&mut keyset).map_err(|why| Error(why.to_string()))?;
+    let temporary = folder.write_temporary(&keyset.to_json())?;
+    if let Err(e) = rustix::fs::renameat(&folder.file, &temporary, &folder.file, KEYSET_FILE) {
+        let _ = rustix::fs::unlinkat(&folder.file, &temporary, AtFlags::empty());
+        return Err(cannot("replace", &folder.path(KEYSET_FILE), e));
+    }
+    folder.sync()?;
+    Ok(changed)
+}
+
+/// Fresh random bytes from the operating system.
+pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Error> {
+    let mut bytes = Zeroizing::new([0; N]);
+    match getrandom::fill(&mut *bytes) {
+        Ok(()) => Ok(bytes),
+        Err(e) => Err(Error(format!("the system gives no random numbers: {e}"))),
+    }
+}
+
+/// The open folder: all names are looked up in it, so that it cannot be exchanged between two steps.
+struct Folder {
+    path: PathBuf,
+    file: File,
+}
+
+impl Folder {
+    fn create(dir: &Path) -> Result<Folder, Error> {
+        let created = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        created.map_err(|e| cannot("create", dir, e))?;
+        Folder::open(dir)
+    }
+
+    fn open(dir: &Path) -> Result<Folder, Error> {
+        let file = File::open(dir).map_err(|e| cannot("open", dir, e))?;
+        let metadata = file.metadata().map_err(|e| cannot("look at", dir, e))?;
+        if !metadata.is_dir() {
+            return error(dir, "is not a folder");
+        }
+        // Whoever may write into the folder may exchange the files in it.
+        if metadata.mode() & 0o022 != 0 {
+            return error(
+                dir,
+                &format!("can be changed by other users: chmod 700 {}", dir.display()),
+            );
+        }
+        Ok(Folder {
+            path: dir.to_owned(),
+            file,
+        })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn holds(&self, name: &str) -> Result<bool, Error> {
+        match rustix::fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(cannot("look at", &self.path(name), e)),
+        }
+    }
+
+    /// Gives `bytes` the name unless another node was faster, in which case nothing happens.
+    fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let temporary = self.write_temporary(bytes)?;
+        // A link, since a rename would replace what another node has just made and perhaps used.
+        let linked = rustix::fs::linkat(&self.file, &temporary, &self.file, name, AtFlags::empty());
+        let removed = rustix::fs::unlinkat(&self.file, &temporary, AtFlags::empty());
+        match linked {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(e) => return Err(cannot("create", &self.path(name), e)),
+        }
+        removed.map_err(|e| cannot("remove", &self.path(&temporary), e))?;
+        self.sync()
+    }
+
+    /// Writes `bytes` to a new file that nobody else may read, durably, and returns its name.
+    fn write_temporary(&self, bytes: &[u8]) -> Result<String, Error> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        for _ in 0..TRIES_MAX {
+            let name = format!(".new-{:016x}", u64::from_ne_bytes(*random()?));
+            let mut file = match rustix::fs::openat(&self.file, &name, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => File::from(file),
+                Err(Errno::EXIST) => continue,
+                Err(e) => return Err(cannot("create a file in", &self.path, e)),
+            };
+            if let Err(e) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+                let _ = rustix::fs::unlinkat(&self.file, &name, AtFlags::empty());
+                return Err(cannot("write a file in", &self.path, e));
+            }
+            return Ok(name);
+        }
+        error(&self.path, "is full of files named .new-…: remove them")
+    }
+
+    fn sync(&self) -> Result<(), Error> {
+        self.file.sync_all().map_err(|e| cannot("sync", &self.path, e))
+    }
+
+    /// The text of a file of at most `bytes_max` bytes that only its owner can read.
+    fn read(&self, name: &str, bytes_max: usize) -> Result<Zeroizing<String>, Error> {
+        let path = self.path(name);
+        // Without NONBLOCK, a pipe in place of the file would hold the node up for ever.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.file, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::LOOP) => return error(&path, "is a symbolic link: put the file itself there"),
+            Err(e) => return Err(cannot("open", &path, e)),
+        };
+        let metadata = file.metadata().map_err(|e| cannot("look at", &path, e))?;
+        if !metadata.is_file() {
+            return error(&path, "is not a plain file");
+        }
+        if metadata.mode() & 0o077 != 0 {
+            return error(
+                &path,
+                &format!("can be read by other users: chmod 600 {}", path.display()),
+            );
+        }
+        // One allocation of the final size, so that no copy is left behind that is not wiped.
+        let mut text = Zeroizing::new(String::with_capacity(bytes_max + 2));
+        let read = file.take(bytes_max as u64 + 1).read_to_string(&mut text);
+        read.map_err(|e| cannot("read", &path, e))?;
+        match text.len() <= bytes_max {
+            true => Ok(text),
+            false => error(&path, &format!("is longer than {bytes_max} bytes")),
+        }
+    }
+
+    fn keyset(&self) -> Result<Keyset, Error> {
+        let text = self.read(KEYSET_FILE, keyset::JSON_BYTES_MAX)?;
+        Keyset::parse(&text).map_err(|why| Error(format!("{}: {why}", self.path(KEYSET_FILE).display())))
+    }
+
+    fn cluster_key(&self) -> Result<Zeroizing<[u8; CLUSTER_KEY_BYTES]>, Error> {
+        let text = self.read(CLUSTER_FILE, 2 * CLUSTER_KEY_BYTES + 2)?;
+        match unhex(text.trim_ascii_end()) {
+            Some(key) => Ok(key),
+            None => error(&self.path(CLUSTER_FILE), "is not 64 hexadecimal digits"),
+        }
+    }
+}
+
+fn hex_line(key: &Zeroizing<[u8; CLUSTER_KEY_BYTES]>) -> Zeroizing<Vec<u8>> {
+    let mut line = Zeroizing::new(Vec::with_capacity(2 * CLUSTER_KEY_BYTES + 1));
+    for byte in key.iter() {
+        write!(line, "{byte:02x}").expect("a Vec takes all that is written");
+    }
+    line.push(b'\n');
+    line
+}
+
+fn unhex(text: &str) -> Option<Zeroizing<[u8; CLUSTER_KEY_BYTES]>> {
+    let mut key = Zeroizing::new([0; CLUSTER_KEY_BYTES]);
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != CLUSTER_KEY_BYTES || !rest.is_empty() {
+        return None;
+    }
+    for (byte, [high, low]) in key.iter_mut().zip(pairs) {
+        let digits = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
+        *byte = u8::try_from(digits.0 * 16 + digits.1).ok()?;
+    }
+    Some(key)
+}
+
+fn cannot(what: &str, path: &Path, why: impl Into<io::Error>) -> Error {
+    Error(format!("cannot {what} {}: {}", path.display(), why.into()))
+}
+
+fn error<T>(path: &Path, what: &str) -> Result<T, Error> {
+    Err(Error(format!("{} {what}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::sync::Barrier;
+
+    use super::*;
+
+    fn temporary() -> (tempfile::TempDir, PathBuf) {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("secrets");
+        (root, dir)
+    }
+
+    fn refusal(dir: &Path) -> String {
+        load_or_create(dir).err().expect("must be refused").to_string()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o7777
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn secrets_are_created_once_for_their_owner_alone() {
+        let (_root, dir) = temporary();
+        let first = load_or_create(&dir).unwrap();
+        let names: Vec<_> = fs::read_dir(&dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(names.len(), 2, "nothing temporary is left in {names:?}");
+        assert_eq!(mode(&dir), 0o700);
+        assert!(names.iter().all(|path| mode(path) == 0o600));
+        let second = load_or_create(&dir).unwrap();
+        assert!(first.keyset.to_json() == second.keyset.to_json());
+        assert_eq!(first.cluster_key, second.cluster_key);
+        let line = fs::read_to_string(dir.join(CLUSTER_FILE)).unwrap();
+        assert!(line.len() == 65 && line.ends_with('\n'));
+        assert!(
+            create(&dir)
+                .err()
+                .expect("exists")
+                .to_string()
+                .contains("never overwritten")
+        );
+    }
+
+    #[test]
+    fn nodes_that_start_at_once_agree() {
+        for _ in 0..20 {
+            let (_root, dir) = temporary();
+            let start = Barrier::new(8);
+            let node = || {
+                start.wait();
+                let secrets = load_or_create(&dir).unwrap();
+                (secrets.keyset.to_json(), secrets.cluster_key)
+            };
+            let all: Vec<_> = std::thread::scope(|scope| {
+                let nodes: Vec<_> = (0..8).map(|_| scope.spawn(node)).collect();
+                nodes.into_iter().map(|node| node.join().unwrap()).collect()
+            });
+            assert!(all.iter().all(|secrets| *secrets == all[0]));
+            assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn only_what_is_missing_is_created() {
+        let (_root, dir) = temporary();
+        let first = load_or_create(&dir).unwrap();
+        fs::remove_file(dir.join(CLUSTER_FILE)).unwrap();
+        let second = load_or_create(&dir).unwrap();
+        assert!(first.keyset.to_json() == second.keyset.to_json());
+        assert_ne!(first.cluster_key, second.cluster_key);
+    }
+
+    #[test]
+    fn what_others_can_read_or_change_is_refused_with_the_cure() {
+        for name in [KEYSET_FILE, CLUSTER_FILE] {
+            for bad in [0o640, 0o604, 0o660, 0o777] {
+                let (_root, dir) = temporary();
+                load_or_create(&dir).unwrap();
+                let path = dir.join(name);
+                set_mode(&path, bad);
+                let cure = format!("chmod 600 {}", path.display());
+                assert!(refusal(&dir).contains(&cure), "{bad:o} passed");
+                set_mode(&path, 0o400);
+                assert!(load_or_create(&dir).is_ok());
+            }
+        }
+        let (_root, dir) = temporary();
+        load_or_create(&dir).unwrap();
+        set_mode(&dir, 0o770);
+        assert!(refusal(&dir).contains(&format!("chmod 700 {}", dir.display())));
+    }
+
+    #[test]
+    fn garbage_is_refused_and_left_as_it_is() {
+        let line = "a".repeat(64);
+        for (name, garbage, reason) in [
+            (KEYSET_FILE, "", "not a Tink JSON keyset"),
+            (KEYSET_FILE, "{}", "not a Tink JSON keyset"),
+            (
+                KEYSET_FILE,
+                &" ".repeat(keyset::JSON_BYTES_MAX + 1),
+                "is longer than",
+            ),
+            (CLUSTER_FILE, "", "is not 64 hexadecimal digits"),
+            (CLUSTER_FILE, &line[1..], "is not 64 hexadecimal digits"),
+            (
+                CLUSTER_FILE,
+                &line.replace('a', "+"),
+                "is not 64 hexadecimal digits",
+            ),
+            (CLUSTER_FILE, &format!("{line}aaa"), "is longer than"),
+        ] {
+            let (_root, dir) = temporary();
+            load_or_create(&dir).unwrap();
+            let path = dir.join(name);
+            fs::write(&path, garbage).unwrap();
+            let told = refusal(&dir);
+            assert!(told.contains(reason) && told.contains(name), "{told}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), garbage);
+        }
+    }
+
+    #[test]
+    fn only_plain_files_are_read() {
+        for name in [KEYSET_FILE, CLUSTER_FILE] {
+            let (root, dir) = temporary();
+            load_or_create(&dir).unwrap();
+            let path = dir.join(name);
+            let elsewhere = root.path().join("elsewhere");
+            fs::rename(&path, &elsewhere).unwrap();
+            symlink(&elsewhere, &path).unwrap();
+            assert!(refusal(&dir).contains("symbolic link"));
+            fs::remove_file(&elsewhere).unwrap();
+            assert!(
+                refusal(&dir).contains("symbolic link"),
+                "nothing is created through a link"
+            );
+            assert!(!elsewhere.exists());
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            assert!(refusal(&dir).contains("not a plain file"));
+            fs::remove_dir(&path).unwrap();
+            let fifo = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+            assert!(refusal(&dir).contains("not a plain file"));
+        }
+        let (root, dir) = temporary();
+        fs::write(root.path().join("secrets"), "").unwrap();
+        assert!(refusal(&dir).contains("secrets"));
+    }
+
+    #[test]
+    fn keys_that_are_added_at_once_are_all_there() {
+        let (_root, dir) = temporary();
+        load_or_create(&dir).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| update_keyset(&dir, |keyset| keyset.add(&random().unwrap())).unwrap());
+            }
+        });
+        assert_eq!(load_keyset(&dir).unwrap().list().count(), 9);
+        assert_eq!(mode(&dir.join(KEYSET_FILE)), 0o600);
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 2);
+    }
+}
