@@ -1,16 +1,19 @@
-//! Files that the real Tink sealed, frozen in `vectors/`: given their header we write the same bytes, and we open
+//! Files that the real Tink sealed, frozen in `../vectors/`: given their header we write the same bytes, and we open
 //! what we wrote; then every way to damage a file is the same error.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod interop;
+
 use pixseal::keyset::Keyset;
+use pixseal::seal::whole;
 use pixseal::seal::{self, Forged, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-const VECTORS: &str = include_str!("vectors/tink_aes256_ctr_hmac_sha256_1mb.json");
+const VECTORS: &str = include_str!("../vectors/tink_aes256_ctr_hmac_sha256_1mb.json");
 
-/// The plaintext that the vectors state: byte i = (i*131 + (i>>8)*17 + 7) mod 256.
+/// The plaintext that the vectors state, and `with_tink.py` too: byte i = (i*131 + (i>>8)*17 + 7) mod 256.
 fn plaintext(bytes: u64) -> Vec<u8> {
     (0..bytes)
         .map(|i| (i * 131 + (i >> 8) * 17 + 7).to_le_bytes()[0])
@@ -72,6 +75,18 @@ fn open_file(keyset: &Keyset, owner: &[u8], file: &[u8]) -> Result<Vec<u8>, Forg
     Ok(plain)
 }
 
+/// What [`open_file`] says, after making sure that reading the file as a stream gives the same answer.
+fn open_both_ways(keyset: &Keyset, owner: &[u8], file: &[u8]) -> Result<Vec<u8>, Forged> {
+    let mut streamed = Vec::new();
+    let outcome = whole::open(keyset, owner, &mut &file[..], &mut streamed);
+    let opened = open_file(keyset, owner, file);
+    match &opened {
+        Ok(plain) => assert!(outcome.unwrap() == plain.len() as u64 && streamed == *plain),
+        Err(Forged) => assert!(matches!(outcome, Err(whole::Error::Forged))),
+    }
+    opened
+}
+
 fn check_case(keyset: &Keyset, case: &Value) {
     let owner = case["associated_data"].as_str().unwrap().as_bytes();
     let plain = plaintext(case["plaintext_bytes"].as_u64().unwrap());
@@ -87,7 +102,7 @@ fn check_case(keyset: &Keyset, case: &Value) {
     if let Some(sealed) = case["sealed_hex"].as_str() {
         assert_eq!(hex(&file), sealed);
     }
-    assert!(open_file(keyset, owner, &file).unwrap() == plain);
+    assert!(open_both_ways(keyset, owner, &file).unwrap() == plain);
 }
 
 #[test]
@@ -109,13 +124,13 @@ fn a_file_opens_with_every_enabled_key_of_a_rotated_keyset() {
     let file = unhex(&case["sealed_hex"]);
     let rotated = keyset(&vectors["rotated_keyset"]);
     let plain = plaintext(case["plaintext_bytes"].as_u64().unwrap());
-    assert!(open_file(&rotated, owner, &file) == Ok(plain.clone()));
+    assert!(open_both_ways(&rotated, owner, &file) == Ok(plain.clone()));
 
     let before = keyset(&vectors["keyset"]);
     let old = seal_file(&before, &Header::new([1; seal::RANDOM_BYTES]), owner, &plain);
-    assert!(open_file(&rotated, owner, &old) == Ok(plain.clone()));
+    assert!(open_both_ways(&rotated, owner, &old) == Ok(plain.clone()));
     let new = seal_file(&rotated, &Header::new([1; seal::RANDOM_BYTES]), owner, &plain);
-    assert!(open_file(&before, owner, &new) == Err(Forged));
+    assert!(open_both_ways(&before, owner, &new) == Err(Forged));
 }
 
 /// A file of two and a bit segments, its keyset and its owner.
@@ -145,9 +160,13 @@ fn every_byte_of_a_small_file_is_protected() {
         for bit in [0x01, 0x80] {
             let mut bad = file.clone();
             bad[i] ^= bit;
-            assert_eq!(open_file(&keyset, owner, &bad), Err(Forged), "byte {i}");
+            assert_eq!(open_both_ways(&keyset, owner, &bad), Err(Forged), "byte {i}");
         }
-        assert_eq!(open_file(&keyset, owner, &file[..i]), Err(Forged), "cut to {i}");
+        assert_eq!(
+            open_both_ways(&keyset, owner, &file[..i]),
+            Err(Forged),
+            "cut to {i}"
+        );
     }
 }
 
@@ -161,7 +180,7 @@ fn flipped_bytes_all_over_a_large_file_are_seen() {
     {
         let mut bad = file.clone();
         bad[i] ^= 4;
-        assert_eq!(open_file(&keyset, owner, &bad), Err(Forged), "byte {i}");
+        assert_eq!(open_both_ways(&keyset, owner, &bad), Err(Forged), "byte {i}");
     }
 }
 
@@ -188,11 +207,11 @@ fn a_large_file_cannot_be_cut_grown_or_shuffled() {
             first[..first.len() - 1].to_vec(),
         ),
     ] {
-        assert_eq!(open_file(&keyset, owner, &bad), Err(Forged), "{what}");
+        assert_eq!(open_both_ways(&keyset, owner, &bad), Err(Forged), "{what}");
     }
-    assert!(open_file(&keyset, b"alice/dog.png", &file).is_err());
-    assert!(open_file(&keyset, b"", &file).is_err());
-    assert!(open_file(&keyset, owner, &file).is_ok());
+    assert!(open_both_ways(&keyset, b"alice/dog.png", &file).is_err());
+    assert!(open_both_ways(&keyset, b"", &file).is_err());
+    assert!(open_both_ways(&keyset, owner, &file).is_ok());
 }
 
 #[test]
@@ -201,11 +220,11 @@ fn segments_of_two_files_cannot_be_mixed() {
     let other = Header::new([8; seal::RANDOM_BYTES]);
     let other = seal_file(&keyset, &other, owner, &plaintext(2 * SEGMENT_BYTES as u64 + 77));
     let mixed = [&file[..SEGMENT_BYTES], &other[SEGMENT_BYTES..]].concat();
-    assert_eq!(open_file(&keyset, owner, &mixed), Err(Forged));
+    assert_eq!(open_both_ways(&keyset, owner, &mixed), Err(Forged));
     let swapped = [
         &file[..SEGMENT_BYTES],
         &file[2 * SEGMENT_BYTES..],
         &file[SEGMENT_BYTES..2 * SEGMENT_BYTES],
     ];
-    assert_eq!(open_file(&keyset, owner, &swapped.concat()), Err(Forged));
+    assert_eq!(open_both_ways(&keyset, owner, &swapped.concat()), Err(Forged));
 }
