@@ -82,11 +82,7 @@ fn seal_all(secrets: &Path, images: &Path, user: &str) -> BTreeMap<String, Strin
             &plain,
         );
         fs::write(images.join(id.file_name()), file).unwrap();
-        let digest = Sha256::digest(&plain)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        digests.insert(id.file_name(), digest);
+        digests.insert(id.file_name(), hex(&Sha256::digest(&plain)));
     }
     digests
 }

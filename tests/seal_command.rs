@@ -1,0 +1,224 @@
+//! The `seal` command as its users see it: what it prints, where it writes, and how it exits.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use pixseal::image_id::ImageId;
+use pixseal::seal::{Header, RANDOM_BYTES, SegmentCipher, TAG_BYTES};
+use pixseal::secrets;
+
+/// Exit status, standard output, standard error.
+struct Told(i32, String, String);
+
+struct Place {
+    root: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let place = Place {
+            root: tempfile::tempdir().unwrap(),
+        };
+        fs::create_dir(place.path("images")).unwrap();
+        place
+    }
+
+    fn with_keys() -> Place {
+        let place = Place::new();
+        assert_eq!(place.seal(&["keyset", "new"]).0, 0);
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn seal(&self, arguments: &[&str]) -> Told {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_seal"));
+        let output = command
+            .current_dir(self.root.path())
+            .args(arguments)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Told(
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    }
+
+    fn put(&self, user: &str, name: &str, plain: &[u8]) -> PathBuf {
+        let id = ImageId::new(user, name).unwrap();
+        let header = Header::new([3; RANDOM_BYTES]);
+        let keyset = secrets::load_keyset(&self.path("secrets")).unwrap();
+        let mut segment = [plain, &[0; TAG_BYTES]].concat();
+        SegmentCipher::new(keyset.primary(), &header, &id.associated_data()).seal(0, true, &mut segment);
+        let path = self.path("images").join(id.file_name());
+        fs::write(&path, [&header.encode()[..], &segment].concat()).unwrap();
+        path
+    }
+
+    fn key_values(&self) -> Vec<String> {
+        let json = fs::read_to_string(self.path("secrets/keyset.json")).unwrap();
+        json.split('"')
+            .filter(|word| word.starts_with("Eg4I"))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+fn flip_last_byte(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
+    let place = Place::with_keys();
+    for (arguments, reason) in [
+        (&[][..], "no command"),
+        (&["sael"], "unknown command"),
+        (&["keyset"], "unknown command"),
+        (&["keyset", "promote", "x"], "\"x\" is no key"),
+        (&["open"], "unknown command"),
+        (&["open", "cat.png"], "--as USER/NAME"),
+        (&["open", "cat.png", "--as", "cat.png"], "--as wants USER/NAME"),
+        (
+            &["open", "cat.png", "--as", "alice/../cat.png"],
+            "--as alice/../cat.png",
+        ),
+        (&["verify", "images", "-o", "x"], "belong to open"),
+        (&["verify", "--frobnicate"], "frobnicate"),
+    ] {
+        let Told(status, out, err) = place.seal(arguments);
+        assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}: {err}");
+        assert!(
+            err.contains(reason) && err.lines().count() == 1,
+            "{arguments:?}: {err}"
+        );
+    }
+    let Told(status, out, _) = place.seal(&["--help"]);
+    assert!(status == 0 && out.contains("usage: seal"));
+    assert_eq!(place.seal(&["--version"]).0, 0);
+}
+
+#[test]
+fn a_keyset_is_made_once_grows_and_is_never_printed() {
+    let place = Place::new();
+    assert_eq!(
+        place.seal(&["keyset", "list"]).0,
+        1,
+        "nothing is created by looking"
+    );
+    assert!(!place.path("secrets").exists());
+    let mut told = String::new();
+    for arguments in [&["keyset", "new"][..], &["keyset", "add"], &["keyset", "list"]] {
+        let Told(status, out, err) = place.seal(arguments);
+        assert_eq!((status, err.as_str()), (0, ""));
+        told += &out;
+    }
+    let before = place.key_values();
+    assert_eq!(before.len(), 2);
+    let Told(status, out, err) = place.seal(&["keyset", "new"]);
+    assert!(
+        status == 1 && out.is_empty() && err.contains("never overwritten"),
+        "{err}"
+    );
+    assert_eq!(place.key_values(), before);
+    assert!(before.iter().all(|value| !told.contains(&value[24..])), "{told}");
+    let mode = fs::metadata(place.path("secrets/keyset.json"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_promoted_key_is_the_one_that_seals() {
+    let place = Place::with_keys();
+    place.put("alice", "old.png", b"old");
+    place.seal(&["keyset", "add"]);
+    let Told(_, list, _) = place.seal(&["keyset", "list"]);
+    let rows: Vec<&str> = list.lines().collect();
+    assert!(
+        rows[0].ends_with("enabled, seals") && rows[1].ends_with("enabled"),
+        "{list}"
+    );
+    let id = rows[1].split_whitespace().next().unwrap();
+    assert_eq!(place.seal(&["keyset", "promote", id]).0, 0);
+    let Told(_, list, _) = place.seal(&["keyset", "list"]);
+    assert!(list.lines().nth(1).unwrap().ends_with("enabled, seals"), "{list}");
+    place.put("alice", "new.png", b"new");
+    assert_eq!(
+        place.seal(&["verify", "images"]).1,
+        "2 verified, 0 bad, 0 others not looked at\n"
+    );
+    assert_eq!(place.seal(&["keyset", "promote", "1"]).0, 1);
+}
+
+#[test]
+fn open_writes_the_image_to_standard_output_or_to_a_file() {
+    let place = Place::with_keys();
+    let sealed = place.put("alice", "cat.png", b"a cat");
+    let file = sealed.to_str().unwrap();
+    assert_eq!(place.seal(&["open", file]).1, "a cat");
+    assert_eq!(place.seal(&["open", file, "-o", "cat.png"]).0, 0);
+    assert_eq!(fs::read(place.path("cat.png")).unwrap(), b"a cat");
+    fs::rename(&sealed, place.path("backup")).unwrap();
+    assert_eq!(
+        place.seal(&["open", "backup", "--as", "alice/cat.png"]).1,
+        "a cat"
+    );
+    let Told(status, out, err) = place.seal(&["open", "backup", "--as", "alice/dog.png"]);
+    assert!(
+        status == 1 && out.is_empty() && err.contains("backup: forged"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_damaged_image_leaves_no_output_and_loses_no_older_one() {
+    let place = Place::with_keys();
+    let sealed = place.put("alice", "cat.png", b"a cat");
+    flip_last_byte(&sealed);
+    fs::write(place.path("cat.png"), b"the cat of yesterday").unwrap();
+    let file = sealed.to_str().unwrap();
+    assert_eq!(place.seal(&["open", file, "-o", "cat.png"]).0, 1);
+    assert_eq!(place.seal(&["open", file, "-o", "images/new.png"]).0, 1);
+    assert_eq!(fs::read(place.path("cat.png")).unwrap(), b"the cat of yesterday");
+    assert_eq!(fs::read_dir(place.path("images")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(place.root.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn verify_names_every_bad_image_and_exits_with_1() {
+    let place = Place::with_keys();
+    for name in ["a.png", "b.png", "c.png"] {
+        place.put("alice", name, b"image");
+    }
+    fs::write(place.path("images/.gitkeep"), b"").unwrap();
+    flip_last_byte(&place.path("images/encrypted_b.alice.png"));
+    fs::rename(
+        place.path("images/encrypted_c.alice.png"),
+        place.path("images/encrypted_c.bob.png"),
+    )
+    .unwrap();
+    let Told(status, out, _) = place.seal(&["verify", "images"]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((status, lines.len()), (1, 3), "{out}");
+    assert!(
+        lines[0].starts_with("images/encrypted_b.alice.png: forged"),
+        "{out}"
+    );
+    assert!(
+        lines[1].starts_with("images/encrypted_c.bob.png: forged"),
+        "{out}"
+    );
+    assert_eq!(lines[2], "1 verified, 2 bad, 1 others not looked at");
+    assert_eq!(place.seal(&["verify", "nowhere"]).0, 1);
+}
