@@ -1,1 +1,365 @@
-//! To be filled.
+//! The only UDP socket: one thread feeds the election and publishes what it says.
+//!
+//! Wait for a datagram or the deadline, drain the socket, step, perform the outputs, publish. The thread never
+//! waits on a lock, a file, a resolver or a worker, and logs only when the membership changes. Workers read the
+//! view as an `Arc` that nobody locks.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the room of the heartbeat's clock and socket"
+)]
+
+mod report;
+mod routes;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+use zeroize::Zeroizing;
+
+use self::report::History;
+pub use self::report::{Entry, PeerReport, Report};
+use self::routes::{Routes, Sent};
+use crate::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX};
+use crate::election::detector::{Cause, State, Transition};
+use crate::election::{self, Election, Input, Output, View};
+use crate::members::Members;
+use crate::roster::NodeId;
+
+/// So many datagrams are read before timers are looked at: more than a socket's buffer holds, unless it is flooded.
+const DRAIN_MAX: usize = 1024;
+/// What we ask the kernel to hold while this thread waits for a core.
+const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
+const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// What membership needs to know.
+pub struct Settings {
+    /// This node's id.
+    pub own: NodeId,
+    /// Every node and its address.
+    pub members: Members,
+    /// Where heartbeats are received.
+    pub listen: SocketAddr,
+    /// The secret that all nodes share.
+    pub key: Zeroizing<[u8; 32]>,
+    /// Not 0, and greater than at every start of this node before.
+    pub incarnation: u64,
+    /// A peer that nobody has heard for this long is dead; see [`election::HEALTH_TIMEOUT`].
+    pub health_timeout: Duration,
+}
+
+/// A running member. Dropping it stops the thread without a word to the others, like a crash.
+pub struct Cluster {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    view: ArcSwap<View>,
+    report: ArcSwap<Report>,
+    leave: AtomicBool,
+    stop: AtomicBool,
+    bell: OwnedFd,
+}
+
+impl Cluster {
+    /// Binds the socket and starts the thread. Fails if the address is taken or not ours.
+    pub fn start(settings: Settings) -> io::Result<Cluster> {
+        let Settings {
+            own,
+            members,
+            listen,
+            key,
+            incarnation,
+            health_timeout,
+        } = settings;
+        let socket = UdpSocket::bind(listen)?;
+        socket.set_nonblocking(true)?;
+        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
+        let election = Election::new(election::Settings {
+            own,
+            members: members.iter().map(|(id, _)| id).collect(),
+            key: ClusterKey::new(&key),
+            incarnation,
+            health_timeout,
+        });
+        let history = History::default();
+        let shared = Arc::new(Shared {
+            view: ArcSwap::from_pointee(election.view().clone()),
+            report: ArcSwap::from_pointee(Report::of(own, &members, &election, &history)),
+            leave: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        });
+        let node = Node {
+            own,
+            routes: Routes::new(own, &members),
+            members,
+            socket,
+            election,
+            history,
+            started: Instant::now(),
+            refused: Vec::new(),
+            reported: None,
+            shared: Arc::clone(&shared),
+        };
+        let thread = thread::Builder::new()
+            .name("cluster".to_owned())
+            .spawn(move || node.run())?;
+        Ok(Cluster {
+            shared,
+            thread: Some(thread),
+        })
+    }
+
+    /// What uploads are placed by now. Never waits.
+    pub fn view(&self) -> Arc<View> {
+        self.shared.view.load_full()
+    }
+
+    /// What people want to know, at most about 100 ms old. Never waits.
+    pub fn report(&self) -> Arc<Report> {
+        self.shared.report.load_full()
+    }
+
+    /// Tells all others, now and until this is dropped, that this node is stopping. It has no leader from then on.
+    pub fn leave(&self) {
+        self.shared.leave.store(true, Ordering::Release);
+        self.shared.ring();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
+        self.shared.ring();
+        if let Some(thread) = self.thread.take() {
+            // A panic in it was printed when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn ring(&self) {
+        // Fails only when the bell has been rung 2^64 times and not heard: then it is ringing.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+struct Node {
+    own: NodeId,
+    members: Members,
+    socket: UdpSocket,
+    routes: Routes,
+    election: Election,
+    history: History,
+    started: Instant,
+    /// Whose hosts said since the last step that nobody listens.
+    refused: Vec<NodeId>,
+    /// When the last report was made; `None`: there is news since.
+    reported: Option<Duration>,
+    shared: Arc<Shared>,
+}
+
+impl Node {
+    fn run(mut self) {
+        let mut stop = false;
+        while !stop {
+            self.wait();
+            self.drain();
+            for peer in std::mem::take(&mut self.refused) {
+                self.step(Input::Refused(peer));
+            }
+            // Read before the order to leave, which was given before the order to stop, if at all.
+            stop = self.shared.stop.load(Ordering::Acquire);
+            if self.shared.leave.swap(false, Ordering::AcqRel) {
+                self.step(Input::Leave);
+            }
+            if self.started.elapsed() >= self.election.deadline() {
+                self.step(Input::Tick);
+                self.routes.refresh(&self.election);
+            }
+            self.report();
+        }
+    }
+
+    /// Until a datagram, the bell, or the deadline.
+    fn wait(&self) {
+        let left = self.election.deadline().saturating_sub(self.started.elapsed());
+        let timeout = Timespec::try_from(left).expect("a deadline is never centuries away");
+        let mut waiting = [
+            PollFd::new(&self.socket, PollFlags::IN),
+            PollFd::new(&self.shared.bell, PollFlags::IN),
+        ];
+        // Interrupted or not: what is there is read next.
+        let _ = poll(&mut waiting, Some(&timeout));
+        let _ = rustix::io::read(&self.shared.bell, &mut [0; 8]);
+    }
+
+    fn drain(&mut self) {
+        // One byte more than the longest, so that a longer one is seen to be longer.
+        let mut bytes = [0; DATAGRAM_BYTES_MAX + 1];
+        for _ in 0..DRAIN_MAX {
+            match self.socket.recv(&mut bytes) {
+                Ok(length) => self.step(Input::Datagram(&bytes[..length])),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An error of an earlier datagram, reported here: there may be more to read behind it.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        for output in self.election.step(self.started.elapsed(), input) {
+            match output {
+                Output::Send { to, bytes } => self.send(to, &bytes),
+                Output::Publish(view) => self.publish(&view),
+                Output::Note(transition) => self.note(transition),
+            }
+        }
+    }
+
+    fn send(&mut self, to: NodeId, bytes: &[u8]) {
+        if self.routes.send(to, bytes) == Sent::Refused {
+            self.refused.push(to);
+        }
+    }
+
+    fn publish(&mut self, view: &View) {
+        let before = self.shared.view.swap(Arc::new(view.clone()));
+        match view.leader {
+            Some(leader) => log::info!(
+                "Node {}: Leader is Node {leader} (term {}, alive nodes: {})",
+                self.own,
+                view.term,
+                view.roster
+            ),
+            None => log::info!("Node {}: No leader (alive nodes: {})", self.own, view.roster),
+        }
+        self.history.led(&before, view);
+        self.reported = None;
+    }
+
+    fn note(&mut self, transition: Transition) {
+        let Transition { peer, to, cause, .. } = transition;
+        match (to, cause) {
+            (_, Cause::Slept(late)) => {
+                log::info!("Node {}: was not running for {} ms", self.own, late.as_millis());
+            }
+            (State::Suspect | State::Dead | State::Left, _) => {
+                log::info!("Node {}: Node {peer} is {to} ({cause})", self.own);
+            }
+            (State::Alive | State::Unknown, _) => log::info!("Node {}: Node {peer} is {to}", self.own),
+        }
+        self.history.add(transition);
+        self.reported = None;
+    }
+
+    fn report(&mut self) {
+        let now = self.started.elapsed();
+        if self.reported.is_none_or(|at| now >= at + REPORT_EVERY) {
+            self.reported = Some(now);
+            let report = Report::of(self.own, &self.members, &self.election, &self.history);
+            self.shared.report.store(Arc::new(report));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    struct Three {
+        members: Members,
+        nodes: Vec<Option<Cluster>>,
+    }
+
+    impl Three {
+        /// On ports that were free a moment ago: another process may have taken one since, then on others.
+        fn start() -> Three {
+            let attempts = (0..10).filter_map(|_| {
+                let held: Vec<UdpSocket> = (0..3).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
+                let lines = held
+                    .iter()
+                    .zip(1..)
+                    .map(|(socket, id)| format!("{id} = \"{}\"\n", socket.local_addr().unwrap()));
+                let members = Members::parse(&format!("[nodes]\n{}", lines.collect::<String>())).unwrap();
+                drop(held);
+                let nodes = (1..=3)
+                    .map(|id| start(&members, id, 1).ok().map(Some))
+                    .collect::<Option<_>>()?;
+                Some(Three { members, nodes })
+            });
+            attempts.take(1).next().expect("three free ports in ten attempts")
+        }
+
+        fn wait_until(&self, leader: u32, alive: &str) {
+            let started = Instant::now();
+            let agreed = |node: &Cluster| {
+                let view = node.view();
+                view.leader == Some(NodeId(leader)) && view.roster.to_string() == alive
+            };
+            while !self.nodes.iter().flatten().all(agreed) {
+                assert!(
+                    started.elapsed() < PATIENCE,
+                    "no agreement on {leader} and {alive}"
+                );
+                thread::yield_now();
+            }
+        }
+    }
+
+    fn start(members: &Members, id: u32, incarnation: u64) -> io::Result<Cluster> {
+        let own = NodeId(id);
+        Cluster::start(Settings {
+            own,
+            members: members.clone(),
+            listen: members.address(own).unwrap().parse().unwrap(),
+            key: Zeroizing::new([7; 32]),
+            incarnation,
+            health_timeout: election::HEALTH_TIMEOUT,
+        })
+    }
+
+    #[test]
+    fn three_nodes_agree_and_survive_a_crash_a_leave_and_a_return() {
+        let mut three = Three::start();
+        three.wait_until(3, "[1, 2, 3]");
+        three.nodes[2] = None;
+        three.wait_until(2, "[1, 2]");
+        three.nodes[2] = Some(start(&three.members, 3, 2).unwrap());
+        three.wait_until(3, "[1, 2, 3]");
+        three.nodes[0].take().unwrap().leave();
+        three.wait_until(3, "[2, 3]");
+
+        let report = three.nodes[2].as_ref().unwrap().report();
+        let json = serde_json::to_value(&*report).unwrap();
+        assert_eq!(json["peers"][1]["state"], "alive");
+        assert_eq!(json["rejections"]["forged"], 0);
+        assert!(
+            json["history"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|entry| entry["to"] == "leader")
+        );
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error() {
+        let three = Three::start();
+        let error = start(&three.members, 1, 2).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,254 @@
+//! What nodes say to each other, and its bytes.
+//!
+//! Every datagram states where its sender stands ([`Stance`]) and says one thing ([`Message`]). Any of them may
+//! be lost, late or doubled: all say what is true now, none is a step that the next one builds on, and the next
+//! heartbeat repeats what matters. All numbers are big-endian:
+//!
+//! ```text
+//! stance    0 seeks      term 8 · has a last leader 1 · last leader 4
+//!           1 follows    term 8 · leader 4 · established 1
+//!           2 leads      term 8 · established 1 · count 2 · alive ids 4 × count, rising
+//! message   0 heartbeat  count 2 · (id 4 · silent for, in ms, 2) × count, ids rising
+//!           1 probe   2 election   3 answer   4 coordinator   5 leave
+//! ```
+//!
+//! There is one way to write anything; other spellings are refused, so that decoding and encoding are inverses.
+//! Knows nothing of who may be believed: that is the datagram around it.
+
+use std::time::Duration;
+
+use crate::members::NODES_MAX;
+use crate::roster::{NodeId, Roster};
+
+/// Where a node stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stance {
+    /// It has no leader now.
+    Seeks {
+        /// The term of the last leader it had; 0 if none.
+        term: u64,
+        /// The last leader it had, possibly itself.
+        last: Option<NodeId>,
+    },
+    /// It follows another node.
+    Follows {
+        /// The leader's term.
+        term: u64,
+        /// The leader.
+        leader: NodeId,
+        /// What the leader says of itself, see [`Stance::Leads`].
+        established: bool,
+    },
+    /// It leads, and this is its view: the one that its followers place uploads by.
+    Leads {
+        /// Its term.
+        term: u64,
+        /// In office for some time, or successor of a leader that failed: a higher id does not push it aside at once.
+        established: bool,
+        /// Who is alive.
+        roster: Roster,
+    },
+}
+
+impl Stance {
+    /// The last term in which the node had a leader, and that leader.
+    pub fn pair(&self, sender: NodeId) -> (u64, Option<NodeId>) {
+        match self {
+            Stance::Seeks { term, last } => (*term, *last),
+            Stance::Follows { term, leader, .. } => (*term, Some(*leader)),
+            Stance::Leads { term, .. } => (*term, Some(sender)),
+        }
+    }
+}
+
+/// One thing that a node says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// From every node to every other, ten times a second: "I live, and these I hear". The list is the second
+    /// opinion: whoever does not hear a peer itself learns here that others do. If lost, the next one says it again.
+    Heartbeat {
+        /// Every peer the sender has heard lately, in rising order of id.
+        hears: Vec<Hears>,
+    },
+    /// To a peer that has fallen silent: "answer at once". Answered with a heartbeat, which refutes the suspicion.
+    Probe,
+    /// From a node without a leader to every higher one it believes alive: "take over, or tell me who leads".
+    Election,
+    /// To the sender of an election: "I am higher and alive, leave it to me". It stops asking for a while.
+    Answer,
+    /// From a new leader to all, at once: "I lead". If lost, the leader's next heartbeat says the same.
+    Coordinator,
+    /// From a node that is stopping, again and again until it is gone: "count me out now". If all are lost, its
+    /// silence says it half a second later.
+    Leave,
+}
+
+/// A peer, as the sender of a heartbeat hears it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hears {
+    /// The peer.
+    pub peer: NodeId,
+    /// How long ago the sender heard it itself, in whole milliseconds.
+    pub silent_ms: u16,
+}
+
+impl Hears {
+    /// `silent` is cut to milliseconds, and at what 16 bits hold.
+    pub fn new(peer: NodeId, silent: Duration) -> Hears {
+        let silent_ms = u16::try_from(silent.as_millis()).unwrap_or(u16::MAX);
+        Hears { peer, silent_ms }
+    }
+}
+
+/// Appends the bytes of both to `bytes`.
+pub(super) fn encode(stance: &Stance, message: &Message, bytes: &mut Vec<u8>) {
+    match stance {
+        Stance::Seeks { term, last } => {
+            bytes.push(0);
+            bytes.extend(term.to_be_bytes());
+            bytes.push(u8::from(last.is_some()));
+            bytes.extend(last.map_or(0, |id| id.0).to_be_bytes());
+        }
+        Stance::Follows {
+            term,
+            leader,
+            established,
+        } => {
+            bytes.push(1);
+            bytes.extend(term.to_be_bytes());
+            bytes.extend(leader.0.to_be_bytes());
+            bytes.push(u8::from(*established));
+        }
+        Stance::Leads {
+            term,
+            established,
+            roster,
+        } => {
+            bytes.push(2);
+            bytes.extend(term.to_be_bytes());
+            bytes.push(u8::from(*established));
+            encode_count(roster.ids().len(), bytes);
+            roster
+                .ids()
+                .iter()
+                .for_each(|id| bytes.extend(id.0.to_be_bytes()));
+        }
+    }
+    match message {
+        Message::Heartbeat { hears } => {
+            bytes.push(0);
+            encode_count(hears.len(), bytes);
+            for heard in hears {
+                bytes.extend(heard.peer.0.to_be_bytes());
+                bytes.extend(heard.silent_ms.to_be_bytes());
+            }
+        }
+        Message::Probe => bytes.push(1),
+        Message::Election => bytes.push(2),
+        Message::Answer => bytes.push(3),
+        Message::Coordinator => bytes.push(4),
+        Message::Leave => bytes.push(5),
+    }
+}
+
+fn encode_count(count: usize, bytes: &mut Vec<u8>) {
+    assert!(count <= NODES_MAX, "no list is longer than the cluster");
+    let count = u16::try_from(count).expect("a cluster has fewer than 65,536 nodes");
+    bytes.extend(count.to_be_bytes());
+}
+
+/// Both, if `bytes` are exactly what [`encode`] makes of them for this sender.
+pub(super) fn decode(sender: NodeId, bytes: &[u8]) -> Option<(Stance, Message)> {
+    let mut reader = Reader(bytes);
+    let stance = reader.stance(sender)?;
+    let message = reader.message()?;
+    reader.0.is_empty().then_some((stance, message))
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn stance(&mut self, sender: NodeId) -> Option<Stance> {
+        let tag = self.byte()?;
+        let term = self.take().map(u64::from_be_bytes)?;
+        match tag {
+            0 => {
+                let has_last = self.flag()?;
+                let last = self.id()?;
+                let canonical = has_last || last == NodeId(0);
+                canonical.then_some(Stance::Seeks {
+                    term,
+                    last: has_last.then_some(last),
+                })
+            }
+            1 => Some(Stance::Follows {
+                term,
+                leader: self.id()?,
+                established: self.flag()?,
+            }),
+            2 => Some(Stance::Leads {
+                term,
+                established: self.flag()?,
+                roster: self.roster(sender)?,
+            }),
+            _ => None,
+        }
+    }
+
+    fn message(&mut self) -> Option<Message> {
+        match self.byte()? {
+            0 => Some(Message::Heartbeat { hears: self.hears()? }),
+            1 => Some(Message::Probe),
+            2 => Some(Message::Election),
+            3 => Some(Message::Answer),
+            4 => Some(Message::Coordinator),
+            5 => Some(Message::Leave),
+            _ => None,
+        }
+    }
+
+    fn roster(&mut self, sender: NodeId) -> Option<Roster> {
+        let ids: Vec<NodeId> = (0..self.count()?).map(|_| self.id()).collect::<Option<_>>()?;
+        let rising = ids.is_sorted_by(|a, b| a < b);
+        (rising && ids.contains(&sender)).then(|| Roster::new(sender, ids))
+    }
+
+    fn hears(&mut self) -> Option<Vec<Hears>> {
+        let hears: Vec<Hears> = (0..self.count()?).map(|_| self.heard()).collect::<Option<_>>()?;
+        hears.is_sorted_by(|a, b| a.peer < b.peer).then_some(hears)
+    }
+
+    fn heard(&mut self) -> Option<Hears> {
+        Some(Hears {
+            peer: self.id()?,
+            silent_ms: self.take().map(u16::from_be_bytes)?,
+        })
+    }
+
+    fn count(&mut self) -> Option<usize> {
+        let count = usize::from(self.take().map(u16::from_be_bytes)?);
+        (count <= NODES_MAX).then_some(count)
+    }
+
+    fn id(&mut self) -> Option<NodeId> {
+        self.take().map(u32::from_be_bytes).map(NodeId)
+    }
+
+    fn flag(&mut self) -> Option<bool> {
+        match self.byte()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take().map(|[byte]| byte)
+    }
+
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+}
