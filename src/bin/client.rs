@@ -1,2 +1,384 @@
-//! To be filled.
-fn main() {}
+//! `client`: put images into a cluster and get them back, list and remove them, look at the nodes.
+//!
+//! Arguments in, exit code out; talking to the nodes is `pixseal::client`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "an edge: files, standard streams and deadlines"
+)]
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use getopts::Options;
+use pixseal::client::upload::{Audience, Body, PIECE_BYTES, Terms};
+use pixseal::client::{Client, Patience};
+use pixseal::image_id::ImageId;
+use pixseal::members::Members;
+
+const USAGE: &str = "\
+Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png in them)
+       client get NAME... [-o DIR]   write images into DIR (default: the current folder; - is standard output)
+       client ls                     list the images of a user
+       client rm NAME...             remove images
+       client status                 a table of the nodes
+
+Options:
+  -u, --user USER      whose images (default: the login name, or \"user\")
+  -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003)
+  -o, --output DIR     where get writes
+      --timeout SECS   how long to try for one image (default: 60)
+  -h, --help           this text
+  -V, --version        the version
+
+Exit codes: 0 everything done, 1 something failed (each is named on standard error), 2 wrong usage.
+";
+const CLUSTER_FILE: &str = "cluster.toml";
+const TIMEOUT_SECONDS: u64 = 60;
+const REDRAW: Duration = Duration::from_millis(100);
+
+struct Config {
+    members: Members,
+    user: String,
+    output: PathBuf,
+    timeout: Duration,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("client: {failed} failed");
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            eprintln!("client: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Returns how many things failed; an error is wrong usage.
+fn run(arguments: &[String]) -> Result<usize, String> {
+    let mut options = Options::new();
+    options
+        .optopt("u", "user", "", "USER")
+        .optopt("c", "cluster", "", "FILE")
+        .optopt("o", "output", "", "DIR");
+    options
+        .optopt("", "timeout", "", "SECS")
+        .optflag("h", "help", "")
+        .optflag("V", "version", "");
+    let matches = options
+        .parse(arguments)
+        .map_err(|e| format!("{e}; see client --help"))?;
+    if matches.opt_present("help") {
+        print!("{USAGE}");
+        return Ok(0);
+    }
+    if matches.opt_present("version") {
+        println!("client {}", env!("CARGO_PKG_VERSION"));
+        return Ok(0);
+    }
+    let login = std::env::var("USER")
+        .ok()
+        .filter(|user| pixseal::image_id::check_user(user).is_ok());
+    let config = Config {
+        members: read_members(matches.opt_str("cluster").as_deref())?,
+        user: matches
+            .opt_str("user")
+            .or(login)
+            .unwrap_or_else(|| "user".to_owned()),
+        output: matches.opt_str("output").unwrap_or_else(|| ".".to_owned()).into(),
+        timeout: Duration::from_secs(
+            matches
+                .opt_get_default("timeout", TIMEOUT_SECONDS)
+                .map_err(|e| format!("--timeout: {e}"))?,
+        ),
+    };
+    pixseal::image_id::check_user(&config.user).map_err(|e| format!("--user {}: {e}", config.user))?;
+    let mut client = Client::new(&config.members, Patience::default());
+    match matches.free.split_first() {
+        Some((command, files)) if command == "put" && !files.is_empty() => put(&mut client, &config, files),
+        Some((command, names)) if command == "get" && !names.is_empty() => {
+            Ok(each(names, |name| get(&mut client, &config, name)))
+        }
+        Some((command, names)) if command == "rm" && !names.is_empty() => {
+            Ok(each(names, |name| remove(&mut client, &config, name)))
+        }
+        Some((command, [])) if command == "ls" => Ok(each(&[config.user.clone()], |user| {
+            list(&mut client, &config, user)
+        })),
+        Some((command, [])) if command == "status" => Ok(status(&mut client)),
+        _ => Err("say what to do: put, get, ls, rm or status; see client --help".to_owned()),
+    }
+}
+
+fn read_members(file: Option<&str>) -> Result<Members, String> {
+    let file = match file {
+        Some(file) => file,
+        None if Path::new(CLUSTER_FILE).exists() => CLUSTER_FILE,
+        None => return Ok(Members::default()),
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+    Members::parse(&text).map_err(|e| format!("{file}: {e}"))
+}
+
+/// Does `action` with each item; names each failure and counts them.
+fn each(items: &[String], mut action: impl FnMut(&str) -> Result<(), String>) -> usize {
+    let failures = items.iter().filter_map(|item| action(item).err());
+    failures.inspect(|why| eprintln!("client: {why}")).count()
+}
+
+fn put(client: &mut Client, config: &Config, arguments: &[String]) -> Result<usize, String> {
+    let mut files = Vec::new();
+    for argument in arguments {
+        collect(Path::new(argument), &mut files).map_err(|e| format!("{argument}: {e}"))?;
+    }
+    let mut progress = Progress::new(files.len(), files.iter().map(|(_, bytes)| bytes).sum());
+    let mut failed = 0;
+    for (path, bytes) in &files {
+        progress.show();
+        match put_one(client, config, path, *bytes) {
+            Ok(line) => progress.say(&line),
+            Err(why) => {
+                failed += 1;
+                progress.clear();
+                eprintln!("client: {}: {why}", path.display());
+            }
+        }
+        progress.done += 1;
+        progress.bytes_done += bytes;
+    }
+    progress.clear();
+    println!(
+        "{} of {} files uploaded in {:.1} s",
+        files.len() - failed,
+        files.len(),
+        progress.start.elapsed().as_secs_f64()
+    );
+    Ok(failed)
+}
+
+/// A file stands for itself, a folder for every `*.png` directly in it.
+fn collect(path: &Path, files: &mut Vec<(PathBuf, u64)>) -> std::io::Result<()> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_dir() {
+        files.push((path.to_owned(), metadata.len()));
+        return Ok(());
+    }
+    let mut inside: Vec<PathBuf> = std::fs::read_dir(path)?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()?;
+    inside.retain(|file| file.extension().is_some_and(|extension| extension == "png") && file.is_file());
+    inside.sort();
+    for file in inside {
+        let bytes = std::fs::metadata(&file)?.len();
+        files.push((file, bytes));
+    }
+    Ok(())
+}
+
+fn put_one(client: &mut Client, config: &Config, path: &Path, bytes: u64) -> Result<String, String> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or("the file name is not text")?;
+    let image = ImageId::new(&config.user, name).map_err(|e| e.to_string())?;
+    let mut file = File::open(path).map_err(|e| e.to_string())?;
+    let terms = Terms {
+        audience: Audience::All,
+        deadline: Instant::now() + config.timeout,
+        stop: &AtomicBool::new(false),
+        hold: None,
+    };
+    let upload = client.upload(&image, Body::File(&mut file, bytes), terms);
+    let receipt = upload.outcome.map_err(|e| e.to_string())?;
+    Ok(format!(
+        "{image}: {} bytes on node {}",
+        receipt.bytes, receipt.node
+    ))
+}
+
+fn get(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
+    let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
+    let deadline = Instant::now() + config.timeout;
+    let download = client
+        .download(&image, None, deadline)
+        .map_err(|e| format!("{image}: {e}"))?;
+    let mut download = download.ok_or_else(|| format!("{image}: no node has it"))?;
+    let wrong = |e: std::io::Error| format!("{image}: {e}");
+    if config.output == Path::new("-") {
+        let mut out = std::io::stdout().lock();
+        copy(&mut download, &mut out, deadline)
+            .and_then(|_| out.flush())
+            .map_err(wrong)?;
+    } else {
+        std::fs::create_dir_all(&config.output).map_err(wrong)?;
+        let path = config.output.join(name);
+        // Under another name until it is whole: a broken download must not look like an image.
+        let partial = config.output.join(format!("{name}.partial"));
+        let written = File::create(&partial).and_then(|mut file| copy(&mut download, &mut file, deadline));
+        let bytes = written
+            .and_then(|bytes| std::fs::rename(&partial, &path).map(|()| bytes))
+            .map_err(|e| {
+                let _ = std::fs::remove_file(&partial);
+                wrong(e)
+            })?;
+        println!("{}: {bytes} bytes from node {}", path.display(), download.node);
+    }
+    client.finish(download);
+    Ok(())
+}
+
+fn copy(
+    download: &mut pixseal::client::download::Download,
+    out: &mut impl Write,
+    deadline: Instant,
+) -> std::io::Result<u64> {
+    let mut room = vec![0; PIECE_BYTES];
+    let mut total = 0;
+    loop {
+        match download
+            .read(&mut room, deadline)
+            .map_err(std::io::Error::other)?
+        {
+            0 => return Ok(total),
+            count => {
+                out.write_all(&room[..count])?;
+                total += count as u64;
+            }
+        }
+    }
+}
+
+fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> {
+    let list = client
+        .list(user, Instant::now() + config.timeout)
+        .map_err(|e| e.to_string())?;
+    let mut out = std::io::stdout().lock();
+    for item in &list.images {
+        let node = item.node.map_or_else(|| "?".to_owned(), |id| id.to_string());
+        if writeln!(out, "{:>12}  node {node:<4} {}", item.bytes, item.name).is_err() {
+            return Ok(()); // Whoever was reading has had enough.
+        }
+    }
+    match list.missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "the list is not complete: nodes {:?} could not be asked",
+            list.missing
+        )),
+    }
+}
+
+fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
+    let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
+    match client.remove(&image, Instant::now() + config.timeout) {
+        Ok(true) => Ok(println!("{image}: removed")),
+        Ok(false) => Err(format!("{image}: no node has it")),
+        Err(e) => Err(format!("{image}: {e}")),
+    }
+}
+
+/// Prints the table and returns how many nodes did not answer.
+fn status(client: &mut Client) -> usize {
+    let members: Vec<_> = client
+        .members()
+        .map(|(id, address)| (id, address.to_owned()))
+        .collect();
+    println!(
+        "{:>4}  {:<22} {:>6} {:>6}  {:<16} {:>9} {:>15}",
+        "node", "address", "leader", "term", "alive", "images", "bytes"
+    );
+    let mut silent = 0;
+    for (id, address) in members {
+        match client.status(id) {
+            Ok(status) => {
+                let leader = status
+                    .leader
+                    .map_or_else(|| "-".to_owned(), |leader| leader.to_string());
+                let alive: Vec<String> = status.alive.iter().map(ToString::to_string).collect();
+                let (images, bytes) = (status.counter("images"), status.counter("bytes"));
+                println!(
+                    "{id:>4}  {address:<22} {leader:>6} {:>6}  {:<16} {images:>9} {bytes:>15}",
+                    status.term,
+                    alive.join(" ")
+                );
+            }
+            Err(failure) => {
+                silent += 1;
+                println!("{id:>4}  {address:<22} {}", failure.cause);
+            }
+        }
+    }
+    silent
+}
+
+/// A line that is drawn over and over on a terminal; without one, a line for each file.
+struct Progress {
+    files: usize,
+    bytes: u64,
+    done: usize,
+    bytes_done: u64,
+    start: Instant,
+    drawn: Option<Instant>,
+    live: bool,
+}
+
+impl Progress {
+    fn new(files: usize, bytes: u64) -> Progress {
+        let live = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Progress {
+            files,
+            bytes,
+            done: 0,
+            bytes_done: 0,
+            start: Instant::now(),
+            drawn: None,
+            live,
+        }
+    }
+
+    fn show(&mut self) {
+        if !self.live || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return;
+        }
+        let seconds = self.start.elapsed().as_secs_f64();
+        let rate = self.bytes_done as f64 / seconds.max(0.001);
+        let share = self.bytes_done as f64 / self.bytes.max(1) as f64;
+        let left = (self.bytes - self.bytes_done) as f64 / rate.max(1.0);
+        let full = (0..20)
+            .map(|i| if f64::from(i) < share * 20.0 { '█' } else { '░' })
+            .collect::<String>();
+        eprint!(
+            "\r\x1b[K{full} {}/{} files, {:.0} MB/s",
+            self.done,
+            self.files,
+            rate / 1e6
+        );
+        if self.bytes_done > 0 {
+            eprint!(", {left:.0} s left");
+        }
+        self.drawn = Some(Instant::now());
+    }
+
+    fn say(&mut self, line: &str) {
+        if !self.live {
+            println!("{line}");
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.live && self.drawn.is_some() {
+            eprint!("\r\x1b[K");
+            self.drawn = None;
+        }
+    }
+}

@@ -1,0 +1,453 @@
+//! One image offered to the nodes and sent to the one that accepts it.
+//!
+//! An offer is the head of a PUT with `Expect: 100-continue` and `Connection: offer`: the promise that the body
+//! follows only after `100 Continue`. Every node answers from its own view; one says 100 and gets the body, the
+//! others say 307 and their connections stay usable. The body travels once. Everything that happened is reported
+//! in an [`Upload`]; judging it is left to the caller.
+
+use std::collections::VecDeque;
+use std::io::{Read, Seek, SeekFrom};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::answer::Receipt;
+use super::connection::{Cause, Connection, Failure};
+use super::{Answered, Client, HOPS_MAX, refusal, target_of};
+use crate::balancer;
+use crate::http::response::Response;
+use crate::image_id::ImageId;
+use crate::roster::{NodeId, Roster};
+
+/// How much of a body is read and sent at a time. Larger pieces leave the processor's cache.
+pub const PIECE_BYTES: usize = 256 << 10;
+/// The longest answer to an offer or an upload, in bytes.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+/// The shortest wait before an image is offered again; the longest is twice this.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The longest wait that a node can ask for with `Retry-After`.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How long a node that did not answer is left alone, unless another one names it.
+const REST: Duration = Duration::from_millis(500);
+/// A node that fails this often in a row, by its own word, is believed.
+const BROKEN_MAX: u32 = 3;
+/// How many setbacks of one image are kept.
+const SETBACKS_MAX: usize = 64;
+
+/// Where the bytes of an image come from.
+pub enum Body<'a> {
+    /// They are there.
+    Bytes(&'a [u8]),
+    /// They are read a piece at a time, from its beginning.
+    File(&'a mut std::fs::File, u64),
+}
+
+/// Whom an image is offered to first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every node: all of them decide.
+    All,
+    /// The node that should take it; the others only if they are named.
+    Assigned,
+}
+
+/// How one image is to be uploaded.
+pub struct Terms<'a> {
+    /// Whom it is offered to.
+    pub audience: Audience,
+    /// When to stop trying.
+    pub deadline: Instant,
+    /// When raised, there is no further try.
+    pub stop: &'a AtomicBool,
+    /// Holds back the last bytes for so long, to see whether the node acknowledges what it has not got.
+    pub hold: Option<Duration>,
+}
+
+/// What happened to one image.
+#[derive(Debug)]
+pub struct Upload {
+    /// The receipt, or the last failure.
+    pub outcome: Result<Receipt, Failure>,
+    /// Who answered 100 and was sent the body, in the last round.
+    pub accepted: Option<NodeId>,
+    /// Who answered 100 as well.
+    pub also_accepted: Vec<NodeId>,
+    /// From the first offer of the last round until 100.
+    pub offer: Duration,
+    /// From there until the last byte of the body was handed to the kernel.
+    pub transfer: Duration,
+    /// From there until the receipt.
+    pub receipt: Duration,
+    /// For how long the last bytes were held back on purpose; part of none of the above.
+    pub held: Duration,
+    /// Whether the node answered before it had all of the body.
+    pub answered_early: bool,
+    /// How often the image was offered.
+    pub rounds: u32,
+    /// What went wrong on the way, and with whom; the first of them, if there were many.
+    pub setbacks: Vec<(Option<NodeId>, Cause)>,
+    /// Bytes of the body that were sent, in all rounds.
+    pub body_bytes_sent: u64,
+}
+
+impl Body<'_> {
+    /// The size of the image.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Body::Bytes(bytes) => bytes.len() as u64,
+            Body::File(_, bytes) => *bytes,
+        }
+    }
+}
+
+/// How long to wait before trying again: between [`PAUSE_MIN`] and twice that, so that clients do not march in step.
+pub(super) fn pause(salt: u64) -> Duration {
+    let scattered = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56;
+    PAUSE_MIN + PAUSE_MIN.mul_f64(scattered as f64 / 256.0)
+}
+
+/// One offer that waits for its answer.
+struct Offered {
+    node: NodeId,
+    connection: Connection,
+    reused: bool,
+}
+
+/// One image while it is being uploaded.
+struct Job<'a, 'b> {
+    image: &'a ImageId,
+    target: String,
+    fields: String,
+    body: Body<'b>,
+    terms: Terms<'a>,
+    upload: Upload,
+    named: Option<(NodeId, String)>,
+    wait: Duration,
+}
+
+impl Client {
+    /// Offers `image`, sends the body to the node that accepts it, and reads the receipt; offers it again, until
+    /// the deadline, while nobody accepts or the connection breaks.
+    pub fn upload(&mut self, image: &ImageId, body: Body<'_>, terms: Terms<'_>) -> Upload {
+        let fields = format!(
+            "Content-Length: {}\r\nContent-Type: image/png\r\nExpect: 100-continue\r\nConnection: offer\r\n",
+            body.bytes()
+        );
+        let mut job = Job {
+            image,
+            target: target_of(image),
+            fields,
+            body,
+            terms,
+            upload: Upload::new(),
+            named: None,
+            wait: Duration::ZERO,
+        };
+        let mut broken = 0;
+        loop {
+            let failure = match self.round(&mut job) {
+                Ok(receipt) => {
+                    job.upload.outcome = Ok(receipt);
+                    return job.upload;
+                }
+                Err(failure) => failure,
+            };
+            broken = if failure.cause == Cause::Broken {
+                broken + 1
+            } else {
+                0
+            };
+            let hopeless = matches!(failure.cause, Cause::Refused | Cause::DiskFull) || broken == BROKEN_MAX;
+            job.upload.outcome = Err(failure);
+            if hopeless
+                || job.terms.stop.load(Ordering::Relaxed)
+                || Instant::now() + job.wait >= job.terms.deadline
+            {
+                return job.upload;
+            }
+            std::thread::sleep(job.wait);
+        }
+    }
+
+    /// Offers once to everybody who should be asked, and follows who is named.
+    fn round(&mut self, job: &mut Job<'_, '_>) -> Result<Receipt, Failure> {
+        job.begin_round();
+        let start = Instant::now();
+        let mut asked = self.order(job);
+        let mut offers: VecDeque<Offered> = VecDeque::with_capacity(asked.len());
+        for &node in &asked {
+            let target = job.target.clone();
+            offers.extend(self.offer(job, node, &target));
+        }
+        let mut outcome = Err(Failure {
+            cause: Cause::Disputed,
+            text: format!("no node accepted {}", job.image),
+        });
+        let mut hops = 0;
+        loop {
+            while let Some(offered) = next_offer(&mut offers, job.named.as_ref()) {
+                self.hear(job, offered, start, &mut outcome);
+            }
+            let Some((node, target)) = job.named.take() else {
+                break;
+            };
+            hops += 1;
+            if job.upload.accepted.is_some() || asked.contains(&node) || hops > HOPS_MAX {
+                break;
+            }
+            asked.push(node);
+            offers.extend(self.offer(job, node, &target));
+        }
+        if let Ok(receipt) = &outcome {
+            self.learn(job.image, receipt);
+        }
+        outcome
+    }
+
+    /// The predicted node first: its answer is what the body waits for.
+    fn order(&mut self, job: &Job<'_, '_>) -> Vec<NodeId> {
+        let assigned = balancer::assigned(job.image.user(), job.image.name(), &self.alive);
+        let now = Instant::now();
+        let awake = |node: &super::Node| node.rests_until.is_none_or(|until| until <= now);
+        let mut order: Vec<NodeId> = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| awake(node))
+            .map(|(id, _)| *id)
+            .collect();
+        order.sort_by_key(|id| *id != assigned);
+        if job.terms.audience == Audience::Assigned {
+            order.truncate(1);
+        }
+        order
+    }
+
+    fn offer(&mut self, job: &mut Job<'_, '_>, node: NodeId, target: &str) -> Option<Offered> {
+        let deadline = Instant::now() + self.patience.offer;
+        let outcome = self.take(node).and_then(|mut connection| {
+            let reused = connection.is_reused();
+            connection.send_head("PUT", target, &job.fields, deadline)?;
+            Ok(Offered {
+                node,
+                connection,
+                reused,
+            })
+        });
+        outcome.map_err(|failure| self.setback(job, node, &failure)).ok()
+    }
+
+    /// Reads the answer to one offer and acts on it.
+    fn hear(
+        &mut self,
+        job: &mut Job<'_, '_>,
+        mut offered: Offered,
+        start: Instant,
+        outcome: &mut Result<Receipt, Failure>,
+    ) {
+        let node = offered.node;
+        let heard = offered.connection.head(Instant::now() + self.patience.offer);
+        match heard {
+            Ok(response) if response.status == 100 && job.upload.accepted.is_some() => {
+                // It waits for a body that will not come: closing tells it so.
+                job.upload.also_accepted.push(node);
+            }
+            Ok(response) if response.status == 100 => {
+                job.upload.accepted = Some(node);
+                job.upload.offer = start.elapsed();
+                *outcome = self.deliver(job, node, offered.connection);
+                if let Err(failure) = outcome {
+                    self.setback(job, node, &failure.clone());
+                }
+            }
+            Ok(response) => self.refused(job, offered, &response, outcome),
+            // Nodes close connections that were idle for long: that one is replaced at once, or not missed.
+            Err(failure) if offered.reused && failure.cause == Cause::Lost => {
+                if job.upload.accepted.is_none() {
+                    let target = job.target.clone();
+                    if let Some(again) = self.offer(job, node, &target) {
+                        self.hear(job, again, start, outcome);
+                    }
+                }
+            }
+            Err(failure) => self.setback(job, node, &failure),
+        }
+    }
+
+    /// A final answer in place of 100.
+    fn refused(
+        &mut self,
+        job: &mut Job<'_, '_>,
+        mut offered: Offered,
+        response: &Response,
+        outcome: &mut Result<Receipt, Failure>,
+    ) {
+        let node = offered.node;
+        let deadline = Instant::now() + self.patience.offer;
+        let content = match offered.connection.read_all(response, ANSWER_BYTES_MAX, deadline) {
+            Ok(content) => content,
+            Err(failure) => return self.setback(job, node, &failure),
+        };
+        self.keep(node, offered.connection, response);
+        if response.status == 307 {
+            let place = response
+                .location
+                .as_deref()
+                .and_then(|location| self.place(location));
+            job.named = place.or(job.named.take());
+            return;
+        }
+        let failure = refusal(&Answered {
+            node,
+            response: response.clone(),
+            content,
+        });
+        job.note(Some(node), failure.cause);
+        if let Some(seconds) = response.retry_after_seconds {
+            job.wait = job.wait.max(Duration::from_secs(seconds).min(PAUSE_MAX));
+        }
+        if job.upload.accepted.is_none() {
+            *outcome = Err(failure);
+        }
+    }
+
+    /// Sends the body and reads the receipt.
+    fn deliver(
+        &mut self,
+        job: &mut Job<'_, '_>,
+        node: NodeId,
+        mut connection: Connection,
+    ) -> Result<Receipt, Failure> {
+        let start = Instant::now();
+        let sent = job.send_body(&mut connection, self.patience.body);
+        job.upload.transfer = start.elapsed().saturating_sub(job.upload.held);
+        let start = Instant::now();
+        let deadline = start + self.patience.body;
+        // A node that refuses in the middle of a body answers and closes: the answer says more than the reset.
+        let response = match (connection.head(deadline), sent) {
+            (Ok(response), _) => response,
+            (Err(_), Err(failure)) | (Err(failure), Ok(())) => return Err(failure),
+        };
+        let content = connection.read_all(&response, ANSWER_BYTES_MAX, deadline)?;
+        job.upload.receipt = start.elapsed();
+        self.keep(node, connection, &response);
+        let answered = Answered {
+            node,
+            response,
+            content,
+        };
+        match answered.response.status {
+            200 | 201 => super::parse_json(&answered),
+            _ => Err(refusal(&answered)),
+        }
+    }
+
+    fn setback(&mut self, job: &mut Job<'_, '_>, node: NodeId, failure: &Failure) {
+        job.note(Some(node), failure.cause);
+        if matches!(failure.cause, Cause::Unreachable | Cause::Silent) {
+            let node = self.nodes.get_mut(&node).expect("only members are asked");
+            node.rests_until = Some(Instant::now() + REST);
+        }
+    }
+
+    /// When another node than the predicted one took an image, the view has changed: ask for the new one.
+    fn learn(&mut self, image: &ImageId, receipt: &Receipt) {
+        if balancer::assigned(image.user(), image.name(), &self.alive) == receipt.node
+            || !self.nodes.contains_key(&receipt.node)
+        {
+            return;
+        }
+        if let Ok(status) = self.status(receipt.node) {
+            self.alive = Roster::new(status.node, status.alive);
+        }
+    }
+}
+
+impl Upload {
+    fn new() -> Upload {
+        Upload {
+            outcome: Err(Failure {
+                cause: Cause::Stopped,
+                text: "not tried".to_owned(),
+            }),
+            accepted: None,
+            also_accepted: Vec::new(),
+            offer: Duration::ZERO,
+            transfer: Duration::ZERO,
+            receipt: Duration::ZERO,
+            held: Duration::ZERO,
+            answered_early: false,
+            rounds: 0,
+            setbacks: Vec::new(),
+            body_bytes_sent: 0,
+        }
+    }
+}
+
+impl Job<'_, '_> {
+    fn begin_round(&mut self) {
+        self.upload.rounds += 1;
+        self.upload.accepted = None;
+        self.named = None;
+        let salt = balancer::hash(self.image.user(), self.image.name());
+        self.wait = pause(salt ^ u64::from(self.upload.rounds));
+    }
+
+    fn note(&mut self, node: Option<NodeId>, cause: Cause) {
+        if self.upload.setbacks.len() < SETBACKS_MAX {
+            self.upload.setbacks.push((node, cause));
+        }
+    }
+
+    fn send_body(&mut self, connection: &mut Connection, patience: Duration) -> Result<(), Failure> {
+        let unreadable = |e: std::io::Error| Failure {
+            cause: Cause::Refused,
+            text: format!("cannot read the image: {e}"),
+        };
+        let total = self.body.bytes();
+        let mut buffer = Vec::new();
+        let mut sent = 0;
+        if let Body::File(file, _) = &mut self.body {
+            file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+            buffer.resize(PIECE_BYTES, 0);
+        }
+        while sent < total {
+            let piece = match &mut self.body {
+                Body::Bytes(bytes) => {
+                    let start = usize::try_from(sent).expect("a position in memory");
+                    &bytes[start..bytes.len().min(start + PIECE_BYTES)]
+                }
+                Body::File(file, _) => {
+                    let left = usize::try_from(total - sent)
+                        .unwrap_or(PIECE_BYTES)
+                        .min(PIECE_BYTES);
+                    let count = file.read(&mut buffer[..left]).map_err(unreadable)?;
+                    if count == 0 {
+                        return Err(unreadable(std::io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    &buffer[..count]
+                }
+            };
+            let piece_end = sent + piece.len() as u64;
+            let deadline = Instant::now() + patience;
+            match self.terms.hold {
+                Some(hold) if piece_end == total => {
+                    let (first, last) = piece.split_at(piece.len() - 1);
+                    connection.send(first, deadline)?;
+                    let start = Instant::now();
+                    self.upload.answered_early |= connection.stirs(hold)?;
+                    self.upload.held = start.elapsed();
+                    connection.send(last, Instant::now() + patience)?;
+                }
+                _ => connection.send(piece, deadline)?,
+            }
+            self.upload.body_bytes_sent += piece_end - sent;
+            sent = piece_end;
+        }
+        Ok(())
+    }
+}
+
+/// The offer whose answer matters most: the one to the node that another has just named.
+fn next_offer(offers: &mut VecDeque<Offered>, named: Option<&(NodeId, String)>) -> Option<Offered> {
+    let at = named.and_then(|(node, _)| offers.iter().position(|offered| offered.node == *node));
+    offers.remove(at.unwrap_or(0))
+}

@@ -1,0 +1,423 @@
+//! What a perfect hash would give: sigma and its grade, chi-square and its p-value.
+//!
+//! Counts come in, judgements go out; knows nothing of uploads. When the alive set changes during a run, each
+//! set is a view of its own with its own expectation, and the views are added: chi-square and its degrees of
+//! freedom are sums, since the views share no upload.
+//!
+//! ```text
+//! sigma      population standard deviation of (taken − expected) of each node, in percent of all uploads
+//!            (for one view: of the nodes' percentages)
+//! E[sigma²]  = 10⁴ / (N² K) · Σ over views of n (1 − 1/k)      N uploads, K nodes; n uploads, k nodes of a view
+//! sigma      ≈ √(E[sigma²] / (K−1)) · χ(K−1)                   exact in the limit for one view
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::f64::consts::PI;
+use std::fmt;
+
+use pixseal::roster::NodeId;
+
+/// Below this p-value chance is no longer a good explanation.
+pub const P_SUSPICIOUS: f64 = 0.01;
+/// Above this one the counts are more even than a hash makes them.
+pub const P_TOO_EVEN: f64 = 0.999;
+
+/// While there are at most this many ways to spread the uploads, the p-value is counted out, not approximated:
+/// chi-square's smooth tail is off by up to 0.07 at 30 uploads.
+const OUTCOMES_MAX: f64 = 50_000.0;
+/// Ends the series and the continued fraction of the incomplete gamma function.
+const GAMMA_STEPS_MAX: u32 = 10_000;
+const GAMMA_EPSILON: f64 = 1e-14;
+
+/// How many uploads each alive node of one view took; nodes that took none are there with 0.
+pub type View = BTreeMap<NodeId, u64>;
+
+/// The seed's grades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Grade {
+    /// Sigma under 1 %.
+    Perfect,
+    /// Under 5 %.
+    Excellent,
+    /// Under 10 %.
+    Good,
+    /// Under 15 %.
+    Acceptable,
+    /// Everything else.
+    Poor,
+}
+
+/// The judgement over all views together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Balance {
+    /// Expected uploads of each node that was in a view.
+    pub expected: BTreeMap<NodeId, f64>,
+    /// In percent of all uploads.
+    pub sigma: f64,
+    /// Grade of `sigma`.
+    pub grade: Grade,
+    /// What a perfect hash gives; `None` with a single node, where there is nothing to spread.
+    pub test: Option<Test>,
+}
+
+/// The comparison with a perfect hash.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Test {
+    /// The sigma of a perfect hash on average, in percent.
+    pub sigma_mean: f64,
+    /// The sigma that 95 of 100 perfect hashes stay under, in percent.
+    pub sigma_bound: f64,
+    /// Pearson's statistic.
+    pub chi_square: f64,
+    /// Its degrees of freedom, at least 1.
+    pub freedom: u32,
+    /// How often a perfect hash comes out at least this uneven, 0 to 1.
+    pub p_value: f64,
+    /// Whether `p_value` was counted out over all outcomes.
+    pub exact: bool,
+}
+
+impl Grade {
+    /// The grade of a sigma in percent.
+    pub fn of(sigma: f64) -> Grade {
+        match sigma {
+            s if s < 1.0 => Grade::Perfect,
+            s if s < 5.0 => Grade::Excellent,
+            s if s < 10.0 => Grade::Good,
+            s if s < 15.0 => Grade::Acceptable,
+            _ => Grade::Poor,
+        }
+    }
+}
+
+impl fmt::Display for Grade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Balance {
+    /// Judges the views together; `None` when there was no upload.
+    pub fn of(views: &[View]) -> Option<Balance> {
+        let views: Vec<&View> = views.iter().filter(|view| uploads(view) > 0).collect();
+        let total: u64 = views.iter().map(|view| uploads(view)).sum();
+        if total == 0 {
+            return None;
+        }
+        let nodes: BTreeSet<NodeId> = views.iter().flat_map(|view| view.keys().copied()).collect();
+        let mut expected: BTreeMap<NodeId, f64> = nodes.iter().map(|id| (*id, 0.0)).collect();
+        let mut surplus = expected.clone();
+        for view in &views {
+            let share = uploads(view) as f64 / view.len() as f64;
+            for (id, taken) in *view {
+                *expected.entry(*id).or_default() += share;
+                *surplus.entry(*id).or_default() += *taken as f64 - share;
+            }
+        }
+        let squares: f64 = surplus.values().map(|s| s * s).sum();
+        let sigma = 100.0 / total as f64 * (squares / nodes.len() as f64).sqrt();
+        Some(Balance {
+            expected,
+            sigma,
+            grade: Grade::of(sigma),
+            test: Test::of(&views, nodes.len(), total),
+        })
+    }
+}
+
+impl Test {
+    fn of(views: &[&View], nodes: usize, total: u64) -> Option<Test> {
+        let freedom: usize = views.iter().map(|view| view.len() - 1).sum();
+        if freedom == 0 {
+            return None;
+        }
+        let freedom = u32::try_from(freedom).expect("nodes are bounded by the cluster file");
+        let spread = u32::try_from(nodes - 1).expect("nodes are bounded by the cluster file");
+        let scatter: f64 = views
+            .iter()
+            .map(|v| uploads(v) as f64 * (1.0 - 1.0 / v.len() as f64))
+            .sum();
+        let variance = 1e4 * scatter / (total as f64 * total as f64 * nodes as f64);
+        let unit = (variance / f64::from(spread)).sqrt();
+        let chi_square = views.iter().map(|view| chi_square(view)).sum();
+        let counted = match views {
+            [view] => exact_p(view),
+            _ => None,
+        };
+        Some(Test {
+            sigma_mean: unit * chi_mean(spread),
+            sigma_bound: unit * chi_square_quantile(spread, 0.95).sqrt(),
+            chi_square,
+            freedom,
+            p_value: counted.unwrap_or_else(|| chi_square_tail(freedom, chi_square)),
+            exact: counted.is_some(),
+        })
+    }
+
+    /// What the p-value means, in a few words.
+    pub fn meaning(&self) -> &'static str {
+        match self.p_value {
+            p if p < 1e-6 => "no uniform hash does this",
+            p if p < P_SUSPICIOUS => "a uniform hash hardly ever does this",
+            p if p < 0.05 => "unusual for a uniform hash, but no proof against it",
+            p if p > P_TOO_EVEN => "more even than a hash is: taking turns looks like this",
+            _ => "consistent with uniform",
+        }
+    }
+}
+
+/// `0.64`, and for the small ones `< 0.0001` rather than a row of zeros.
+pub fn p_text(p: f64) -> String {
+    match p {
+        p if p < 0.0001 => "< 0.0001".to_owned(),
+        p if p < 0.01 => format!("= {p:.4}"),
+        p => format!("= {p:.2}"),
+    }
+}
+
+fn uploads(view: &View) -> u64 {
+    view.values().sum()
+}
+
+fn chi_square(view: &View) -> f64 {
+    let expected = uploads(view) as f64 / view.len() as f64;
+    view.values()
+        .map(|taken| (*taken as f64 - expected).powi(2) / expected)
+        .sum()
+}
+
+/// The chance that the sum of squared counts, which chi-square is a linear function of, comes out as large as here
+/// or larger, over all outcomes; `None` when there are too many of them.
+fn exact_p(view: &View) -> Option<f64> {
+    let (n, k) = (uploads(view), view.len() as u64);
+    let mut outcomes = 1.0;
+    for i in 1..k {
+        outcomes *= (n + i) as f64 / i as f64;
+        if outcomes > OUTCOMES_MAX {
+            return None;
+        }
+    }
+    let mut ln_factorials = vec![0.0];
+    for i in 1..=n {
+        ln_factorials.push(ln_factorials[ln_factorials.len() - 1] + (i as f64).ln());
+    }
+    let observed = view.values().map(|taken| taken * taken).sum();
+    let whole = ln_factorials[ln_factorials.len() - 1] - n as f64 * (k as f64).ln();
+    Some(weight_from(observed, k, n, 0, whole, &ln_factorials).min(1.0))
+}
+
+/// The summed chance of all outcomes that spread `left` uploads over `nodes` more nodes and end at a sum of squares
+/// of at least `observed`, given the sum and the logarithm of the chance so far.
+fn weight_from(
+    observed: u64,
+    nodes: u64,
+    left: u64,
+    squares: u64,
+    ln_chance: f64,
+    ln_factorials: &[f64],
+) -> f64 {
+    let ln_factorial = |i: u64| ln_factorials[usize::try_from(i).expect("bounded by OUTCOMES_MAX")];
+    if nodes == 1 {
+        let enough = squares + left * left >= observed;
+        return if enough {
+            (ln_chance - ln_factorial(left)).exp()
+        } else {
+            0.0
+        };
+    }
+    (0..=left)
+        .map(|take| {
+            let chance = ln_chance - ln_factorial(take);
+            weight_from(
+                observed,
+                nodes - 1,
+                left - take,
+                squares + take * take,
+                chance,
+                ln_factorials,
+            )
+        })
+        .sum()
+}
+
+/// The chance that a chi-square variable is at least `x`.
+pub fn chi_square_tail(freedom: u32, x: f64) -> f64 {
+    upper_gamma(freedom, x / 2.0)
+}
+
+/// The `x` that a chi-square variable stays under with chance `below`, by bisection.
+pub fn chi_square_quantile(freedom: u32, below: f64) -> f64 {
+    let (mut low, mut high) = (0.0, 10.0 * f64::from(freedom) + 100.0);
+    while high - low > 1e-9 * high {
+        let middle = (low + high) / 2.0;
+        if chi_square_tail(freedom, middle) > 1.0 - below {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+/// The mean of the square root of a chi-square variable: √2 Γ((f+1)/2) / Γ(f/2).
+fn chi_mean(freedom: u32) -> f64 {
+    2.0_f64.sqrt() * (ln_gamma_half(freedom + 1) - ln_gamma_half(freedom)).exp()
+}
+
+/// ln Γ(halves / 2), from Γ(1/2) = √π, Γ(1) = 1 and Γ(a + 1) = a Γ(a).
+fn ln_gamma_half(halves: u32) -> f64 {
+    let start = if halves % 2 == 1 { PI.sqrt().ln() } else { 0.0 };
+    let first = 2 - halves % 2;
+    start
+        + (first..halves)
+            .step_by(2)
+            .map(|h| (f64::from(h) / 2.0).ln())
+            .sum::<f64>()
+}
+
+/// The regularised incomplete gamma function Q(halves/2, x): by its series below a + 1, by its continued fraction
+/// above (Abramowitz and Stegun 6.5.29 and 6.5.31, the latter by Lentz's method).
+fn upper_gamma(halves: u32, x: f64) -> f64 {
+    if x <= 0.0 {
+        return 1.0;
+    }
+    let a = f64::from(halves) / 2.0;
+    let front = (a * x.ln() - x - ln_gamma_half(halves)).exp();
+    if x < a + 1.0 {
+        let (mut term, mut sum) = (1.0 / a, 1.0 / a);
+        for i in 1..GAMMA_STEPS_MAX {
+            term *= x / (a + f64::from(i));
+            sum += term;
+            if term < sum * GAMMA_EPSILON {
+                break;
+            }
+        }
+        return (1.0 - front * sum).max(0.0);
+    }
+    let mut b = x + 1.0 - a;
+    let (mut c, mut d) = (f64::INFINITY, 1.0 / b);
+    let mut fraction = d;
+    for i in 1..GAMMA_STEPS_MAX {
+        let an = f64::from(i) * (a - f64::from(i));
+        b += 2.0;
+        d = 1.0 / (an * d + b);
+        c = b + an / c;
+        fraction *= c * d;
+        if (c * d - 1.0).abs() < GAMMA_EPSILON {
+            break;
+        }
+    }
+    (front * fraction).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn view(counts: &[u64]) -> View {
+        (1..).map(NodeId).zip(counts.iter().copied()).collect()
+    }
+
+    fn balance(counts: &[u64]) -> Balance {
+        Balance::of(&[view(counts)]).unwrap()
+    }
+
+    fn near(left: f64, right: f64, within: f64) {
+        assert!((left - right).abs() < within, "{left} is not {right}");
+    }
+
+    #[test]
+    fn the_examples_of_the_seed_have_their_sigma_and_grade() {
+        near(balance(&[666, 667, 667]).sigma, 0.02, 0.01);
+        near(balance(&[624, 712, 664]).sigma, 1.80, 0.01);
+        near(balance(&[0, 0, 2000]).sigma, 47.14, 0.005);
+        assert_eq!(balance(&[0, 0, 2000]).grade, Grade::Poor);
+        for (sigma, grade) in [
+            (0.0, Grade::Perfect),
+            (0.999, Grade::Perfect),
+            (1.0, Grade::Excellent),
+            (5.0, Grade::Good),
+            (10.0, Grade::Acceptable),
+            (15.0, Grade::Poor),
+        ] {
+            assert_eq!(Grade::of(sigma), grade);
+        }
+    }
+
+    #[test]
+    fn a_perfect_hash_over_three_nodes_gives_the_published_sigma() {
+        let test = balance(&[659, 665, 676]).test.unwrap();
+        near(test.sigma_mean, 0.934, 0.001);
+        near(test.sigma_bound, 1.824, 0.001);
+        near(test.chi_square, 0.223, 0.001);
+        near(test.p_value, (-test.chi_square / 2.0).exp(), 1e-9);
+        assert_eq!((test.freedom, test.meaning()), (2, "consistent with uniform"));
+    }
+
+    #[test]
+    fn tails_agree_with_published_tables() {
+        for (freedom, x, tail) in [
+            (1, 3.841_459, 0.05),
+            (1, 10.827_566, 0.001),
+            (2, 5.991_465, 0.05),
+            (3, 0.351_846, 0.95),
+            (4, 9.487_729, 0.05),
+            (10, 18.307_038, 0.05),
+            (100, 124.342_113, 0.05),
+            (255, 293.247_835, 0.05),
+        ] {
+            near(chi_square_tail(freedom, x), tail, 1e-6);
+            near(chi_square_quantile(freedom, 1.0 - tail), x, 1e-4);
+        }
+        assert_eq!(chi_square_tail(3, 0.0), 1.0);
+        assert!(chi_square_tail(2, 4000.0) < 1e-300);
+    }
+
+    #[test]
+    fn few_uploads_are_counted_out() {
+        let test = balance(&[2, 0]).test.unwrap();
+        assert!(test.exact);
+        near(test.p_value, 0.5, 1e-12);
+        near(balance(&[3, 0, 0]).test.unwrap().p_value, 1.0 / 9.0, 1e-12);
+        near(balance(&[10, 10, 10]).test.unwrap().p_value, 1.0, 1e-9);
+        assert!(!balance(&[500, 500, 500]).test.unwrap().exact);
+    }
+
+    #[test]
+    fn a_node_lost_halfway_is_no_imbalance() {
+        let before = view(&[334, 333, 333]);
+        let after: View = [(NodeId(1), 500), (NodeId(2), 500)].into();
+        let judged = Balance::of(&[before, after]).unwrap();
+        assert!(judged.sigma < 0.1, "{}", judged.sigma);
+        assert_eq!(judged.test.unwrap().freedom, 3);
+        near(judged.expected[&NodeId(3)], 1000.0 / 3.0, 1e-9);
+        near(judged.expected[&NodeId(1)], 1000.0 / 3.0 + 500.0, 1e-9);
+    }
+
+    #[test]
+    fn nothing_to_spread_is_nothing_to_judge() {
+        assert_eq!(Balance::of(&[]), None);
+        assert_eq!(Balance::of(&[view(&[0, 0])]), None);
+        let single = balance(&[5]);
+        assert_eq!((single.sigma, single.test), (0.0, None));
+    }
+
+    #[test]
+    fn extreme_counts_are_named_for_what_they_are() {
+        assert_eq!(
+            balance(&[0, 0, 2000]).test.unwrap().meaning(),
+            "no uniform hash does this"
+        );
+        assert!(
+            balance(&[1000, 1000, 1000])
+                .test
+                .unwrap()
+                .meaning()
+                .starts_with("more even")
+        );
+        assert_eq!(
+            (p_text(1e-9), p_text(0.0012), p_text(0.64)),
+            ("< 0.0001".into(), "= 0.0012".into(), "= 0.64".into())
+        );
+    }
+}
