@@ -1,1 +1,536 @@
-//! To be filled.
+//! The server: accept → bounded queue → workers → `handle`, which is the way of an image through the house.
+//!
+//! - [`front`]: the accept thread, and the connections that wait
+//! - [`workers`]: the threads that serve, and their queue
+//! - [`connection`]: one client's socket and how long it may take
+//! - [`gate`]: who is let in
+//! - [`request`]: what a head asks for
+//! - [`upload`], [`download`], [`listing`], [`status`]: the answers
+//! - [`locate`]: what only the other nodes know
+//! - [`blocks`], [`segment`]: the memory that images pass through
+//! - [`counters`]: what is counted
+
+pub mod blocks;
+pub mod connection;
+pub mod counters;
+pub mod download;
+pub mod front;
+pub mod gate;
+pub mod listing;
+pub mod locate;
+pub mod request;
+pub mod segment;
+pub mod status;
+pub mod upload;
+pub mod workers;
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use self::blocks::Blocks;
+use self::connection::{Connection, Seats, is_stall};
+use self::counters::Counters;
+use self::download::{Reply, Sent};
+use self::front::{Desk, Front, busy};
+use self::gate::Gate;
+use self::locate::Found;
+use self::request::{Action, Get, Put, Reach, Request};
+use self::upload::Failure;
+use self::workers::Workers;
+use crate::balancer::{self, Verdict};
+use crate::cluster::{self, Cluster};
+use crate::http::answer::{Answer, CONTINUE};
+use crate::http::body::Body;
+use crate::http::head::{self, Fault, Framing};
+use crate::http::target::Target;
+use crate::image_id::ImageId;
+use crate::keyset::Keyset;
+use crate::members::Members;
+use crate::roster::NodeId;
+use crate::secrets;
+use crate::store::{self, Durability, Store};
+
+/// After this many redirects an upload is told to come back later: two nodes see different clusters.
+const HOPS_MAX: u32 = 2;
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node's id; a member.
+    pub id: NodeId,
+    /// Every node of the cluster.
+    pub members: Members,
+    /// Where to listen, TCP and UDP.
+    pub listen: SocketAddr,
+    /// Folder of the sealed images.
+    pub images: PathBuf,
+    /// Folder of the keys.
+    pub secrets: PathBuf,
+    /// When a silent peer is dead.
+    pub health_timeout: Duration,
+    /// What receipts promise.
+    pub durability: Durability,
+    /// Bounds on what clients can make this node spend.
+    pub limits: Limits,
+}
+
+/// Bounds on what clients can make a node spend.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Worker threads, started as they are needed.
+    pub workers: usize,
+    /// Connections that may wait for a worker.
+    pub queue: usize,
+    /// The longest image, in bytes.
+    pub body_bytes_max: u64,
+    /// The most pixels an image may claim.
+    pub pixels_max: u64,
+    /// Open connections in total.
+    pub connections_max: usize,
+    /// Open connections from one address.
+    pub connections_per_address_max: usize,
+    /// Blocks of 1 MiB that uploads and downloads share.
+    pub blocks: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            workers: 640,
+            queue: 256,
+            body_bytes_max: 64 << 20,
+            pixels_max: 1 << 28,
+            connections_max: 4096,
+            connections_per_address_max: 1024,
+            blocks: 24,
+        }
+    }
+}
+
+/// What all threads of a node share.
+pub struct Node {
+    id: NodeId,
+    members: Members,
+    gate: Gate,
+    keyset: Keyset,
+    store: Store,
+    cluster: Cluster,
+    pool: rayon::ThreadPool,
+    blocks: Blocks,
+    counters: Arc<Counters>,
+    seats: Arc<Seats>,
+    desk: Desk,
+    limits: Limits,
+}
+
+/// A running node.
+pub struct Server {
+    node: Arc<Node>,
+    accept: thread::JoinHandle<()>,
+}
+
+impl Server {
+    /// Takes the port, opens folder and keys, joins the cluster and begins to serve. An error is one sentence.
+    pub fn start(config: Config) -> Result<Server, String> {
+        let listen = config.listen;
+        let taken = |e: io::Error| format!("cannot listen on {listen}: {e}");
+        let secrets = secrets::load_or_create(&config.secrets).map_err(|e| e.to_string())?;
+        let listener = listen_on(listen).map_err(taken)?;
+        let store = Store::open(&config.images, config.id, config.durability).map_err(|e| e.to_string())?;
+        let incarnation = store.next_incarnation(now()).map_err(|e| e.to_string())?;
+        let cluster = Cluster::start(cluster::Settings {
+            own: config.id,
+            members: config.members.clone(),
+            listen,
+            key: secrets.cluster_key,
+            incarnation,
+            health_timeout: config.health_timeout,
+        })
+        .map_err(taken)?;
+        let limits = config.limits;
+        let seats = Seats::new(limits.connections_max, limits.connections_per_address_max);
+        let counters = Arc::new(Counters::default());
+        let front = Front::new(listener, Arc::clone(&seats), Arc::clone(&counters))
+            .map_err(|e| format!("cannot watch connections: {e}"))?;
+        let node = Arc::new(Node {
+            id: config.id,
+            gate: Gate::new(&config.members, listen),
+            members: config.members,
+            keyset: secrets.keyset,
+            store,
+            cluster,
+            pool: sealing_pool().map_err(|e| format!("cannot start the sealing pool: {e}"))?,
+            blocks: Blocks::new(limits.blocks),
+            counters,
+            seats,
+            desk: front.desk(),
+            limits,
+        });
+        let serving = Arc::clone(&node);
+        let workers = Workers::new(limits.workers, limits.queue, move |connection, queue| {
+            serve(&serving, connection, queue);
+        });
+        let accept = front::start(front, workers).map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok(Server { node, accept })
+    }
+
+    /// Tells the others, finishes what is being served, and returns.
+    pub fn stop(self) {
+        self.node.cluster.leave();
+        self.node.desk.close();
+        let _ = self.accept.join();
+    }
+}
+
+#[allow(clippy::disallowed_types, reason = "the only listener")]
+fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    std::net::TcpListener::bind(address)
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the edge tells the time to the rooms that must not look"
+)]
+fn now() -> std::time::SystemTime {
+    std::time::SystemTime::now()
+}
+
+/// One thread a core, at the workers' priority.
+fn sealing_pool() -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
+    rayon::ThreadPoolBuilder::new()
+        .thread_name(|i| format!("seal {i}"))
+        .start_handler(|_| workers::lower_priority())
+        .build()
+}
+
+/// Serves a connection until it has nothing to say, misbehaves or ends.
+fn serve(node: &Node, mut connection: Connection, queue: &Receiver<Connection>) {
+    loop {
+        // While others wait in the queue, nobody waits for this client's next request.
+        let wait = queue.is_empty() && !node.desk.is_closing();
+        match next_request(node, &mut connection, wait) {
+            Next::Request(request) => match handle(node, &mut connection, *request) {
+                After::Reuse if !node.desk.is_closing() => {}
+                After::Reuse | After::Close => return,
+                After::Drain => return node.desk.drain(connection),
+            },
+            Next::Quiet => return node.desk.park(connection),
+            Next::Refused(answer) => {
+                return match respond(node, &mut connection, answer, false, false) {
+                    Ok(()) => node.desk.drain(connection),
+                    Err(_) => {}
+                };
+            }
+            Next::Ended => return,
+        }
+    }
+}
+
+enum Next {
+    Request(Box<Request>),
+    /// No complete head yet.
+    Quiet,
+    Refused(Answer),
+    Ended,
+}
+
+fn next_request(node: &Node, connection: &mut Connection, wait: bool) -> Next {
+    loop {
+        match head::parse(connection.inbox.unread()) {
+            Err(fault) => return Next::Refused(fault_answer(fault)),
+            Ok(Some((head, length))) => {
+                let request = admit(node, &head);
+                connection.inbox.consume(length);
+                connection.head_since = None;
+                return request.map_or_else(Next::Refused, |request| Next::Request(Box::new(request)));
+            }
+            Ok(None) => {}
+        }
+        match connection.fill(wait) {
+            Ok(0) => return Next::Ended,
+            Ok(_) => connection.note_head_begun(),
+            Err(e) if is_stall(&e) => return Next::Quiet,
+            Err(_) => return Next::Ended,
+        }
+    }
+}
+
+fn admit(node: &Node, head: &head::Head<'_>) -> Result<Request, Answer> {
+    let target = Target::parse(head.target).map_err(|why| Answer::text(400, format_args!("{}.", why.0)))?;
+    node.gate.admit(head, target.authority)?;
+    request::understand(head, &target)
+}
+
+fn fault_answer(fault: Fault) -> Answer {
+    match fault {
+        Fault::Malformed(why) => Answer::text(400, format_args!("Malformed request: {why}.")),
+        Fault::TargetTooLong => Answer::text(414, "The request line is too long."),
+        Fault::Expectation => Answer::text(417, "The only expectation met here is 100-continue."),
+        Fault::TooLarge => Answer::text(431, "The head of the request is too large."),
+        Fault::Coding => Answer::text(501, "The only transfer coding taken here is chunked."),
+        Fault::Version => Answer::text(505, "This server speaks HTTP/1.1 and HTTP/1.0."),
+    }
+}
+
+enum After {
+    Reuse,
+    Close,
+    /// The body was not read: say so, and let the client finish sending.
+    Drain,
+}
+
+/// The one place where more than two rooms meet.
+fn handle(node: &Node, connection: &mut Connection, request: Request) -> After {
+    Counters::add(&node.counters.requests, 1);
+    let mut body = Body::new(request.framing);
+    let mut continued = false;
+    let keep_alive = request.keep_alive && !node.desk.is_closing();
+    // A connection may go on after a body that was not read only if that body will not come.
+    let held_back = request.offer;
+    let answer = match &request.action {
+        Action::Put(id, put) => match place(node, id, put, &request) {
+            Some(answer) => answer,
+            None => {
+                log::info!("Node {}: Processing image upload...", node.id);
+                continued = request.expects_continue;
+                if continued && connection.write_all(CONTINUE).is_err() {
+                    return After::Close;
+                }
+                match take_in(node, connection, &mut body, id, put) {
+                    Some(answer) => answer,
+                    None => return After::Close,
+                }
+            }
+        },
+        Action::Get(id, get) => {
+            let reusable = keep_alive && body.is_done();
+            let reply = Reply {
+                head_only: request.head_only,
+                keep_alive: reusable,
+            };
+            match fetch(node, connection, id, get, &reply) {
+                Sent::Answer(answer) => answer,
+                Sent::Whole if reusable => return After::Reuse,
+                Sent::Whole | Sent::Cut => return After::Close,
+            }
+        }
+        Action::Delete(id, reach) => delete(node, id, *reach),
+        Action::List(list) => listing::answer(node, list),
+        Action::Cluster => status::cluster(node),
+        Action::Healthz => Answer::text(200, "ok"),
+        Action::Readyz => status::readyz(node),
+        Action::Metrics => status::metrics(node),
+        Action::Index => status::index(node),
+    };
+    let read = body.is_done() || (held_back && !continued);
+    match respond(node, connection, answer, keep_alive && read, request.head_only) {
+        Err(_) => After::Close,
+        Ok(()) if !read => After::Drain,
+        Ok(()) if keep_alive => After::Reuse,
+        Ok(()) => After::Close,
+    }
+}
+
+fn respond(
+    node: &Node,
+    connection: &mut Connection,
+    answer: Answer,
+    keep_alive: bool,
+    head_only: bool,
+) -> io::Result<()> {
+    match answer.status.0 {
+        400..=499 => Counters::add(&node.counters.answers_4xx, 1),
+        500..=599 => Counters::add(&node.counters.answers_5xx, 1),
+        _ => {}
+    }
+    let mut out = std::mem::take(&mut connection.outbox);
+    out.clear();
+    dated(answer).encode(&mut out, keep_alive, head_only);
+    let sent = connection.write_all(&out);
+    connection.outbox = out;
+    sent
+}
+
+/// RFC 9110 section 6.6.1: a server with a clock says when it answered.
+fn dated(answer: Answer) -> Answer {
+    answer.field("Date", httpdate::HttpDate::from(now()))
+}
+
+/// Whose upload it is. `None`: this node's, and it may be sent. Otherwise the answer, before any of the body is read.
+fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Option<Answer> {
+    let view = node.cluster.view();
+    let referral = put.referral;
+    match balancer::verdict(node.id, id.user(), id.name(), &view.roster) {
+        Verdict::Theirs(_) if referral.hops >= HOPS_MAX => {
+            return Some(busy("The nodes see different clusters at the moment."));
+        }
+        // Whoever redirected knew at least as much as this node does.
+        Verdict::Theirs(_) if referral.hops > 0 && referral.term >= view.term => {}
+        Verdict::Theirs(other) => {
+            log::info!(
+                "Node {}: Request assigned to Node {other} (round-robin), rejecting",
+                node.id
+            );
+            Counters::add(&node.counters.uploads_redirected, 1);
+            let hops = referral.hops + 1;
+            let query = format_args!("?term={}&hop={hops}", view.term);
+            return Some(redirect(
+                node,
+                other,
+                id,
+                query,
+                format_args!("Request assigned to Node {other}"),
+            ));
+        }
+        Verdict::Mine => {}
+    }
+    if node.desk.is_closing() {
+        return Some(busy("This node is leaving."));
+    }
+    if let Framing::Length(length) = request.framing
+        && length > node.limits.body_bytes_max
+    {
+        return Some(upload::too_large(node.limits.body_bytes_max));
+    }
+    match put.only_new.then(|| node.store.find(id)) {
+        Some(Ok(Some(_))) => return Some(store_answer(&store::Error::Taken)),
+        Some(Err(e)) => return Some(store_answer(&e)),
+        Some(Ok(None)) | None => {}
+    }
+    log::info!(
+        "Node {}: Assigned to me via load balancing (alive nodes: {})",
+        node.id,
+        view.roster
+    );
+    None
+}
+
+fn redirect(node: &Node, other: NodeId, id: &ImageId, query: impl Display, text: impl Display) -> Answer {
+    let address = node.members.address(other).unwrap_or_default();
+    Answer::text(307, text).field("Location", format_args!("http://{address}/images/{id}{query}"))
+}
+
+/// Receives an image. `None`: the client is gone.
+fn take_in(
+    node: &Node,
+    connection: &mut Connection,
+    body: &mut Body,
+    id: &ImageId,
+    put: &Put,
+) -> Option<Answer> {
+    match upload::receive(node, connection, body, id, put) {
+        Ok(receipt) => {
+            Counters::add(&node.counters.images_stored, 1);
+            Counters::add(&node.counters.bytes_stored, receipt.bytes());
+            Some(receipt.answer())
+        }
+        Err(failure) => {
+            Counters::add(&node.counters.uploads_failed, 1);
+            match failure {
+                Failure::Refused(answer) => {
+                    log::info!("Node {}: Upload of {id} refused ({})", node.id, answer.status.0);
+                    Some(answer)
+                }
+                Failure::Lost(why) => {
+                    log::info!("Node {}: Upload of {id} lost: {why}", node.id);
+                    None
+                }
+            }
+        }
+    }
+}
+
+fn fetch(node: &Node, connection: &Connection, id: &ImageId, get: &Get, reply: &Reply) -> Sent {
+    let held = match node.store.find(id) {
+        Ok(held) => held,
+        Err(e) => return Sent::Answer(store_answer(&e)),
+    };
+    let assigned = balancer::assigned(id.user(), id.name(), &node.cluster.view().roster);
+    match held {
+        // An older copy may have stayed here when the image was uploaded again under another view.
+        Some(_)
+            if get.reach == Reach::Everywhere
+                && assigned != node.id
+                && locate::has(node, assigned, id) == Some(true) =>
+        {
+            Sent::Answer(redirect(
+                node,
+                assigned,
+                id,
+                local(get),
+                format_args!("Held by Node {assigned}"),
+            ))
+        }
+        Some(sealed) => download::send(node, connection, id, get, &sealed, reply),
+        None if get.reach == Reach::Local => Sent::Answer(Answer::text(404, "This node does not hold it.")),
+        None => Sent::Answer(match locate::holder(node, id) {
+            Found::At(other) => redirect(node, other, id, local(get), format_args!("Held by Node {other}")),
+            found => not_found(&found),
+        }),
+    }
+}
+
+/// The holder was found: it need not look further.
+fn local(get: &Get) -> &'static str {
+    if get.sealed { "?local&sealed" } else { "?local" }
+}
+
+/// Removes this node's copy. If another node has one too, the client is sent on, so that no older copy comes back.
+fn delete(node: &Node, id: &ImageId, reach: Reach) -> Answer {
+    let removed = match node.store.delete(id) {
+        Ok(removed) => removed,
+        Err(e) => return store_answer(&e),
+    };
+    if removed {
+        Counters::add(&node.counters.images_deleted, 1);
+        log::info!("Node {}: Image {id} deleted", node.id);
+    }
+    match (removed, reach) {
+        (true, Reach::Local) => Answer::empty(204),
+        (false, Reach::Local) => Answer::text(404, "This node does not hold it."),
+        (_, Reach::Everywhere) => match locate::holder(node, id) {
+            Found::At(other) => redirect(node, other, id, "", format_args!("Held by Node {other}")),
+            _ if removed => Answer::empty(204),
+            found => not_found(&found),
+        },
+    }
+}
+
+fn not_found(found: &Found) -> Answer {
+    match found {
+        Found::Unknown(silent) => {
+            let names: Vec<String> = silent.iter().map(|id| format!("Node {id}")).collect();
+            busy(&format!(
+                "Not found, but {} could not be asked.",
+                names.join(", ")
+            ))
+        }
+        Found::Nowhere | Found::At(_) => Answer::text(404, "No node holds an image of this name."),
+    }
+}
+
+/// The single table from what went wrong in the store to what the client is told.
+fn store_answer(error: &store::Error) -> Answer {
+    match error {
+        store::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
+        store::Error::Taken => Answer::text(412, "An image of this name exists."),
+        store::Error::Io(text) => {
+            log::error!("{text}");
+            Answer::text(500, "The images folder cannot be used: see this node's log.")
+        }
+    }
+}
+
+impl Node {
+    /// Every configured node but this one.
+    fn others(&self) -> impl Iterator<Item = NodeId> {
+        self.members.iter().map(|(id, _)| id).filter(|id| *id != self.id)
+    }
+}

@@ -1,2 +1,219 @@
-//! To be filled.
-fn main() {}
+//! `server ID`: one node of a cluster, ready without anything prepared.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use getopts::{Matches, Options};
+use log::LevelFilter;
+use pixseal::election;
+use pixseal::journal;
+use pixseal::members::Members;
+use pixseal::roster::NodeId;
+use pixseal::server::{Config, Limits, Server};
+use pixseal::store::Durability;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+const USAGE: &str = "\
+Usage: server ID [options]
+
+Runs node ID of a pixseal cluster. Without options, nodes 1, 2 and 3 are 127.0.0.1:8001 to 8003,
+images go to images/, and keys are made in secrets/ by whichever node starts first.
+
+Options:
+    --cluster FILE         the nodes and their addresses (default cluster.toml, if it is there)
+    --listen ADDR          listen on this ip:port instead of the address that others are told
+    --images DIR           folder of the sealed images (default images)
+    --secrets DIR          folder of the keys (default secrets)
+    --workers N            threads that serve requests, at most (default 640)
+    --queue N              connections that may wait for one of them (default 256)
+    --connections N        open connections, at most (default 4096)
+    --connections-per-address N
+                           the same from one address (default 1024)
+    --blocks N             buffers of 1 MiB that transfers share (default 24)
+    --body-max BYTES       the longest image (default 67108864)
+    --pixels-max N         the most pixels an image may have (default 268435456)
+    --health-timeout MS    a peer that is silent for this long is dead (default 600)
+    --durability HOW       fsync: a receipt outlives a power loss (default); rename: only a crash
+    --help                 print this
+    --version              print the version
+
+The environment variable RUST_LOG sets what is printed: error, warn, info (default), debug, off.
+";
+
+fn main() -> ExitCode {
+    match run(std::env::args().skip(1).collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("server: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: Vec<String>) -> Result<(), String> {
+    let matches = options()
+        .parse(args)
+        .map_err(|e| format!("{e} (see server --help)"))?;
+    if matches.opt_present("help") {
+        print!("{USAGE}");
+        return Ok(());
+    }
+    if matches.opt_present("version") {
+        println!("pixseal {}", env!("CARGO_PKG_VERSION"));
+        return Ok(());
+    }
+    let config = config(&matches)?;
+    let level = match std::env::var("RUST_LOG") {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| format!("RUST_LOG={text} is not a level: error, warn, info, debug, off"))?,
+        Err(_) => LevelFilter::Info,
+    };
+    // Registered before anything is started: a signal that comes early must not end the process half-way.
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("cannot wait for signals: {e}"))?;
+    raise_descriptor_limit();
+    let journal = journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
+    let outcome = serve(config, &mut signals);
+    journal.flush();
+    outcome
+}
+
+fn serve(config: Config, signals: &mut Signals) -> Result<(), String> {
+    let Config {
+        id,
+        listen,
+        durability,
+        ..
+    } = config;
+    let images = config.images.display().to_string();
+    let server = Server::start(config)?;
+    log::info!("Node {id}: Serving http://{listen}, images in {images}, durability {durability}");
+    if durability == Durability::Rename {
+        log::warn!("Node {id}: --durability rename: receipts do not outlive a power loss");
+    }
+    signals.forever().next();
+    log::info!("Node {id}: Leaving; requests that are being served are finished");
+    server.stop();
+    log::info!("Node {id}: Stopped");
+    Ok(())
+}
+
+fn options() -> Options {
+    let mut options = Options::new();
+    for name in [
+        "cluster",
+        "listen",
+        "images",
+        "secrets",
+        "workers",
+        "queue",
+        "connections",
+        "connections-per-address",
+        "blocks",
+        "body-max",
+        "pixels-max",
+        "health-timeout",
+        "durability",
+    ] {
+        options.optopt("", name, "", "");
+    }
+    options.optflag("h", "help", "").optflag("V", "version", "");
+    options
+}
+
+fn config(matches: &Matches) -> Result<Config, String> {
+    let [id] = &matches.free[..] else {
+        return Err("name one node id, as in: server 3 (see server --help)".to_owned());
+    };
+    let id = NodeId(
+        id.parse()
+            .map_err(|_| format!("{id:?} is not a node id: ids are whole numbers"))?,
+    );
+    let members = members(matches.opt_str("cluster").as_deref())?;
+    let Some(address) = members.address(id) else {
+        let known: Vec<String> = members.iter().map(|(id, _)| id.to_string()).collect();
+        return Err(format!(
+            "node {id} is not in the cluster, which has {}",
+            known.join(", ")
+        ));
+    };
+    let listen = resolve(&matches.opt_str("listen").unwrap_or_else(|| address.to_owned()))?;
+    let folder = |name: &str| PathBuf::from(matches.opt_str(name).unwrap_or_else(|| name.to_owned()));
+    let default = Limits::default();
+    Ok(Config {
+        id,
+        listen,
+        images: folder("images"),
+        secrets: folder("secrets"),
+        health_timeout: match number(matches, "health-timeout", 0)? {
+            0 => election::HEALTH_TIMEOUT,
+            ms => Duration::from_millis(ms),
+        },
+        durability: match matches.opt_str("durability").as_deref() {
+            None | Some("fsync") => Durability::Fsync,
+            Some("rename") => Durability::Rename,
+            Some(other) => return Err(format!("--durability is fsync or rename, not {other:?}")),
+        },
+        limits: Limits {
+            workers: count(matches, "workers", default.workers)?,
+            queue: count(matches, "queue", default.queue)?,
+            body_bytes_max: number(matches, "body-max", default.body_bytes_max)?,
+            pixels_max: number(matches, "pixels-max", default.pixels_max)?,
+            connections_max: count(matches, "connections", default.connections_max)?,
+            connections_per_address_max: count(
+                matches,
+                "connections-per-address",
+                default.connections_per_address_max,
+            )?,
+            blocks: count(matches, "blocks", default.blocks)?,
+        },
+        members,
+    })
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the program reads the file that it was given"
+)]
+fn members(file: Option<&str>) -> Result<Members, String> {
+    let path = Path::new(file.unwrap_or("cluster.toml"));
+    if file.is_none() && !path.exists() {
+        return Ok(Members::default());
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+    Members::parse(&text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn resolve(address: &str) -> Result<SocketAddr, String> {
+    let mut found = address
+        .to_socket_addrs()
+        .map_err(|e| format!("{address:?} is not an ip:port here: {e}"))?;
+    found.next().ok_or_else(|| format!("{address} has no address"))
+}
+
+fn number(matches: &Matches, name: &str, default: u64) -> Result<u64, String> {
+    match matches.opt_str(name) {
+        None => Ok(default),
+        Some(text) => match text.parse() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(format!("--{name} takes a whole number above 0, not {text:?}")),
+        },
+    }
+}
+
+fn count(matches: &Matches, name: &str, default: usize) -> Result<usize, String> {
+    let number = number(matches, name, default as u64)?;
+    usize::try_from(number).map_err(|_| format!("--{name} {number} is too large"))
+}
+
+/// Connections and files share the descriptors of a process, and the usual soft limit of 1,024 is a tradition.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Without it the node works with fewer connections, and says so when they run out.
+    let _ = setrlimit(Resource::Nofile, limit);
+}

@@ -43,8 +43,16 @@ pub struct Block {
 impl Blocks {
     /// A pool of `count` blocks, none of which takes memory before it is needed.
     pub fn new(count: usize) -> Blocks {
-        let state = State { free: Vec::with_capacity(count), unmade: count, waiting: 0 };
-        Blocks(Arc::new(Pool { state: Mutex::new(state), returned: Condvar::new(), stalled: AtomicUsize::new(0) }))
+        let state = State {
+            free: Vec::with_capacity(count),
+            unmade: count,
+            waiting: 0,
+        };
+        Blocks(Arc::new(Pool {
+            state: Mutex::new(state),
+            returned: Condvar::new(),
+            stalled: AtomicUsize::new(0),
+        }))
     }
 
     /// A block now, or none.
@@ -61,14 +69,23 @@ impl Blocks {
                 return block;
             }
             state.waiting += 1;
-            state = self.0.returned.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = self
+                .0
+                .returned
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
             state.waiting -= 1;
         }
     }
 
     /// Whether somebody waits for a block, so that whoever can do without should give one back.
     pub fn are_scarce(&self) -> bool {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner).waiting > 0
+        self.0
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .waiting
+            > 0
     }
 
     /// Leave to keep a segment outside the pool; none if too many have it.
@@ -88,7 +105,11 @@ impl Blocks {
             }
         };
         let start = memory.as_ptr().align_offset(DIRECT_BYTES_ALIGNMENT);
-        Some(Block { memory, start, pool: Arc::clone(&self.0) })
+        Some(Block {
+            memory,
+            start,
+            pool: Arc::clone(&self.0),
+        })
     }
 }
 
@@ -107,7 +128,12 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        self.pool.state.lock().unwrap_or_else(PoisonError::into_inner).free.push(memory);
+        self.pool
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .free
+            .push(memory);
         self.pool.returned.notify_one();
     }
 }

@@ -3,7 +3,11 @@
 //! Every read and write returns after [`TICK`] with `WouldBlock` if nothing moved, so that whoever works for the
 //! connection can give up what others wait for before it goes on waiting. Waiting itself is bounded by [`Pace`].
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "sockets and their deadlines are this room")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "sockets and their deadlines are this room"
+)]
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -43,7 +47,11 @@ pub struct Seats {
 impl Seats {
     /// Nobody is seated yet.
     pub fn new(total_max: usize, per_address_max: usize) -> Arc<Seats> {
-        Arc::new(Seats { taken: Mutex::new(HashMap::new()), total_max, per_address_max })
+        Arc::new(Seats {
+            taken: Mutex::new(HashMap::new()),
+            total_max,
+            per_address_max,
+        })
     }
 
     /// A place for one more connection from `address`, unless a cap is reached.
@@ -55,12 +63,19 @@ impl Seats {
             return None;
         }
         *own += 1;
-        Some(Permit { seats: Arc::clone(self), address })
+        Some(Permit {
+            seats: Arc::clone(self),
+            address,
+        })
     }
 
     /// How many connections are open.
     pub fn taken(&self) -> usize {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+        self.taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .sum()
     }
 }
 
@@ -89,7 +104,10 @@ pub struct TooSlow;
 impl Pace {
     /// The first window begins now.
     pub fn new() -> Pace {
-        Pace { window_end: Instant::now() + PACE_WINDOW, bytes: 0 }
+        Pace {
+            window_end: Instant::now() + PACE_WINDOW,
+            bytes: 0,
+        }
     }
 
     /// Notes that `bytes` moved.
@@ -128,7 +146,13 @@ impl Connection {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(TICK))?;
-        Ok(Connection { stream, inbox: Inbox::default(), head_since: None, outbox: Vec::new(), _permit: permit })
+        Ok(Connection {
+            stream,
+            inbox: Inbox::default(),
+            head_since: None,
+            outbox: Vec::new(),
+            _permit: permit,
+        })
     }
 
     /// The socket, to be polled.
@@ -148,7 +172,16 @@ impl Connection {
 
     /// Reads what arrived into the inbox, waiting at most one tick, or not at all.
     pub fn fill(&mut self, wait: bool) -> io::Result<usize> {
-        if wait { self.inbox.fill(&mut Wire(&self.stream)) } else { self.inbox.fill(&mut Impatient(&self.stream)) }
+        if wait {
+            self.inbox.fill(&mut Wire(&self.stream))
+        } else {
+            self.inbox.fill(&mut Impatient(&self.stream))
+        }
+    }
+
+    /// Starts the clock for a head whose first bytes have arrived, unless it runs already.
+    pub fn note_head_begun(&mut self) {
+        self.head_since.get_or_insert_with(Instant::now);
     }
 
     /// Whether a byte, or the end of the stream, can be read without waiting.
@@ -235,7 +268,10 @@ impl Connection {
 
 /// Whether a read or write moved nothing for a tick and may be tried again.
 pub fn is_stall(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
 }
 
 /// The socket as `Read` and `Write`, waiting at most a tick.

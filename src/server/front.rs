@@ -8,7 +8,11 @@
 //! accept ──► parked ──(something to read)──► queue ──► worker ──► parked again, or draining, or closed
 //! ```
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this room owns the listener")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "this room owns the listener"
+)]
 
 use std::collections::HashMap;
 use std::io;
@@ -127,11 +131,25 @@ impl Front {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let waker = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        epoll::add(&epoll, &listener, epoll::EventData::new_u64(LISTENER), epoll::EventFlags::IN)?;
-        epoll::add(&epoll, &*waker, epoll::EventData::new_u64(WAKER), epoll::EventFlags::IN)?;
+        epoll::add(
+            &epoll,
+            &listener,
+            epoll::EventData::new_u64(LISTENER),
+            epoll::EventFlags::IN,
+        )?;
+        epoll::add(
+            &epoll,
+            &*waker,
+            epoll::EventData::new_u64(WAKER),
+            epoll::EventFlags::IN,
+        )?;
         // Unbounded, but never longer than there are seats: every entry is an open connection.
         let (sender, returns) = unbounded();
-        let desk = Desk { returns: sender, waker, closing: Arc::new(AtomicBool::new(false)) };
+        let desk = Desk {
+            returns: sender,
+            waker,
+            closing: Arc::new(AtomicBool::new(false)),
+        };
         Ok(Front {
             listener,
             epoll,
@@ -174,7 +192,9 @@ impl Front {
 
     /// How long nothing but the clock can ask for attention.
     fn patience(&self) -> Duration {
-        let wake = self.resting_until.map_or(self.next_sweep, |until| until.min(self.next_sweep));
+        let wake = self
+            .resting_until
+            .map_or(self.next_sweep, |until| until.min(self.next_sweep));
         wake.saturating_duration_since(Instant::now())
     }
 
@@ -212,12 +232,21 @@ impl Front {
     /// No file descriptors are left. Looking at the listener again at once would spin, so it rests, and the
     /// connection that has been idle longest makes room.
     fn rest(&mut self) {
-        let oldest = self.parked.iter().min_by_key(|(_, parked)| parked.until).map(|(token, _)| *token);
+        let oldest = self
+            .parked
+            .iter()
+            .min_by_key(|(_, parked)| parked.until)
+            .map(|(token, _)| *token);
         if let Some(token) = oldest {
             drop(self.unpark(token));
         }
         let flags = epoll::EventFlags::empty();
-        let _ = epoll::modify(&self.epoll, &self.listener, epoll::EventData::new_u64(LISTENER), flags);
+        let _ = epoll::modify(
+            &self.epoll,
+            &self.listener,
+            epoll::EventData::new_u64(LISTENER),
+            flags,
+        );
         self.resting_until = Some(Instant::now() + ACCEPT_REST);
         log::warn!("no file descriptors are left: raise the limit (ulimit -n) or lower --connections");
     }
@@ -236,12 +265,28 @@ impl Front {
     }
 
     fn park(&mut self, connection: Connection, patience: Duration, draining: Option<usize>) {
-        let until = connection.head_since.map_or(Instant::now() + patience, |since| since + HEAD_TIME_MAX);
+        let until = connection
+            .head_since
+            .map_or(Instant::now() + patience, |since| since + HEAD_TIME_MAX);
         let token = self.next_token;
         self.next_token += 1;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-        if epoll::add(&self.epoll, connection.stream(), epoll::EventData::new_u64(token), flags).is_ok() {
-            self.parked.insert(token, Parked { connection, until, draining });
+        if epoll::add(
+            &self.epoll,
+            connection.stream(),
+            epoll::EventData::new_u64(token),
+            flags,
+        )
+        .is_ok()
+        {
+            self.parked.insert(
+                token,
+                Parked {
+                    connection,
+                    until,
+                    draining,
+                },
+            );
         }
     }
 
@@ -252,7 +297,12 @@ impl Front {
     }
 
     fn moved(&mut self, token: u64, workers: &mut Workers) {
-        if let Some(Parked { connection, draining: Some(left), .. }) = self.parked.get_mut(&token) {
+        if let Some(Parked {
+            connection,
+            draining: Some(left),
+            ..
+        }) = self.parked.get_mut(&token)
+        {
             match connection.discard(&mut self.scratch) {
                 Some(count) if count < *left => *left -= count,
                 _ => drop(self.unpark(token)),
@@ -297,18 +347,24 @@ impl Front {
             return;
         }
         self.next_sweep = now + SWEEP_INTERVAL;
-        let late: Vec<u64> =
-            self.parked.iter().filter(|(_, parked)| now >= parked.until).map(|(token, _)| *token).collect();
+        let late: Vec<u64> = self
+            .parked
+            .iter()
+            .filter(|(_, parked)| now >= parked.until)
+            .map(|(token, _)| *token)
+            .collect();
         for token in late {
-            if let Some(Parked { connection, draining: None, .. }) = self.unpark(token)
-                && connection.head_since.is_some()
-            {
-                let text = format_args!("The head took over {} s.", HEAD_TIME_MAX.as_secs());
-                self.refuse(
-                    Connection { head_since: None, ..connection },
-                    &Answer::text(408, text),
-                );
+            if let Some(parked) = self.unpark(token).filter(|parked| parked.draining.is_none()) {
+                self.expire(parked.connection);
             }
+        }
+    }
+
+    /// An idle connection closes without a word; one with half a head is told why.
+    fn expire(&mut self, mut connection: Connection) {
+        if connection.head_since.take().is_some() {
+            let text = format_args!("The head took over {} s.", HEAD_TIME_MAX.as_secs());
+            self.refuse(connection, &Answer::text(408, text));
         }
     }
 }
@@ -328,5 +384,7 @@ pub fn busy(why: &str) -> Answer {
 
 /// Starts the accept thread.
 pub fn start(front: Front, workers: Workers) -> io::Result<thread::JoinHandle<()>> {
-    thread::Builder::new().name("accept".to_owned()).spawn(move || front.run(workers))
+    thread::Builder::new()
+        .name("accept".to_owned())
+        .spawn(move || front.run(workers))
 }

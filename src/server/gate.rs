@@ -31,7 +31,10 @@ impl Gate {
         {
             return Err(Answer::text(421, "This node does not answer for that host."));
         }
-        let writes = matches!(head.method, Method::Put | Method::Delete | Method::Other | Method::Unknown);
+        let writes = matches!(
+            head.method,
+            Method::Put | Method::Delete | Method::Other | Method::Unknown
+        );
         match head.fields.text("origin") {
             Some(origin) if writes && !self.is_our_origin(origin) => {
                 Err(Answer::text(403, "Pages of other sites cannot write here."))
@@ -46,7 +49,9 @@ impl Gate {
     }
 
     fn is_our_origin(&self, origin: &str) -> bool {
-        let site = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let site = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
         site.is_some_and(|authority| self.is_ours(authority))
     }
 }
@@ -57,7 +62,10 @@ fn host_of(authority: &str) -> String {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(':') => host,
         _ => authority,
     };
-    host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .trim_end_matches('.')
+        .to_ascii_lowercase()
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -70,9 +78,14 @@ mod tests {
     use crate::http::head;
 
     fn admitted(method: &str, host: &str, origin: &str) -> Option<u16> {
-        let members = Members::parse("[nodes]\n1 = \"node-a.example:8001\"\n2 = \"[fd00::2]:8001\"\n").unwrap();
+        let members =
+            Members::parse("[nodes]\n1 = \"node-a.example:8001\"\n2 = \"[fd00::2]:8001\"\n").unwrap();
         let gate = Gate::new(&members, "10.0.0.1:8001".parse().unwrap());
-        let origin = if origin.is_empty() { String::new() } else { format!("Origin: {origin}\r\n") };
+        let origin = if origin.is_empty() {
+            String::new()
+        } else {
+            format!("Origin: {origin}\r\n")
+        };
         let text = format!("{method} / HTTP/1.1\r\nHost: {host}\r\n{origin}\r\n");
         let (head, _) = head::parse(text.as_bytes()).unwrap().unwrap();
         gate.admit(&head, None).err().map(|answer| answer.status.0)
@@ -80,11 +93,23 @@ mod tests {
 
     #[test]
     fn only_our_hosts_are_answered_for() {
-        for host in ["node-a.example", "NODE-A.example:8001", "localhost:9", "127.0.0.7", "[::1]:8001", "[fd00::2]:1", "10.0.0.1"]
-        {
+        for host in [
+            "node-a.example",
+            "NODE-A.example:8001",
+            "localhost:9",
+            "127.0.0.7",
+            "[::1]:8001",
+            "[fd00::2]:1",
+            "10.0.0.1",
+        ] {
             assert_eq!(admitted("GET", host, ""), None, "{host}");
         }
-        for host in ["evil.example", "node-a.example.evil.example", "10.0.0.2", "localhost.evil.example"] {
+        for host in [
+            "evil.example",
+            "node-a.example.evil.example",
+            "10.0.0.2",
+            "localhost.evil.example",
+        ] {
             assert_eq!(admitted("GET", host, ""), Some(421), "{host}");
         }
     }
@@ -92,7 +117,12 @@ mod tests {
     #[test]
     fn other_sites_may_not_write() {
         assert_eq!(admitted("PUT", "localhost", "http://localhost:8001"), None);
-        for origin in ["null", "https://evil.example", "http://localhost.evil.example", "file://"] {
+        for origin in [
+            "null",
+            "https://evil.example",
+            "http://localhost.evil.example",
+            "file://",
+        ] {
             assert_eq!(admitted("PUT", "localhost", origin), Some(403), "{origin}");
             assert_eq!(admitted("DELETE", "localhost", origin), Some(403), "{origin}");
         }

@@ -119,7 +119,10 @@ pub fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request, Answe
         ["readyz"] => reading(head, "GET, HEAD").map(|()| Action::Readyz),
         ["metrics"] => reading(head, "GET, HEAD").map(|()| Action::Metrics),
         [""] => reading(head, "GET, HEAD").map(|()| Action::Index),
-        _ => Err(Answer::text(404, "Nothing here. Images are at /images/{user}/{name}.")),
+        _ => Err(Answer::text(
+            404,
+            "Nothing here. Images are at /images/{user}/{name}.",
+        )),
     }?;
     Ok(Request {
         action,
@@ -161,37 +164,71 @@ fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, An
 }
 
 fn reach(target: &Target<'_>) -> Reach {
-    if target.asks("local") { Reach::Local } else { Reach::Everywhere }
+    if target.asks("local") {
+        Reach::Local
+    } else {
+        Reach::Everywhere
+    }
 }
 
 fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Answer> {
     if head.framing == Framing::None {
-        return Err(Answer::text(411, "An upload says how long it is (Content-Length) or is chunked."));
+        return Err(Answer::text(
+            411,
+            "An upload says how long it is (Content-Length) or is chunked.",
+        ));
     }
-    if head.fields.text("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case("identity")) {
-        return Err(Answer::text(415, "Images are taken as they are, without Content-Encoding."));
+    if head
+        .fields
+        .text("content-encoding")
+        .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
+    {
+        return Err(Answer::text(
+            415,
+            "Images are taken as they are, without Content-Encoding.",
+        ));
     }
     if head.fields.text("content-range").is_some() {
-        return Err(Answer::text(400, "An image is uploaded whole: Content-Range is not taken."));
+        return Err(Answer::text(
+            400,
+            "An image is uploaded whole: Content-Range is not taken.",
+        ));
     }
     let only_new = match head.fields.text("if-none-match") {
         None => false,
         Some("*") => true,
         Some(_) => return Err(Answer::text(400, "If-None-Match on an upload is * or absent.")),
     };
-    let digest = head.fields.text("content-digest").map(digest).transpose()?.flatten();
-    Ok(Put { referral: referral(target)?, only_new, digest })
+    let digest = head
+        .fields
+        .text("content-digest")
+        .map(digest)
+        .transpose()?
+        .flatten();
+    Ok(Put {
+        referral: referral(target)?,
+        only_new,
+        digest,
+    })
 }
 
 /// RFC 9530 section 2: a dictionary of algorithms. Those we do not know are passed over, as it asks.
 fn digest(field: &str) -> Result<Option<[u8; 32]>, Answer> {
-    let malformed = || Answer::text(400, "Content-Digest is written sha-256=:BASE64:, with 32 bytes in it.");
+    let malformed = || {
+        Answer::text(
+            400,
+            "Content-Digest is written sha-256=:BASE64:, with 32 bytes in it.",
+        )
+    };
     for member in field.split(',') {
         let (algorithm, value) = member.trim().split_once('=').ok_or_else(malformed)?;
         if algorithm != "sha-256" {
             continue;
         }
-        let base64 = value.strip_prefix(':').and_then(|v| v.strip_suffix(':')).ok_or_else(malformed)?;
+        let base64 = value
+            .strip_prefix(':')
+            .and_then(|v| v.strip_suffix(':'))
+            .ok_or_else(malformed)?;
         let mut bytes = [0; 32];
         return match <base64ct::Base64 as base64ct::Encoding>::decode(base64, &mut bytes) {
             Ok(decoded) if decoded.len() == 32 => Ok(Some(bytes)),
@@ -204,10 +241,15 @@ fn digest(field: &str) -> Result<Option<[u8; 32]>, Answer> {
 fn referral(target: &Target<'_>) -> Result<Referral, Answer> {
     let number = |key: &str| match target.value(key) {
         None => Ok(0),
-        Some(text) => text.parse::<u64>().map_err(|_| Answer::text(400, "term and hop are whole numbers.")),
+        Some(text) => text
+            .parse::<u64>()
+            .map_err(|_| Answer::text(400, "term and hop are whole numbers.")),
     };
     let hops = u32::try_from(number("hop")?).unwrap_or(u32::MAX);
-    Ok(Referral { term: number("term")?, hops })
+    Ok(Referral {
+        term: number("term")?,
+        hops,
+    })
 }
 
 fn list(user: &str, target: &Target<'_>) -> Result<List, Answer> {
@@ -216,11 +258,21 @@ fn list(user: &str, target: &Target<'_>) -> Result<List, Answer> {
         None => LIST_IMAGES_MAX,
         Some(text) => match text.parse() {
             Ok(limit @ 1..=LIST_IMAGES_MAX) => limit,
-            _ => return Err(Answer::text(400, format_args!("limit is 1 to {LIST_IMAGES_MAX}."))),
+            _ => {
+                return Err(Answer::text(
+                    400,
+                    format_args!("limit is 1 to {LIST_IMAGES_MAX}."),
+                ));
+            }
         },
     };
     let after = target.value("after").unwrap_or_default().to_owned();
-    Ok(List { user: user.to_owned(), reach: reach(target), after, limit })
+    Ok(List {
+        user: user.to_owned(),
+        reach: reach(target),
+        after,
+        limit,
+    })
 }
 
 #[cfg(test)]
@@ -241,10 +293,26 @@ mod tests {
             ("PUT /images/a/b.png", "", 411),
             ("PUT /images/a/b.jpg", "Content-Length: 1\r\n", 400),
             ("PUT /images/a/%2e%2e%2fb.png", "Content-Length: 1\r\n", 400),
-            ("PUT /images/a/b.png", "Content-Length: 1\r\nContent-Encoding: gzip\r\n", 415),
-            ("PUT /images/a/b.png", "Content-Length: 1\r\nContent-Range: bytes 0-1/2\r\n", 400),
-            ("PUT /images/a/b.png", "Content-Length: 1\r\nIf-None-Match: \"x\"\r\n", 400),
-            ("PUT /images/a/b.png", "Content-Length: 1\r\nContent-Digest: sha-256=:AAAA:\r\n", 400),
+            (
+                "PUT /images/a/b.png",
+                "Content-Length: 1\r\nContent-Encoding: gzip\r\n",
+                415,
+            ),
+            (
+                "PUT /images/a/b.png",
+                "Content-Length: 1\r\nContent-Range: bytes 0-1/2\r\n",
+                400,
+            ),
+            (
+                "PUT /images/a/b.png",
+                "Content-Length: 1\r\nIf-None-Match: \"x\"\r\n",
+                400,
+            ),
+            (
+                "PUT /images/a/b.png",
+                "Content-Length: 1\r\nContent-Digest: sha-256=:AAAA:\r\n",
+                400,
+            ),
             ("PUT /images/a/b.png?term=x", "Content-Length: 1\r\n", 400),
             ("POST /images/a/b.png", "", 405),
             ("PUT /cluster", "", 405),
@@ -264,13 +332,18 @@ mod tests {
     fn a_put_carries_its_referral_and_its_digest() {
         let fields = "Content-Length: 1\r\nIf-None-Match: *\r\n\
                       Content-Digest: md5=:AA==:, sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\r\n";
-        let Ok(Request { action: Action::Put(id, put), .. }) =
-            understood("PUT /images/a/b.png?term=5&hop=1", fields)
+        let Ok(Request {
+            action: Action::Put(id, put),
+            ..
+        }) = understood("PUT /images/a/b.png?term=5&hop=1", fields)
         else {
             panic!("not understood as an upload");
         };
         assert_eq!(id.to_string(), "a/b.png");
-        assert_eq!((put.referral, put.only_new), (Referral { term: 5, hops: 1 }, true));
+        assert_eq!(
+            (put.referral, put.only_new),
+            (Referral { term: 5, hops: 1 }, true)
+        );
         assert_eq!(put.digest, Some([0; 32]));
     }
 }

@@ -13,10 +13,11 @@ use crate::seal::{HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES};
 /// What a segment may hold before it is given a block.
 const SMALL_BYTES_MAX: usize = 64 << 10;
 /// What a new segment makes room for.
-const FIRST_BYTES: usize = 4 << 10;
+const FIRST_BYTES: usize = 16 << 10;
+
 enum Memory {
     Small(Vec<u8>),
-    Stalled(Vec<u8>, Leave),
+    Stalled { bytes: Vec<u8>, _leave: Leave },
     Block(Block),
 }
 
@@ -36,7 +37,11 @@ impl Segment {
     /// An empty segment number `index` of a file.
     pub fn new(index: u32) -> Segment {
         let start = if index == 0 { HEADER_BYTES } else { 0 };
-        Segment { memory: Memory::Small(vec![0; FIRST_BYTES]), start, filled: 0 }
+        Segment {
+            memory: Memory::Small(vec![0; start + TAG_BYTES]),
+            start,
+            filled: 0,
+        }
     }
 
     /// Plaintext bytes so far.
@@ -60,6 +65,11 @@ impl Segment {
         matches!(&self.memory, Memory::Small(_)) && used >= SMALL_BYTES_MAX && !self.is_full()
     }
 
+    /// Whether a block is held.
+    pub fn holds_block(&self) -> bool {
+        matches!(self.memory, Memory::Block(_))
+    }
+
     /// Moves what has arrived into `block`.
     pub fn move_into(&mut self, mut block: Block) {
         let used = self.start + self.filled;
@@ -69,14 +79,17 @@ impl Segment {
 
     /// The sender stalls: gives the block back if others wait for one.
     pub fn yield_block(&mut self, blocks: &Blocks) -> Result<(), Crowded> {
-        if !matches!(self.memory, Memory::Block(_)) || !blocks.are_scarce() {
+        if !self.holds_block() || !blocks.are_scarce() {
             return Ok(());
         }
         let leave = blocks.leave().ok_or(Crowded)?;
         let used = self.start + self.filled;
         let mut kept = Vec::with_capacity(SEGMENT_BYTES);
         kept.extend_from_slice(&self.bytes()[..used]);
-        self.memory = Memory::Stalled(kept, leave);
+        self.memory = Memory::Stalled {
+            bytes: kept,
+            _leave: leave,
+        };
         Ok(())
     }
 
@@ -84,10 +97,11 @@ impl Segment {
     pub fn room(&mut self) -> &mut [u8] {
         let (used, capacity) = (self.start + self.filled, SEGMENT_BYTES - TAG_BYTES);
         let grown = match &self.memory {
-            Memory::Small(_) => (2 * used).clamp(FIRST_BYTES, SMALL_BYTES_MAX),
-            Memory::Stalled(..) | Memory::Block(_) => SEGMENT_BYTES,
+            Memory::Small(_) if used + TAG_BYTES < FIRST_BYTES => FIRST_BYTES,
+            Memory::Small(_) => SMALL_BYTES_MAX,
+            Memory::Stalled { .. } | Memory::Block(_) => SEGMENT_BYTES,
         };
-        if let Memory::Small(bytes) | Memory::Stalled(bytes, _) = &mut self.memory
+        if let Memory::Small(bytes) | Memory::Stalled { bytes, .. } = &mut self.memory
             && bytes.len() < grown
         {
             bytes.resize(grown, 0);
@@ -122,14 +136,14 @@ impl Segment {
 
     fn bytes(&self) -> &[u8] {
         match &self.memory {
-            Memory::Small(bytes) | Memory::Stalled(bytes, _) => bytes,
+            Memory::Small(bytes) | Memory::Stalled { bytes, .. } => bytes,
             Memory::Block(block) => block.bytes(),
         }
     }
 
     fn bytes_mut(&mut self) -> &mut [u8] {
         match &mut self.memory {
-            Memory::Small(bytes) | Memory::Stalled(bytes, _) => bytes,
+            Memory::Small(bytes) | Memory::Stalled { bytes, .. } => bytes,
             Memory::Block(block) => block.bytes_mut(),
         }
     }
@@ -147,7 +161,7 @@ mod tests {
             if segment.wants_block() {
                 segment.move_into(blocks.take());
             }
-            if stall_at.is_some_and(|at| expected.len() >= at && matches!(segment.memory, Memory::Block(_))) {
+            if stall_at.is_some_and(|at| expected.len() >= at && segment.holds_block()) {
                 std::thread::scope(|scope| {
                     let waiter = scope.spawn(|| drop(blocks.take()));
                     while !blocks.are_scarce() {
@@ -171,10 +185,20 @@ mod tests {
 
     #[test]
     fn bytes_survive_every_move() {
-        for (index, step, stall_at) in [(0, 1000, None), (1, 1 << 20, None), (0, 70_000, Some(200_000)), (3, 999, Some(0))] {
+        for (index, step, stall_at) in [
+            (0, 1000, None),
+            (1, 1 << 20, None),
+            (0, 70_000, Some(200_000)),
+            (3, 999, Some(0)),
+        ] {
             let (mut segment, expected) = fill(index, step, stall_at);
             assert_eq!(expected.len(), segment.capacity());
-            assert!(expected.iter().enumerate().all(|(i, byte)| *byte == (i % 251).to_le_bytes()[0]));
+            assert!(
+                expected
+                    .iter()
+                    .enumerate()
+                    .all(|(i, byte)| *byte == (i % 251).to_le_bytes()[0])
+            );
             let text_bytes = segment.filled();
             assert!(segment.text_and_tag_mut()[..text_bytes] == expected[..]);
             assert_eq!(segment.sealed().len(), SEGMENT_BYTES);

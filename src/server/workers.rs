@@ -42,8 +42,17 @@ impl Workers {
         serve: impl Fn(Connection, &Receiver<Connection>) + Send + Sync + 'static,
     ) -> Workers {
         let (sender, queue) = bounded(queue_max);
-        let template = Template { queue, idle: AtomicUsize::new(0), serve: Box::new(serve) };
-        Workers { queue: sender, template: Arc::new(template), threads: Vec::new(), threads_max }
+        let template = Template {
+            queue,
+            idle: AtomicUsize::new(0),
+            serve: Box::new(serve),
+        };
+        Workers {
+            queue: sender,
+            template: Arc::new(template),
+            threads: Vec::new(),
+            threads_max,
+        }
     }
 
     /// Queues a connection, and starts one more worker if all of them are busy and more are allowed.
