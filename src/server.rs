@@ -46,6 +46,7 @@ use self::upload::Failure;
 use self::workers::Workers;
 use crate::balancer::{self, Verdict};
 use crate::cluster::{self, Cluster};
+use crate::election::View;
 use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::Body;
 use crate::http::head::{self, Fault, Framing};
@@ -296,14 +297,14 @@ fn handle(node: &Node, connection: &mut Connection, request: Request) -> After {
     let held_back = request.offer;
     let answer = match &request.action {
         Action::Put(id, put) => match place(node, id, put, &request) {
-            Some(answer) => answer,
-            None => {
+            Err(answer) => answer,
+            Ok(view) => {
                 log::info!("Node {}: Processing image upload...", node.id);
                 continued = request.expects_continue;
                 if continued && connection.write_all(CONTINUE).is_err() {
                     return After::Close;
                 }
-                match take_in(node, connection, &mut body, id, put) {
+                match take_in(node, connection, &mut body, id, (put, &view)) {
                     Some(answer) => answer,
                     None => return After::Close,
                 }
@@ -363,13 +364,14 @@ fn dated(answer: Answer) -> Answer {
     answer.field("Date", httpdate::HttpDate::from(now()))
 }
 
-/// Whose upload it is. `None`: this node's, and it may be sent. Otherwise the answer, before any of the body is read.
-fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Option<Answer> {
+/// Whose upload it is: this node's, by the view that is returned, and it may be sent; or the answer that says
+/// otherwise, before any of the body is read.
+fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Result<Arc<View>, Answer> {
     let view = node.cluster.view();
     let referral = put.referral;
     match balancer::verdict(node.id, id.user(), id.name(), &view.roster) {
         Verdict::Theirs(_) if referral.hops >= HOPS_MAX => {
-            return Some(busy("The nodes see different clusters at the moment."));
+            return Err(busy("The nodes see different clusters at the moment."));
         }
         // Whoever redirected knew at least as much as this node does.
         Verdict::Theirs(_) if referral.hops > 0 && referral.term >= view.term => {}
@@ -381,7 +383,7 @@ fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Option<Answ
             Counters::add(&node.counters.uploads_redirected, 1);
             let hops = referral.hops + 1;
             let query = format_args!("?term={}&hop={hops}", view.term);
-            return Some(redirect(
+            return Err(redirect(
                 node,
                 other,
                 id,
@@ -392,16 +394,16 @@ fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Option<Answ
         Verdict::Mine => {}
     }
     if node.desk.is_closing() {
-        return Some(busy("This node is leaving."));
+        return Err(busy("This node is leaving."));
     }
     if let Framing::Length(length) = request.framing
         && length > node.limits.body_bytes_max
     {
-        return Some(upload::too_large(node.limits.body_bytes_max));
+        return Err(upload::too_large(node.limits.body_bytes_max));
     }
     match put.only_new.then(|| node.store.find(id)) {
-        Some(Ok(Some(_))) => return Some(store_answer(&store::Error::Taken)),
-        Some(Err(e)) => return Some(store_answer(&e)),
+        Some(Ok(Some(_))) => return Err(store_answer(&store::Error::Taken)),
+        Some(Err(e)) => return Err(store_answer(&e)),
         Some(Ok(None)) | None => {}
     }
     log::info!(
@@ -409,7 +411,7 @@ fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Option<Answ
         node.id,
         view.roster
     );
-    None
+    Ok(view)
 }
 
 fn redirect(node: &Node, other: NodeId, id: &ImageId, query: impl Display, text: impl Display) -> Answer {
@@ -423,12 +425,12 @@ fn take_in(
     connection: &mut Connection,
     body: &mut Body,
     id: &ImageId,
-    put: &Put,
+    (put, view): (&Put, &View),
 ) -> Option<Answer> {
-    match upload::receive(node, connection, body, id, put) {
+    match upload::receive(node, connection, body, id, put, view) {
         Ok(receipt) => {
-            Counters::add(&node.counters.images_stored, 1);
-            Counters::add(&node.counters.bytes_stored, receipt.bytes());
+            Counters::add(&node.counters.images, 1);
+            Counters::add(&node.counters.bytes, receipt.bytes());
             Some(receipt.answer())
         }
         Err(failure) => {

@@ -20,9 +20,9 @@ pub struct Counters {
     /// Requests that were answered with 500 to 599.
     pub answers_5xx: AtomicU64,
     /// Uploads that this node took and stored.
-    pub images_stored: AtomicU64,
+    pub images: AtomicU64,
     /// Plaintext bytes of those uploads.
-    pub bytes_stored: AtomicU64,
+    pub bytes: AtomicU64,
     /// Uploads that this node began to receive and did not store.
     pub uploads_failed: AtomicU64,
     /// Uploads that were assigned to another node.

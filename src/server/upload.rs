@@ -19,10 +19,12 @@ use super::connection::{Connection, Pace, TooSlow, is_stall};
 use super::front::busy;
 use super::request::Put;
 use super::segment::{Crowded, Segment};
+use crate::election::View;
 use crate::http::answer::Answer;
 use crate::http::body::{Body, BodyError};
 use crate::image::{Check, Refusal};
 use crate::image_id::ImageId;
+use crate::roster::Roster;
 use crate::seal::{Header, RANDOM_BYTES, SEGMENT_BYTES, SegmentCipher};
 use crate::store::{self, Draft, Outcome, Replace};
 
@@ -49,8 +51,10 @@ pub struct Receipt {
     sealed_bytes: u64,
     /// The node that holds it.
     node: u32,
-    /// The term whose view placed it there.
+    /// The term of the view that placed it there.
     term: u64,
+    /// The alive ids of that view.
+    alive: Roster,
     etag: String,
     /// `fsync`, or `rename` where a power loss is not survived.
     durability: String,
@@ -72,13 +76,14 @@ impl Receipt {
     }
 }
 
-/// Receives the body, seals it and stores it under `id`.
+/// Receives the body, seals it and stores it under `id`, which `view` assigned to this node.
 pub fn receive(
     node: &Node,
     connection: &mut Connection,
     body: &mut Body,
     id: &ImageId,
     put: &Put,
+    view: &View,
 ) -> Result<Receipt, Failure> {
     let header = Header::new(random()?);
     let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
@@ -118,7 +123,8 @@ pub fn receive(
         bytes,
         sealed_bytes: crate::seal::sealed_bytes(bytes),
         node: node.id.0,
-        term: node.cluster.view().term,
+        term: view.term,
+        alive: view.roster.clone(),
         etag: super::download::etag(&header),
         durability: node.store.durability().to_string(),
         replaced: outcome == Outcome::Replaced,
