@@ -252,11 +252,12 @@ fn next_request(node: &Node, connection: &mut Connection, wait: bool) -> Next {
                 connection.head_since = None;
                 return request.map_or_else(Next::Refused, |request| Next::Request(Box::new(request)));
             }
-            Ok(None) => {}
+            Ok(None) if connection.inbox.unread().is_empty() => {}
+            Ok(None) => connection.note_head_begun(),
         }
         match connection.fill(wait) {
             Ok(0) => return Next::Ended,
-            Ok(_) => connection.note_head_begun(),
+            Ok(_) => {}
             Err(e) if is_stall(&e) => return Next::Quiet,
             Err(_) => return Next::Ended,
         }

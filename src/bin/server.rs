@@ -3,6 +3,8 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use getopts::{Matches, Options};
@@ -95,6 +97,12 @@ fn serve(config: Config, signals: &mut Signals) -> Result<(), String> {
         log::warn!("Node {id}: --durability rename: receipts do not outlive a power loss");
     }
     signals.forever().next();
+    // Whoever signals twice does not want to wait for what is being served.
+    for signal in [SIGTERM, SIGINT] {
+        let now = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(signal, 1, now)
+            .map_err(|e| format!("cannot wait for signals: {e}"))?;
+    }
     log::info!("Node {id}: Leaving; requests that are being served are finished");
     server.stop();
     log::info!("Node {id}: Stopped");

@@ -170,7 +170,8 @@ impl Front {
         self.desk.clone()
     }
 
-    /// Runs until [`Desk::close`], then drops `workers`' queue, so that they end when they are done.
+    /// Runs until [`Desk::close`]. Then nobody new is let in, idle connections close, and what is being served is
+    /// finished.
     pub fn run(mut self, mut workers: Workers) {
         let mut events = Vec::with_capacity(EVENTS);
         while !self.desk.is_closing() {
@@ -188,6 +189,10 @@ impl Front {
             }
             self.sweep();
         }
+        // The door closes before the last guests are served: whoever knocks now must be refused, not kept waiting.
+        let Front { listener, parked, .. } = self;
+        drop((listener, parked));
+        drop(workers);
     }
 
     /// How long nothing but the clock can ask for attention.

@@ -89,13 +89,12 @@ pub fn receive(
     let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
     let mut sealing = Sealing::new(node, cipher, node.store.begin().map_err(not_stored)?);
     let mut intake = Intake::new(node, connection, body, put);
-    let (mut index, mut bytes) = (0, 0_u64);
+    let mut index = 0;
     loop {
         let mut segment = intake.segment(index, &mut sealing)?;
         if index == 0 {
             segment.set_header(&header.encode());
         }
-        bytes += segment.filled() as u64;
         let last = intake.is_done();
         sealing.begin(index, last, segment);
         if last {
@@ -106,9 +105,10 @@ pub fn receive(
     }
     intake.verify(put.digest)?;
     sealing.write_until(0)?;
-    let ciphertext = bytes;
+    let bytes = intake.bytes;
+    // Headers and tags are not counted, and AES-CTR adds nothing.
     log::info!(
-        "Node {}: Image encrypted ({bytes} bytes -> {ciphertext} bytes)",
+        "Node {}: Image encrypted ({bytes} bytes -> {bytes} bytes)",
         node.id
     );
     let replace = if put.only_new {
@@ -150,6 +150,8 @@ struct Intake<'u> {
     check: Check,
     digest: Option<Sha256>,
     pace: Pace,
+    /// Bytes of the image so far.
+    bytes: u64,
     /// The sender kept a whole segment coming, so the next one may start in a block.
     flows: bool,
 }
@@ -163,6 +165,7 @@ impl<'u> Intake<'u> {
             check: Check::new(node.limits.pixels_max),
             digest: put.digest.map(|_| Sha256::new()),
             pace: Pace::new(),
+            bytes: 0,
             flows: false,
         }
     }
@@ -202,15 +205,15 @@ impl<'u> Intake<'u> {
                 Err(e) => return Err(not_received(e)),
             }
         }
-        let size = segment.filled() as u64 + u64::from(index) * SEGMENT_BYTES as u64;
-        if size > self.node.limits.body_bytes_max {
-            return Err(Failure::Refused(too_large(self.node.limits.body_bytes_max)));
-        }
         Ok(segment)
     }
 
     fn took(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.pace.moved(bytes.len());
+        self.bytes += bytes.len() as u64;
+        if self.bytes > self.node.limits.body_bytes_max {
+            return Err(Failure::Refused(too_large(self.node.limits.body_bytes_max)));
+        }
         self.check.feed(bytes).map_err(not_accepted)?;
         if let Some(digest) = &mut self.digest {
             digest.update(bytes);
