@@ -19,6 +19,8 @@
 //!
 //! Source: Tink's page "Streaming AEAD", AES-CTR-HMAC; Hoang, Reyhanitabar, Rogaway, Vizár (2015), STREAM.
 
+pub mod whole;
+
 use std::fmt;
 use std::ops::Range;
 
