@@ -217,17 +217,17 @@ fn serve(node: &Node, mut connection: Connection, queue: &Receiver<Connection>) 
         // While others wait in the queue, nobody waits for this client's next request.
         let wait = queue.is_empty() && !node.desk.is_closing();
         match next_request(node, &mut connection, wait) {
-            Next::Request(request) => match handle(node, &mut connection, *request) {
+            Next::Request(request) => match handle(node, &mut connection, &request) {
                 After::Reuse if !node.desk.is_closing() => {}
                 After::Reuse | After::Close => return,
                 After::Drain => return node.desk.drain(connection),
             },
             Next::Quiet => return node.desk.park(connection),
             Next::Refused(answer) => {
-                return match respond(node, &mut connection, answer, false, false) {
-                    Ok(()) => node.desk.drain(connection),
-                    Err(_) => {}
-                };
+                if respond(node, &mut connection, answer, false, false).is_ok() {
+                    node.desk.drain(connection);
+                }
+                return;
             }
             Next::Ended => return,
         }
@@ -289,7 +289,7 @@ enum After {
 }
 
 /// The one place where more than two rooms meet.
-fn handle(node: &Node, connection: &mut Connection, request: Request) -> After {
+fn handle(node: &Node, connection: &mut Connection, request: &Request) -> After {
     Counters::add(&node.counters.requests, 1);
     let mut body = Body::new(request.framing);
     let mut continued = false;
@@ -297,7 +297,7 @@ fn handle(node: &Node, connection: &mut Connection, request: Request) -> After {
     // A connection may go on after a body that was not read only if that body will not come.
     let held_back = request.offer;
     let answer = match &request.action {
-        Action::Put(id, put) => match place(node, id, put, &request) {
+        Action::Put(id, put) => match place(node, id, put, request) {
             Err(answer) => answer,
             Ok(view) => {
                 log::info!("Node {}: Processing image upload...", node.id);

@@ -103,7 +103,7 @@ pub struct TooSlow;
 
 impl Pace {
     /// The first window begins now.
-    pub fn new() -> Pace {
+    pub fn start() -> Pace {
         Pace {
             window_end: Instant::now() + PACE_WINDOW,
             bytes: 0,
@@ -122,7 +122,7 @@ impl Pace {
             if self.bytes < PACE_BYTES {
                 return Err(TooSlow);
             }
-            *self = Pace::new();
+            *self = Pace::start();
         }
         Ok(self.window_end - now)
     }
@@ -213,7 +213,7 @@ impl Connection {
 
     /// Writes all of `bytes`, at least at the pace that transfers must keep.
     pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let (mut sent, mut pace) = (0, Pace::new());
+        let (mut sent, mut pace) = (0, Pace::start());
         while sent < bytes.len() {
             match self.write_some(&bytes[sent..]) {
                 Ok(count) => {
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn early_bytes_buy_no_idleness() {
-        let mut pace = Pace::new();
+        let mut pace = Pace::start();
         pace.moved(1 << 30);
         pace.window_end = Instant::now();
         assert!(pace.patience().is_ok());

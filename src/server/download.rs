@@ -325,7 +325,7 @@ impl<'c> Outgoing<'c> {
     fn new(connection: &'c Connection) -> Outgoing<'c> {
         Outgoing {
             connection,
-            pace: Pace::new(),
+            pace: Pace::start(),
         }
     }
 

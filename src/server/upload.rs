@@ -87,7 +87,7 @@ pub fn receive(
 ) -> Result<Receipt, Failure> {
     let header = Header::new(random()?);
     let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
-    let mut sealing = Sealing::new(node, cipher, node.store.begin().map_err(not_stored)?);
+    let mut sealing = Sealing::new(node, cipher, node.store.begin().map_err(|e| not_stored(&e))?);
     let mut intake = Intake::new(node, connection, body, put);
     let mut index = 0;
     loop {
@@ -116,7 +116,7 @@ pub fn receive(
     } else {
         Replace::Allowed
     };
-    let outcome = sealing.draft.commit(id, replace).map_err(not_stored)?;
+    let outcome = sealing.draft.commit(id, replace).map_err(|e| not_stored(&e))?;
     Ok(Receipt {
         user: id.user().to_owned(),
         name: id.name().to_owned(),
@@ -164,7 +164,7 @@ impl<'u> Intake<'u> {
             body,
             check: Check::new(node.limits.pixels_max),
             digest: put.digest.map(|_| Sha256::new()),
-            pace: Pace::new(),
+            pace: Pace::start(),
             bytes: 0,
             flows: false,
         }
@@ -289,7 +289,9 @@ impl<'n> Sealing<'n> {
             let (index, segment) = self.sealed.recv().expect("this end keeps a sender");
             self.in_flight -= 1;
             let offset = u64::from(index) * SEGMENT_BYTES as u64;
-            self.draft.write(offset, segment.sealed()).map_err(not_stored)?;
+            self.draft
+                .write(offset, segment.sealed())
+                .map_err(|e| not_stored(&e))?;
         }
         Ok(())
     }
@@ -331,6 +333,6 @@ fn not_accepted(refusal: Refusal) -> Failure {
     Failure::Refused(Answer::text(status, format_args!("{refusal}; nothing was kept.")))
 }
 
-fn not_stored(error: store::Error) -> Failure {
-    Failure::Refused(super::store_answer(&error))
+fn not_stored(error: &store::Error) -> Failure {
+    Failure::Refused(super::store_answer(error))
 }

@@ -27,10 +27,13 @@ pub struct Workers {
     threads_max: usize,
 }
 
+/// Serves a connection; sees the queue, to tell whether others wait.
+type Serve = dyn Fn(Connection, &Receiver<Connection>) + Send + Sync;
+
 struct Template {
     queue: Receiver<Connection>,
     idle: AtomicUsize,
-    serve: Box<dyn Fn(Connection, &Receiver<Connection>) + Send + Sync>,
+    serve: Box<Serve>,
 }
 
 impl Workers {
