@@ -42,7 +42,14 @@ fn compare(world: &World, name: &str) {
         std::fs::write(&path, told).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(*told, expected, "the story of {name} has changed");
+    let other = told
+        .lines()
+        .zip(expected.lines())
+        .find(|(told, expected)| told != expected);
+    assert!(
+        *told == expected,
+        "{path} tells another story, first here (told, expected): {other:#?}"
+    );
 }
 
 #[test]

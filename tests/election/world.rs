@@ -273,10 +273,10 @@ impl World {
         self.laws.check(node, now, &self.machines);
         for output in outputs {
             match output {
-                Output::Send { to, bytes } => self.send(node, to, bytes),
+                Output::Send { to, bytes } => self.send(node, to, &bytes),
                 Output::Note(transition) => self.say(&format!(
-                    "node {node}: node {} is {} ({})",
-                    transition.peer, transition.to, transition.cause
+                    "node {node}: node {} from {} to {} ({})",
+                    transition.peer, transition.from, transition.to, transition.cause
                 )),
                 Output::Publish(view) => {
                     let leader = view
@@ -296,17 +296,14 @@ impl World {
         self.schedule(at, Happening::Timer { node, timer });
     }
 
-    fn send(&mut self, from: NodeId, to: NodeId, bytes: Vec<u8>) {
-        let datagram = self
-            .key
-            .decode(&bytes)
-            .expect("our own datagrams are well-formed");
+    fn send(&mut self, from: NodeId, to: NodeId, bytes: &[u8]) {
+        let datagram = self.key.decode(bytes).expect("our own datagrams are well-formed");
         self.laws.heard(&datagram);
         self.tell(&datagram);
         if self.overheard.len() == INBOX_MAX {
             self.overheard.pop_front();
         }
-        self.overheard.push_back((to, bytes.clone()));
+        self.overheard.push_back((to, bytes.to_vec()));
         if self.network.blocked.contains(&(from, to)) || self.random.chance(self.network.loss_percent) {
             return;
         }
@@ -328,7 +325,7 @@ impl World {
                 at,
                 Happening::Arrive {
                     to,
-                    bytes: bytes.clone(),
+                    bytes: bytes.to_vec(),
                 },
             );
         }
