@@ -252,3 +252,36 @@ impl Reader<'_> {
         Some(*head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::{any, prop_assert_eq, prop_oneof, proptest};
+
+    proptest! {
+        /// The key is no excuse: a holder of it may run another version.
+        #[test]
+        fn whatever_is_understood_is_written_the_same_way(
+            bytes in vec(prop_oneof![0..6_u8, any::<u8>()], 0..64), sender in 0..3_u32
+        ) {
+            if let Some((stance, message)) = decode(NodeId(sender), &bytes) {
+                let mut again = Vec::new();
+                encode(&stance, &message, &mut again);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn lists_out_of_order_or_without_their_sender_are_refused() {
+        let leads = |ids: &[u8]| {
+            let mut bytes = vec![2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, u8::try_from(ids.len()).unwrap()];
+            ids.iter().for_each(|id| bytes.extend([0, 0, 0, *id]));
+            bytes.push(4);
+            decode(NodeId(2), &bytes).is_some()
+        };
+        assert!(leads(&[2]) && leads(&[1, 2, 3]));
+        assert!(!leads(&[]) && !leads(&[1, 3]) && !leads(&[2, 1]) && !leads(&[2, 2]));
+    }
+}
