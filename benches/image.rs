@@ -1,0 +1,58 @@
+//! The check of a PNG beside the bare checksum that it consists of.
+
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use pixseal::image::{Check, SIGNATURE};
+
+/// The pieces in which an upload arrives.
+const PIECE_BYTES: usize = 256 << 10;
+const IMAGE_BYTES: usize = 4 << 20;
+
+fn main() {
+    divan::main();
+}
+
+fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(data.len()).expect("a small chunk");
+    let checked = [kind, data].concat();
+    [
+        &length.to_be_bytes()[..],
+        &checked,
+        &crc32fast::hash(&checked).to_be_bytes(),
+    ]
+    .concat()
+}
+
+/// A valid structure whose IDAT chunks have `chunk_bytes` each; what is in them nobody looks at.
+fn image(chunk_bytes: usize) -> Vec<u8> {
+    let idat = chunk(b"IDAT", &vec![7; chunk_bytes]);
+    let header = chunk(b"IHDR", &[0, 0, 4, 0, 0, 0, 4, 0, 8, 6, 0, 0, 0]);
+    [
+        &SIGNATURE[..],
+        &header,
+        &idat.repeat(IMAGE_BYTES / idat.len()),
+        &chunk(b"IEND", b""),
+    ]
+    .concat()
+}
+
+#[divan::bench]
+fn bare_crc32(bencher: Bencher) {
+    let bytes = vec![7; IMAGE_BYTES];
+    bencher
+        .counter(BytesCount::new(IMAGE_BYTES))
+        .bench_local(|| crc32fast::hash(black_box(&bytes)));
+}
+
+/// From the smallest chunk there is, which only an attacker writes, over 8 and 32 KiB, which encoders write, to one.
+#[divan::bench(args = [0, 100, 8 << 10, 32 << 10, 4 << 20])]
+fn check(bencher: Bencher, chunk_bytes: usize) {
+    let bytes = image(chunk_bytes.min(IMAGE_BYTES - 100));
+    bencher.counter(BytesCount::new(bytes.len())).bench_local(|| {
+        let mut check = Check::new(u64::MAX);
+        for piece in black_box(&bytes).chunks(PIECE_BYTES) {
+            check.feed(piece).expect("valid");
+        }
+        check.finish()
+    });
+}
