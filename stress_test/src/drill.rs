@@ -1,0 +1,2 @@
+//! Drills.
+pub mod step;
