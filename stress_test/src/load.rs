@@ -214,8 +214,12 @@ impl<'a> Load<'a> {
             Ok(receipt) => Outcome::Stored {
                 node: upload.accepted.unwrap_or(receipt.node),
                 term: receipt.term,
-                views: self.views(client, &receipt),
+                claimed: receipt.alive.is_some(),
                 wrong_receipt: contradiction(&receipt, image, sample.bytes, upload.accepted),
+                views: match receipt.alive {
+                    Some(alive) => vec![alive],
+                    None => self.views(client, receipt.node, receipt.term),
+                },
             },
             Err(failure) => Outcome::Failed {
                 cause: failure.cause,
@@ -224,20 +228,17 @@ impl<'a> Load<'a> {
         };
     }
 
-    /// The views that the receipt's term stands for. The watch hears of a new term a moment later than its first
+    /// The views that a term stands for, as nodes tell. The watch hears of a new term a moment later than its first
     /// receipt is written, so the node is asked.
-    fn views(&self, client: &mut Client, receipt: &Receipt) -> Vec<Vec<NodeId>> {
-        let mut views = self.watch.views(receipt.term);
-        if views.is_empty() && client.members().any(|(id, _)| id == receipt.node) {
-            if let Ok(status) = client.status(receipt.node) {
-                self.watch.heard(&status);
-            }
-            views = self.watch.views(receipt.term);
+    fn views(&self, client: &mut Client, node: NodeId, term: u64) -> Vec<Vec<NodeId>> {
+        let views = self.watch.views(term);
+        if !views.is_empty() || client.members().all(|(id, _)| id != node) {
+            return views;
         }
-        if views.is_empty() {
-            views.extend(receipt.alive.clone());
+        if let Ok(status) = client.status(node) {
+            self.watch.heard(&status);
         }
-        views
+        self.watch.views(term)
     }
 
     /// Remembers who has the image, and gives up when nothing is accepted any more.

@@ -1,5 +1,8 @@
 //! The report for people, in the words that its readers know. Pure: a [`Summary`] goes in, text comes out.
 
+pub mod compare;
+pub mod page;
+
 use std::fmt::Write;
 
 use crate::chance::p_text;

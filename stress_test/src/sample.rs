@@ -52,8 +52,11 @@ pub enum Outcome {
         node: NodeId,
         /// The term that the receipt names.
         term: u64,
-        /// The alive ids that went with that term; more than one while two leaders meet, none if nobody told.
+        /// The alive ids that went with that term: the receipt's own, or else what nodes told, which can be
+        /// several while two leaders meet, and none.
         views: Vec<Vec<NodeId>>,
+        /// Whether the receipt named them itself.
+        claimed: bool,
         /// What the receipt says that is not so.
         wrong_receipt: Option<String>,
     },

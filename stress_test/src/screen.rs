@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::report::bytes;
 use crate::tally::Tally;
+use crate::watch::Watch;
 
 /// Plain lines come this often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -75,14 +76,14 @@ impl Screen {
     }
 
     /// Shows how far the uploads are.
-    pub fn show(&mut self, tally: &Tally, event: Option<&str>) {
+    pub fn show(&mut self, tally: &Tally, watch: &Watch) {
         let every = if self.live.is_some() {
             DRAW_EVERY
         } else {
             LINE_EVERY
         };
         if self.due(every) {
-            self.draw(tally, event);
+            self.draw(tally, watch.last_event().as_deref());
         }
     }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub const SCHEMA: &str = "pixseal-stress/1";
 
 /// A finished (or interrupted) run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     /// `pixseal-stress/1`.
     pub schema: String,
@@ -225,6 +225,9 @@ pub struct Placement {
     pub held_back: u64,
     /// Receipts that name another image, size or node.
     pub wrong_receipts: u64,
+    /// Receipts that name a view of a term that every node told otherwise.
+    #[serde(default)]
+    pub false_views: u64,
     /// A few of these faults, in words.
     pub examples: Vec<String>,
 }

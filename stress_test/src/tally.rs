@@ -20,6 +20,7 @@ pub const EXAMPLES_MAX: usize = 10;
 pub const CHANGE_SLACK: Duration = Duration::from_secs(2);
 
 const DOUBLES_MAX: usize = 1000;
+const CLAIMS_MAX: usize = 10_000;
 const POINTS_MAX: usize = 2000;
 const BIN_FIRST: Duration = Duration::from_millis(100);
 const BINS_MAX: usize = 240;
@@ -44,6 +45,7 @@ pub struct Tally {
     bands: [Share; BANDS],
     views: BTreeMap<Vec<NodeId>, View>,
     placement: summary::Placement,
+    claims: BTreeMap<(u64, Vec<NodeId>), u64>,
     doubles: Vec<Double>,
     setbacks: BTreeMap<(Option<NodeId>, Cause), u64>,
     failures: summary::Failures,
@@ -66,6 +68,15 @@ struct Double {
     from: Duration,
     until: Duration,
     text: String,
+}
+
+/// What nodes told about their membership while the run went on.
+#[derive(Default)]
+pub struct Told {
+    /// When it changed, since the run began.
+    pub changes: Vec<Duration>,
+    /// The alive ids of each term; several while two leaders meet.
+    pub views: BTreeMap<u64, Vec<Vec<NodeId>>>,
 }
 
 /// The counts of all nodes at a glance, for the live view.
@@ -102,6 +113,7 @@ impl Tally {
             bands: Default::default(),
             views: BTreeMap::new(),
             placement: summary::Placement::default(),
+            claims: BTreeMap::new(),
             doubles: Vec::new(),
             setbacks: BTreeMap::new(),
             failures: summary::Failures::default(),
@@ -126,9 +138,18 @@ impl Tally {
         self.last = self.last.max(end);
         self.suspect(sample, name);
         match &sample.outcome {
-            Outcome::Stored { node, views, .. } => {
+            Outcome::Stored {
+                node,
+                views,
+                term,
+                claimed,
+                ..
+            } => {
                 self.store(sample, *node);
                 self.place(name, *node, views);
+                if let ([view], true) = (views.as_slice(), *claimed) {
+                    self.claim(*term, view);
+                }
                 self.timeline
                     .add(end, 1, sample.bytes, 0, sample.setbacks.len() as u64);
             }
@@ -214,6 +235,16 @@ impl Tally {
         *view.entry(node).or_default() += 1;
     }
 
+    /// Remembers that a receipt named its view, to be held against what nodes told.
+    fn claim(&mut self, term: u64, view: &[NodeId]) {
+        let known = self.claims.len() < CLAIMS_MAX;
+        if let Some(count) = self.claims.get_mut(&(term, view.to_vec())) {
+            *count += 1;
+        } else if known {
+            self.claims.insert((term, view.to_vec()), 1);
+        }
+    }
+
     fn suspect(&mut self, sample: &Sample, name: &str) {
         if !sample.also_accepted.is_empty() && self.doubles.len() < DOUBLES_MAX {
             let mut nodes = sample.also_accepted.clone();
@@ -267,9 +298,8 @@ impl Tally {
         })
     }
 
-    /// Fills in everything of `summary` that comes from samples. `changes` are the moments at which the membership
-    /// was seen to change, since the run began.
-    pub fn report(&self, plan: &Plan, changes: &[Duration], summary: &mut summary::Summary) {
+    /// Fills in everything of `summary` that comes from samples. `told`: what nodes told about their membership.
+    pub fn report(&self, plan: &Plan, told: &Told, summary: &mut summary::Summary) {
         let seconds = self.last.as_secs_f64();
         let (mut per_second, mut bytes_per_second) = self.timeline.rates();
         if seconds > 0.0 {
@@ -292,7 +322,7 @@ impl Tally {
         summary.balance = self.balance();
         summary.nodes = self.node_rows();
         summary.bands = self.band_rows(plan);
-        summary.placement = self.placement_with(changes);
+        summary.placement = self.placement_with(told);
         summary.timeline = self.timeline.rows();
         summary.latency = summary::Latency {
             total: self.total.distribution(),
@@ -344,17 +374,28 @@ impl Tally {
         self.bands.iter().enumerate().map(row).collect()
     }
 
-    fn placement_with(&self, changes: &[Duration]) -> summary::Placement {
+    fn placement_with(&self, told: &Told) -> summary::Placement {
         let mut placement = self.placement.clone();
         for double in &self.doubles {
             let near = |change: &Duration| {
                 *change + CHANGE_SLACK >= double.from && *change <= double.until + CHANGE_SLACK
             };
-            if changes.iter().any(near) {
+            if told.changes.iter().any(near) {
                 placement.accepted_twice_in_change += 1;
             } else {
                 placement.accepted_twice += 1;
                 keep(&mut placement.examples, || double.text.clone());
+            }
+        }
+        for ((term, view), count) in &self.claims {
+            if let Some(views) = told.views.get(term).filter(|views| !views.contains(view)) {
+                placement.false_views += count;
+                keep(&mut placement.examples, || {
+                    format!(
+                        "{count} receipts of term {term} say alive {:?}, the nodes said {views:?}",
+                        Ids(view)
+                    )
+                });
             }
         }
         placement

@@ -17,6 +17,7 @@ use pixseal::roster::NodeId;
 
 use crate::halt::Halt;
 use crate::summary;
+use crate::tally::Told;
 
 const PERIOD: Duration = Duration::from_millis(150);
 const EVENTS_MAX: usize = 1000;
@@ -55,12 +56,11 @@ struct Usage {
 }
 
 impl Watch {
-    /// Starts watching until `halt` or `done`.
+    /// Starts watching, until `done`.
     pub fn start<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
         members: &'env Members,
-        halt: &'env Halt,
         done: &'env Halt,
     ) -> std::io::Result<()> {
         for (id, _) in members.iter() {
@@ -68,7 +68,7 @@ impl Watch {
                 .name(format!("watch-{id}"))
                 .spawn_scoped(scope, move || {
                     let mut client = Client::new(members, PATIENCE);
-                    while !done.is_raised() && !halt.is_raised() {
+                    while !done.is_raised() {
                         match client.status(id) {
                             Ok(status) => self.heard(&status),
                             Err(_) => self.silent(id),
@@ -148,13 +148,17 @@ impl Watch {
         self.lock().events.last().map(|(_, text)| text.clone())
     }
 
-    /// The moments at which the membership changed, since `origin`.
-    pub fn changes(&self, origin: Instant) -> Vec<Duration> {
-        self.lock()
-            .changes
-            .iter()
-            .map(|at| at.saturating_duration_since(origin))
-            .collect()
+    /// What nodes told about their membership, with times since `origin`.
+    pub fn told(&self, origin: Instant) -> Told {
+        let known = self.lock();
+        Told {
+            changes: known
+                .changes
+                .iter()
+                .map(|at| at.saturating_duration_since(origin))
+                .collect(),
+            views: known.views.clone(),
+        }
     }
 
     /// Everything that happened, with seconds since `origin`.
