@@ -1,11 +1,53 @@
-//! To be filled.
-use stress_test::paint;
-fn main() {
-    let plan = paint::Plan {
-        seed: 1,
-        side_min: 100,
-        side_max: 2000,
-    };
-    let mut f = std::io::BufWriter::new(std::fs::File::create(std::env::args().nth(1).unwrap()).unwrap());
-    plan.picture(1701).paint(&mut f).unwrap();
+//! `stress_test`: arguments in, exit code out.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use stress_test::config::{Command, USAGE};
+use stress_test::halt::Halt;
+use stress_test::report::compare;
+use stress_test::run;
+use stress_test::verdict::End;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match act(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            eprintln!("stress_test: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn act(arguments: &[String]) -> Result<u8, String> {
+    match Command::parse(arguments).map_err(|why| format!("{why}\nsee stress_test --help"))? {
+        Command::Help => print!("{USAGE}"),
+        Command::Version => println!("stress_test {}", env!("CARGO_PKG_VERSION")),
+        Command::Compare(a, b) => print!("{}", compare::files(&a, &b)?),
+        Command::Run(config) => {
+            let halt = Arc::new(Halt::default());
+            heed_signals(&halt)?;
+            return run::run(*config, &halt);
+        }
+    }
+    Ok(0)
+}
+
+/// Ctrl-C and SIGTERM end the uploads; what was done until then is reported.
+fn heed_signals(halt: &Arc<Halt>) -> Result<(), String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| format!("cannot wait for signals: {e}"))?;
+    let halt = Arc::clone(halt);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for _ in signals.forever() {
+                eprintln!("\nstopping: uploads under way are finished, then comes the report");
+                halt.raise(End::Interrupted);
+            }
+        })
+        .map_err(|e| format!("a thread could not be started: {e}"))?;
+    Ok(())
 }

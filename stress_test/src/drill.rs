@@ -1,0 +1,142 @@
+//! A drill: nodes are killed, paused or restarted in the middle of a run, and the others are watched finding out.
+
+#![allow(clippy::disallowed_methods, reason = "an edge: it waits and measures")]
+
+pub mod step;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pixseal::client::Client;
+use pixseal::client::answer::Status;
+use pixseal::roster::NodeId;
+use rustix::process::Signal;
+
+use crate::halt::Halt;
+use crate::spawn::Spawned;
+use crate::summary;
+use crate::watch::{PATIENCE, Watch};
+use step::{Action, Step, Target};
+
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Longer than that nobody waits for the others to find out.
+const DETECTION_MAX: Duration = Duration::from_secs(5);
+
+/// What a drill works on.
+pub struct Drill<'a> {
+    /// The nodes it may strike.
+    pub cluster: &'a Spawned,
+    /// Where it says what it did.
+    pub watch: &'a Watch,
+    /// Ends it.
+    pub halt: &'a Halt,
+    /// Uploads that are over.
+    pub finished: &'a AtomicU64,
+    /// Uploads there will be.
+    pub images: u64,
+    /// When they began.
+    pub origin: Instant,
+}
+
+impl Drill<'_> {
+    /// Takes each step at its moment and tells what came of it. Steps whose moment never came are not told.
+    pub fn run(&self, steps: &[Step]) -> Vec<summary::Drill> {
+        let mut steps = steps.to_vec();
+        steps.sort_by(|a, b| a.from.total_cmp(&b.from));
+        let mut told = Vec::new();
+        for step in steps {
+            if !self.await_share(step.from) {
+                break;
+            }
+            let leader = self.watch.leader();
+            let node = match step.target {
+                Target::Node(id) => id,
+                Target::Leader => match leader {
+                    Some(id) => id,
+                    None => continue,
+                },
+            };
+            match self.strike(&step, node, leader == Some(node)) {
+                Ok(row) => told.push(row),
+                Err(e) => self.watch.note(format!("drill {step}: {e}")),
+            }
+        }
+        told
+    }
+
+    fn strike(&self, step: &Step, node: NodeId, leads: bool) -> std::io::Result<summary::Drill> {
+        let (signal, what) = match step.action {
+            Action::Kill => (Signal::KILL, "is killed"),
+            Action::Pause => (Signal::STOP, "is paused"),
+            Action::Restart => (Signal::TERM, "is told to leave"),
+        };
+        self.watch.note(format!("drill: node {node} {what}"));
+        let struck = Instant::now();
+        self.cluster.signal(node, signal)?;
+        let (detected, elected) = self.await_detection(node, struck);
+        match step.action {
+            Action::Kill => self.cluster.await_end(node)?,
+            Action::Pause => {
+                self.await_share(step.until);
+                self.cluster.signal(node, Signal::CONT)?;
+                self.watch.note(format!("drill: node {node} goes on"));
+            }
+            Action::Restart => {
+                self.cluster.await_end(node)?;
+                self.cluster.launch(node)?;
+                self.watch.note(format!("drill: node {node} is started again"));
+                self.cluster.agree().map_err(std::io::Error::other)?;
+            }
+        }
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Ok(summary::Drill {
+            step: step.to_string(),
+            node: node.0,
+            at_seconds: struck.saturating_duration_since(self.origin).as_secs_f64(),
+            detected_ms: detected.map(milliseconds),
+            elected_ms: elected.filter(|_| leads).map(milliseconds),
+        })
+    }
+
+    /// How long it took until `node` was out of every other node's view, and until they all followed a leader again.
+    fn await_detection(&self, node: NodeId, struck: Instant) -> (Option<Duration>, Option<Duration>) {
+        let others: Vec<NodeId> = self
+            .cluster
+            .members
+            .iter()
+            .map(|(id, _)| id)
+            .filter(|id| *id != node)
+            .collect();
+        let mut client = Client::new(&self.cluster.members, PATIENCE);
+        let (mut detected, mut elected) = (None, None);
+        while struck.elapsed() < DETECTION_MAX && (detected.is_none() || elected.is_none()) {
+            let told: Vec<Status> = others.iter().filter_map(|id| client.status(*id).ok()).collect();
+            let now = struck.elapsed();
+            let all = |holds: &dyn Fn(&Status) -> bool| told.len() == others.len() && told.iter().all(holds);
+            if detected.is_none() && all(&|status| !status.alive.contains(&node)) {
+                detected = Some(now);
+            }
+            if elected.is_none() && all(&|status| status.leader.is_some_and(|leader| leader != node)) {
+                elected = Some(now);
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        (detected, elected)
+    }
+
+    /// Waits until this share of the uploads is over; `false` if the run ends before.
+    fn await_share(&self, share: f64) -> bool {
+        let enough = (share * self.images as f64).ceil();
+        loop {
+            let finished = self.finished.load(Ordering::Relaxed);
+            if finished as f64 >= enough {
+                return true;
+            }
+            if self.halt.is_raised() {
+                return false;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+}

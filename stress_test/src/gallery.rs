@@ -1,0 +1,195 @@
+//! Where images come from when their turn has come: a folder of files painted before, or nowhere.
+//!
+//! The folder is temporary and goes away with the value: at the end of the run, on Ctrl-C, and when a thread panics.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "an edge: files, threads and clocks"
+)]
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::config::image_name;
+use crate::halt::Halt;
+use crate::paint::{Picture, Plan};
+
+/// A folder that removes itself with everything in it, unless it is to be kept.
+pub struct Folder {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Folder {
+    /// Makes a new folder under the system's temporary one, for this user alone.
+    pub fn new(purpose: &str, keep: bool) -> io::Result<Folder> {
+        let stamp = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_nanos();
+        let path = std::env::temp_dir().join(format!("pixseal-{purpose}-{}-{stamp}", std::process::id()));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Folder { path, keep })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(e) = fs::remove_dir_all(&self.path)
+        {
+            eprintln!("stress_test: {} could not be removed: {e}", self.path.display());
+        }
+    }
+}
+
+/// The images of a run.
+pub struct Gallery {
+    plan: Plan,
+    folder: Option<Folder>,
+}
+
+/// An image at hand.
+pub enum Exhibit<'a> {
+    /// In memory, painted just now, in so much time.
+    Painted(&'a [u8], Duration),
+    /// In a file.
+    Stored(File),
+}
+
+impl Gallery {
+    /// Images that are painted when they are needed.
+    pub fn in_memory(plan: Plan) -> Gallery {
+        Gallery { plan, folder: None }
+    }
+
+    /// Paints all images to files, on as many threads as there are processors. `painted` counts them meanwhile.
+    pub fn on_disk(
+        plan: Plan,
+        images: u64,
+        folder: Folder,
+        painted: &AtomicU64,
+        halt: &Halt,
+    ) -> io::Result<Gallery> {
+        let next = AtomicU64::new(1);
+        let gallery = Gallery {
+            plan,
+            folder: Some(folder),
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        thread::scope(|scope| {
+            let paint = || -> io::Result<()> {
+                let mut buffer = Vec::new();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number > images || halt.is_raised() {
+                        return Ok(());
+                    }
+                    buffer.clear();
+                    plan.picture(number).paint(&mut buffer)?;
+                    let path = gallery.path(number).expect("this gallery has a folder");
+                    fs::write(&path, &buffer)
+                        .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
+                    painted.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            let workers: Result<Vec<_>, _> = (0..threads)
+                .map(|i| {
+                    thread::Builder::new()
+                        .name(format!("paint-{i}"))
+                        .spawn_scoped(scope, paint)
+                })
+                .collect();
+            for worker in workers? {
+                let outcome = worker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                // One full disk is enough: the others would only repeat it.
+                outcome.inspect_err(|_| next.store(images + 1, Ordering::Relaxed))?;
+            }
+            Ok::<(), io::Error>(())
+        })?;
+        Ok(gallery)
+    }
+
+    /// What image `number` is.
+    pub fn picture(&self, number: u64) -> Picture {
+        self.plan.picture(number)
+    }
+
+    /// Takes image `number` at hand; `buffer` belongs to the calling thread and is used again.
+    pub fn take<'a>(&self, number: u64, buffer: &'a mut Vec<u8>) -> io::Result<Exhibit<'a>> {
+        if let Some(path) = self.path(number) {
+            return Ok(Exhibit::Stored(File::open(path)?));
+        }
+        let start = Instant::now();
+        buffer.clear();
+        self.plan.picture(number).paint(buffer)?;
+        Ok(Exhibit::Painted(buffer, start.elapsed()))
+    }
+
+    fn path(&self, number: u64) -> Option<PathBuf> {
+        self.folder
+            .as_ref()
+            .map(|folder| folder.path.join(image_name(number)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    const PLAN: Plan = Plan {
+        seed: 4,
+        side_min: 20,
+        side_max: 60,
+    };
+
+    #[test]
+    fn disk_and_memory_hold_the_same_images_and_the_folder_goes_away() {
+        let folder = Folder::new("test", false).unwrap();
+        let path = folder.path().to_owned();
+        let painted = AtomicU64::new(0);
+        let disk = Gallery::on_disk(PLAN, 9, folder, &painted, &Halt::default()).unwrap();
+        let memory = Gallery::in_memory(PLAN);
+        assert_eq!(painted.into_inner(), 9);
+        for number in 1..=9 {
+            let mut from_disk = Vec::new();
+            let mut buffer = Vec::new();
+            match disk.take(number, &mut Vec::new()).unwrap() {
+                Exhibit::Stored(mut file) => file.read_to_end(&mut from_disk).unwrap(),
+                Exhibit::Painted(..) => panic!("painted although it was on disk"),
+            };
+            match memory.take(number, &mut buffer).unwrap() {
+                Exhibit::Painted(bytes, _) => assert!(bytes == from_disk),
+                Exhibit::Stored(_) => panic!("there is no file"),
+            }
+        }
+        drop(disk);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_goes_away_when_its_thread_panics() {
+        let path = std::sync::Mutex::new(PathBuf::new());
+        let outcome = std::panic::catch_unwind(|| {
+            let folder = Folder::new("panic", false).unwrap();
+            *path.lock().unwrap() = folder.path().to_owned();
+            panic!("on purpose");
+        });
+        assert!(outcome.is_err());
+        assert!(!path.lock().unwrap_or_else(|e| e.into_inner()).exists());
+    }
+}

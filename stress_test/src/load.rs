@@ -1,0 +1,281 @@
+//! The load: threads that take the next image, upload it, and say what happened.
+//!
+//! Each thread has its own connections. Without a rate the load is closed-loop: a thread starts its next upload when the
+//! one before is over. With a rate every image has an intended start, and its time counts from there, so that a slow
+//! answer cannot hide behind the uploads it held up.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "an edge: threads, clocks and files"
+)]
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use pixseal::client::answer::Receipt;
+use pixseal::client::connection::Cause;
+use pixseal::client::upload::{Body, Terms, Upload};
+use pixseal::client::{Client, Patience};
+use pixseal::image_id::ImageId;
+use pixseal::roster::NodeId;
+
+use crate::config::{Config, image_name};
+use crate::gallery::{Exhibit, Gallery};
+use crate::halt::Halt;
+use crate::sample::{Outcome, Sample};
+use crate::verdict::End;
+use crate::watch::Watch;
+
+/// How long one image is tried.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(30);
+/// So many failures in a row for each thread, and the run is given up.
+const FAILURES_PER_THREAD_MAX: u32 = 3;
+/// One upload in so many has its last byte held back, and the first ones have.
+const HOLD_EVERY: u64 = 50;
+const HOLD_FIRST: u64 = 12;
+const HOLD: Duration = Duration::from_millis(20);
+const SLEEP_MAX: Duration = Duration::from_millis(50);
+
+/// One run's load.
+pub struct Load<'a> {
+    /// What was asked for.
+    pub config: &'a Config,
+    /// The images.
+    pub gallery: &'a Gallery,
+    /// What the cluster says.
+    pub watch: &'a Watch,
+    /// Stops it.
+    pub halt: &'a Halt,
+    /// When the first upload begins.
+    pub origin: Instant,
+    /// When the whole run is out of time.
+    pub deadline: Instant,
+    /// For each image, the id of the node that acknowledged it plus one, or 0.
+    pub holders: &'a [AtomicU32],
+    next: AtomicU64,
+    failures: AtomicU32,
+}
+
+/// Whether the last byte of image `number` is held back for a moment.
+pub fn is_held_back(number: u64) -> bool {
+    number <= HOLD_FIRST || number.is_multiple_of(HOLD_EVERY)
+}
+
+impl<'a> Load<'a> {
+    /// A load that has not begun.
+    pub fn new(
+        config: &'a Config,
+        gallery: &'a Gallery,
+        watch: &'a Watch,
+        halt: &'a Halt,
+        deadline: Instant,
+        holders: &'a [AtomicU32],
+    ) -> Load<'a> {
+        let (next, failures) = (AtomicU64::new(1), AtomicU32::new(0));
+        Load {
+            config,
+            gallery,
+            watch,
+            halt,
+            origin: Instant::now(),
+            deadline,
+            holders,
+            next,
+            failures,
+        }
+    }
+
+    /// What one thread does until there are no more images.
+    pub fn work(&self, samples: &Sender<Sample>) {
+        let mut client = Client::new(&self.config.members, Patience::default());
+        let mut buffer = Vec::new();
+        while let Some(number) = self.next() {
+            let Some(intended) = self.await_turn(number) else {
+                return;
+            };
+            let sample = self.upload(&mut client, number, intended, &mut buffer);
+            self.look_after(&sample);
+            if samples.send(sample).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn next(&self) -> Option<u64> {
+        if Instant::now() >= self.deadline {
+            self.halt.raise(End::TimedOut);
+        }
+        if self.halt.is_raised() {
+            return None;
+        }
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        (number <= self.config.images).then_some(number)
+    }
+
+    /// Waits for the intended start of an image and returns it; without a rate, returns at once with `Some(None)`.
+    /// `None`: the run was stopped meanwhile.
+    fn await_turn(&self, number: u64) -> Option<Option<Instant>> {
+        let Some(rate) = self.config.rate else {
+            return Some(None);
+        };
+        let intended = self.origin + Duration::from_secs_f64((number - 1) as f64 / rate);
+        while !self.halt.is_raised() {
+            let now = Instant::now();
+            if now >= intended {
+                return Some(Some(intended));
+            }
+            if now >= self.deadline {
+                self.halt.raise(End::TimedOut);
+            }
+            thread::sleep((intended - now).min(SLEEP_MAX));
+        }
+        None
+    }
+
+    fn upload(
+        &self,
+        client: &mut Client,
+        number: u64,
+        intended: Option<Instant>,
+        buffer: &mut Vec<u8>,
+    ) -> Sample {
+        let picture = self.gallery.picture(number);
+        let mut sample = Sample {
+            number,
+            band: picture.band,
+            bytes: picture.bytes(),
+            intended: Duration::ZERO,
+            late: Duration::ZERO,
+            paint: Duration::ZERO,
+            total: Duration::ZERO,
+            offer: Duration::ZERO,
+            transfer: Duration::ZERO,
+            receipt: Duration::ZERO,
+            rounds: 0,
+            setbacks: Vec::new(),
+            also_accepted: Vec::new(),
+            answered_early: false,
+            body_bytes_sent: 0,
+            outcome: Outcome::Failed {
+                cause: Cause::Stopped,
+                text: String::new(),
+            },
+        };
+        let taken = self.gallery.take(number, buffer);
+        let start = Instant::now();
+        let intended = intended.unwrap_or(start);
+        let mut file;
+        let body = match taken {
+            Ok(Exhibit::Painted(bytes, took)) => {
+                sample.paint = took;
+                Body::Bytes(bytes)
+            }
+            Ok(Exhibit::Stored(opened)) => {
+                file = opened;
+                Body::File(&mut file, picture.bytes())
+            }
+            Err(e) => {
+                sample.outcome = Outcome::Failed {
+                    cause: Cause::Refused,
+                    text: format!("its file: {e}"),
+                };
+                return sample;
+            }
+        };
+        let image =
+            ImageId::new(&self.config.user, &image_name(number)).expect("checked for the longest number");
+        let terms = Terms {
+            audience: self.config.audience,
+            deadline: self.deadline.min(start + UPLOAD_PATIENCE),
+            stop: self.halt.flag(),
+            hold: is_held_back(number).then_some(HOLD),
+        };
+        let upload = client.upload(&image, body, terms);
+        sample.intended = intended.saturating_duration_since(self.origin);
+        sample.late = start.saturating_duration_since(intended);
+        sample.total = intended.elapsed().saturating_sub(upload.held);
+        self.fill(&mut sample, client, &image, upload);
+        sample
+    }
+
+    fn fill(&self, sample: &mut Sample, client: &mut Client, image: &ImageId, upload: Upload) {
+        sample.offer = upload.offer;
+        sample.transfer = upload.transfer;
+        sample.receipt = upload.receipt;
+        sample.rounds = upload.rounds;
+        sample.setbacks = upload.setbacks;
+        sample.also_accepted = upload.also_accepted;
+        sample.answered_early = upload.answered_early;
+        sample.body_bytes_sent = upload.body_bytes_sent;
+        sample.outcome = match upload.outcome {
+            Ok(receipt) => Outcome::Stored {
+                node: upload.accepted.unwrap_or(receipt.node),
+                term: receipt.term,
+                claimed: receipt.alive.is_some(),
+                wrong_receipt: contradiction(&receipt, image, sample.bytes, upload.accepted),
+                views: match receipt.alive {
+                    Some(alive) => vec![alive],
+                    None => self.views(client, receipt.node, receipt.term),
+                },
+            },
+            Err(failure) => Outcome::Failed {
+                cause: failure.cause,
+                text: failure.text,
+            },
+        };
+    }
+
+    /// The views that a term stands for, as nodes tell. The watch hears of a new term a moment later than its first
+    /// receipt is written, so the node is asked.
+    fn views(&self, client: &mut Client, node: NodeId, term: u64) -> Vec<Vec<NodeId>> {
+        let views = self.watch.views(term);
+        if !views.is_empty() || client.members().all(|(id, _)| id != node) {
+            return views;
+        }
+        if let Ok(status) = client.status(node) {
+            self.watch.heard(&status);
+        }
+        self.watch.views(term)
+    }
+
+    /// Remembers who has the image, and gives up when nothing is accepted any more.
+    fn look_after(&self, sample: &Sample) {
+        match &sample.outcome {
+            Outcome::Stored { node, .. } => {
+                let index = usize::try_from(sample.number - 1).expect("bounded by --images");
+                self.holders[index].store(node.0.saturating_add(1), Ordering::Relaxed);
+                self.failures.store(0, Ordering::Relaxed);
+            }
+            Outcome::Failed { .. } => {
+                let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+                let threads = u32::try_from(self.config.concurrency).unwrap_or(u32::MAX);
+                if failures >= threads.saturating_mul(FAILURES_PER_THREAD_MAX) {
+                    self.halt.raise(End::GivenUp);
+                }
+            }
+        }
+    }
+}
+
+/// What a receipt says that is not so.
+fn contradiction(receipt: &Receipt, image: &ImageId, bytes: u64, accepted: Option<NodeId>) -> Option<String> {
+    if receipt.user != image.user() || receipt.name != image.name() {
+        return Some(format!("the receipt is for {}/{}", receipt.user, receipt.name));
+    }
+    if receipt.bytes != bytes {
+        return Some(format!(
+            "the receipt is for {} bytes, {bytes} were sent",
+            receipt.bytes
+        ));
+    }
+    match accepted {
+        Some(node) if node != receipt.node => Some(format!(
+            "node {node}'s receipt is signed by node {}",
+            receipt.node
+        )),
+        _ => None,
+    }
+}

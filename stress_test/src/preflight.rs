@@ -1,0 +1,213 @@
+//! Before the run: is there room for it? What is missing is said with a way to go on.
+//!
+//! Pure: what the machine has comes in as [`Machine`].
+
+use crate::config::{Config, Source};
+use crate::report::bytes;
+
+/// Beyond images: code, histograms, stacks.
+const BASE_BYTES: u64 = 64 << 20;
+/// Files a process has open anyway.
+const BASE_FILES: u64 = 64;
+/// Images on disk leave at least this share of it free.
+const SLACK: f64 = 1.1;
+/// What a node takes in at most unless it was told otherwise (`--body-max`), in bytes.
+const BODY_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// What the machine has to give.
+pub struct Machine {
+    /// Free in the temporary folder, in bytes.
+    pub temporary_free: u64,
+    /// Free where this program runs, in bytes: nodes on this machine usually keep their images there.
+    pub here_free: u64,
+    /// Whether the two are the same file system.
+    pub same_disk: bool,
+    /// Whether nodes run on this machine.
+    pub nodes_are_local: bool,
+    /// Memory to be had, in bytes, if that is known.
+    pub memory: Option<u64>,
+    /// Files that may be open, if that is limited.
+    pub files: Option<u64>,
+}
+
+/// What to do, and what to know.
+pub struct Findings {
+    /// Where images wait.
+    pub source: Source,
+    /// Worth knowing.
+    pub notes: Vec<String>,
+    /// What makes the run impossible as it was asked for.
+    pub obstacles: Vec<String>,
+}
+
+/// Checks a run that needs `images_bytes` for all its images.
+pub fn check(config: &Config, machine: &Machine, images_bytes: u64) -> Findings {
+    let mut notes = Vec::new();
+    let mut obstacles = Vec::new();
+    let sealed = if machine.nodes_are_local { images_bytes } else { 0 };
+    let with_slack = |bytes: u64| (bytes as f64 * SLACK) as u64;
+    let beside = if machine.same_disk || config.spawn.is_some() {
+        sealed
+    } else {
+        0
+    };
+    let on_disk = with_slack(images_bytes + beside);
+    let room = on_disk <= machine.temporary_free;
+    let source = match config.source {
+        Some(source) => source,
+        None if room => Source::Disk,
+        None => {
+            notes.push(format!(
+                "the temporary folder has {} free, generated images would need {}: they are painted in memory instead",
+                bytes(machine.temporary_free as f64),
+                bytes(on_disk as f64)
+            ));
+            Source::Memory
+        }
+    };
+    if config.source == Some(Source::Disk) && !room {
+        obstacles.push(short_of(
+            "disk in the temporary folder",
+            on_disk,
+            machine.temporary_free,
+            config,
+            "--source memory, ",
+        ));
+    }
+    let free = if config.spawn.is_some() {
+        machine.temporary_free
+    } else {
+        machine.here_free
+    };
+    let needed = with_slack(
+        sealed
+            + if source == Source::Disk && machine.same_disk {
+                images_bytes
+            } else {
+                0
+            },
+    );
+    if needed > free && obstacles.is_empty() {
+        let missing = short_of("disk for sealed images", needed, free, config, "");
+        match config.spawn {
+            Some(_) => obstacles.push(missing),
+            None => notes.push(missing),
+        }
+    }
+    let buffers = if source == Source::Memory {
+        config.plan.bytes_max()
+    } else {
+        256 << 10
+    };
+    let memory = BASE_BYTES + buffers * config.concurrency as u64;
+    if machine.memory.is_some_and(|available| available < memory) {
+        let available = machine.memory.unwrap_or(0) as f64;
+        obstacles.push(format!(
+            "{} of memory are needed, {} are available: use a lower --concurrency, --source disk, or a smaller --max-size",
+            bytes(memory as f64),
+            bytes(available)
+        ));
+    }
+    let files = BASE_FILES + (config.concurrency as u64 + 2) * (config.members.count() as u64 + 1);
+    if machine.files.is_some_and(|allowed| allowed < files) {
+        obstacles.push(format!(
+            "{files} open files are needed: raise the limit (ulimit -n {files}) or use a lower --concurrency"
+        ));
+    }
+    if config.plan.bytes_max() > BODY_BYTES_DEFAULT {
+        notes.push(format!(
+            "images of {} px have {}; nodes take at most {} unless started with --body-max",
+            config.plan.side_max,
+            bytes(config.plan.bytes_max() as f64),
+            bytes(BODY_BYTES_DEFAULT as f64)
+        ));
+    }
+    Findings {
+        source,
+        notes,
+        obstacles,
+    }
+}
+
+fn short_of(what: &str, needed: u64, free: u64, config: &Config, also: &str) -> String {
+    let fits = (config.images as f64 * free as f64 / needed as f64) as u64;
+    format!(
+        "{} of {what} are needed, {} are free: use {also}-n {}, or a smaller --max-size",
+        bytes(needed as f64),
+        bytes(free as f64),
+        fits.max(1)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Command;
+
+    fn config(arguments: &[&str]) -> Config {
+        let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+        match Command::parse(&arguments).unwrap() {
+            Command::Run(config) => *config,
+            _ => panic!("not a run"),
+        }
+    }
+
+    const GB: u64 = 1_000_000_000;
+
+    fn machine() -> Machine {
+        Machine {
+            temporary_free: 100 * GB,
+            here_free: 100 * GB,
+            same_disk: true,
+            nodes_are_local: true,
+            memory: Some(8 * GB),
+            files: Some(1024),
+        }
+    }
+
+    #[test]
+    fn with_room_images_go_to_disk() {
+        let found = check(&config(&[]), &machine(), 11 * GB);
+        assert!(found.source == Source::Disk && found.obstacles.is_empty() && found.notes.is_empty());
+    }
+
+    #[test]
+    fn without_room_they_stay_in_memory() {
+        let found = check(
+            &config(&[]),
+            &Machine {
+                temporary_free: 20 * GB,
+                ..machine()
+            },
+            11 * GB,
+        );
+        assert!(found.source == Source::Memory && found.obstacles.is_empty());
+        assert!(found.notes[0].contains("painted in memory"), "{:?}", found.notes);
+    }
+
+    #[test]
+    fn what_is_missing_is_said_with_a_way_to_go_on() {
+        let small = Machine {
+            temporary_free: 11 * GB,
+            ..machine()
+        };
+        let found = check(&config(&["--source", "disk"]), &small, 11 * GB);
+        assert!(
+            found.obstacles[0].contains("--source memory, -n 909"),
+            "{:?}",
+            found.obstacles
+        );
+        let poor = Machine {
+            memory: Some(GB / 10),
+            ..machine()
+        };
+        assert!(check(&config(&["--source", "memory"]), &poor, GB).obstacles[0].contains("--concurrency"));
+        let few = Machine {
+            files: Some(64),
+            ..machine()
+        };
+        assert!(check(&config(&[]), &few, GB).obstacles[0].contains("ulimit -n"));
+        let notes = check(&config(&["--max-size", "8000"]), &machine(), GB).notes;
+        assert!(notes[0].contains("--body-max"), "{notes:?}");
+    }
+}

@@ -1,0 +1,456 @@
+//! One run from beginning to end: look, generate, upload, read back, judge.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an edge: it owns the threads and the clock of a run"
+)]
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use pixseal::client::Client;
+use pixseal::client::answer::Status;
+use pixseal::client::upload::Audience;
+use pixseal::members::Members;
+
+use crate::config::{Config, Source, Verify, image_name};
+use crate::drill::Drill;
+use crate::gallery::{Folder, Gallery};
+use crate::halt::Halt;
+use crate::journal::{self, Journal};
+use crate::load::{Load, is_held_back};
+use crate::preflight::{self, Machine};
+use crate::report::{self, Paint, page};
+use crate::sample::{Outcome, Sample};
+use crate::screen::{Screen, is_live};
+use crate::spawn::Spawned;
+use crate::summary::{self, SCHEMA, Summary};
+use crate::tally::Tally;
+use crate::usage::{Usage, files_max, memory_available};
+use crate::verdict::{self, End};
+use crate::verify;
+use crate::watch::{PATIENCE, Watch};
+
+/// Samples that wait to be counted.
+const SAMPLES_MAX: usize = 1024;
+/// How often the views are refreshed when nothing happens.
+const REFRESH: Duration = Duration::from_millis(100);
+/// How long a cluster that is up may take to find a leader.
+const LEADER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs and returns the exit code; an error is something that kept the run from beginning.
+pub fn run(mut config: Config, halt: &Halt) -> Result<u8, String> {
+    let deadline = Instant::now() + config.timeout;
+    let cluster = config
+        .spawn
+        .map(|count| Spawned::start(count, config.keep))
+        .transpose()?;
+    if let Some(cluster) = &cluster {
+        config.members = cluster.members.clone();
+        println!(
+            "started {} nodes in {}",
+            config.members.count(),
+            cluster.folder().display()
+        );
+    }
+    meet(&config.members, halt)?;
+    let source = look(&config)?;
+    confirm(&config, source)?;
+    let mut journal = Journal::open(&config).map_err(|e| e.to_string())?;
+    let live = is_live(config.plain);
+    let mut summary = begin(&config, source);
+    let gallery = generate(&config, source, live, halt, deadline, &mut summary.phases)?;
+    let outcome = perform(
+        &config,
+        &gallery,
+        cluster.as_ref(),
+        &mut journal,
+        live,
+        halt,
+        deadline,
+        &mut summary,
+    );
+    drop(gallery);
+    drop(cluster);
+    journal.close().map_err(|e| e.to_string())?;
+    outcome?;
+    summary.verdict = verdict::judge(&summary, halt.end(), &config.thresholds);
+    let colour = !config.plain && std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal();
+    print!(
+        "{}",
+        report::text(&summary, if colour { Paint::Colour } else { Paint::Plain })
+    );
+    write_files(&config, &summary)?;
+    Ok(summary.verdict.exit_code())
+}
+
+/// Asks every node who leads; says which do not answer. Waits a little for a cluster that was just started.
+fn meet(members: &Members, halt: &Halt) -> Result<(), String> {
+    let mut client = Client::new(members, PATIENCE);
+    let deadline = Instant::now() + LEADER_PATIENCE;
+    loop {
+        let told: Vec<_> = members
+            .iter()
+            .map(|(id, address)| (id, address, client.status(id)))
+            .collect();
+        let up: Vec<&Status> = told
+            .iter()
+            .filter_map(|(_, _, status)| status.as_ref().ok())
+            .collect();
+        if up.is_empty() {
+            let addresses: Vec<&str> = members.iter().map(|(_, address)| address).collect();
+            return Err(format!(
+                "no cluster is up at {}\nstart one with: make cluster\nor let this program start one: --spawn 3",
+                addresses.join(", ")
+            ));
+        }
+        if up.iter().any(|status| status.leader.is_some()) || Instant::now() >= deadline || halt.is_raised() {
+            for (id, address, status) in &told {
+                if let Err(failure) = status {
+                    println!("node {id} ({address}) does not answer: {failure}");
+                }
+            }
+            return Ok(());
+        }
+        thread::sleep(REFRESH);
+    }
+}
+
+/// Checks the machine; an obstacle ends the run before it begins.
+fn look(config: &Config) -> Result<Source, String> {
+    let temporary = std::env::temp_dir();
+    let free = |path: &std::path::Path| {
+        rustix::fs::statvfs(path)
+            .map(|disk| disk.f_bavail * disk.f_frsize)
+            .map_err(|e| format!("{}: {e}", path.display()))
+    };
+    let device = |path: &std::path::Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let here = std::path::Path::new(".");
+    let machine = Machine {
+        temporary_free: free(&temporary)?,
+        here_free: free(here)?,
+        same_disk: device(&temporary) == device(here),
+        nodes_are_local: are_local(&config.members),
+        memory: memory_available(),
+        files: files_max(),
+    };
+    let found = preflight::check(config, &machine, config.plan.bytes_total(config.images));
+    for note in &found.notes {
+        println!("note: {note}");
+    }
+    match found.obstacles.is_empty() {
+        true => Ok(found.source),
+        false => Err(found.obstacles.join("\n")),
+    }
+}
+
+fn are_local(members: &Members) -> bool {
+    let is_loopback = |address: &str| {
+        address.to_socket_addrs().is_ok_and(|mut all| {
+            all.any(|address| match address.ip() {
+                IpAddr::V4(ip) => ip.is_loopback(),
+                IpAddr::V6(ip) => ip.is_loopback(),
+            })
+        })
+    };
+    members.iter().any(|(_, address)| is_loopback(address))
+}
+
+fn confirm(config: &Config, source: Source) -> Result<(), String> {
+    let total = report::bytes(config.plan.bytes_total(config.images) as f64);
+    println!(
+        "{} images of {} to {} px, {total}, seed {}; {} nodes, {} uploads at a time; images {}",
+        config.images,
+        config.plan.side_min,
+        config.plan.side_max,
+        config.plan.seed,
+        config.members.count(),
+        config.concurrency,
+        match source {
+            Source::Disk => "are generated to disk first",
+            Source::Memory => "are painted before each upload",
+        }
+    );
+    if !config.yes && io::stdin().is_terminal() && io::stdout().is_terminal() {
+        print!("Press ENTER to start ");
+        io::stdout().flush().map_err(|e| e.to_string())?;
+        io::stdin()
+            .lock()
+            .read_line(&mut String::new())
+            .map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+fn begin(config: &Config, source: Source) -> Summary {
+    let started = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Summary {
+        schema: SCHEMA.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_unix: started.as_secs(),
+        settings: summary::Settings {
+            images: config.images,
+            side_min: config.plan.side_min,
+            side_max: config.plan.side_max,
+            seed: config.plan.seed,
+            concurrency: config.concurrency,
+            user: config.user.clone(),
+            offer: match config.audience {
+                Audience::All => "all",
+                Audience::Assigned => "assigned",
+            }
+            .to_owned(),
+            source: match source {
+                Source::Disk => "disk",
+                Source::Memory => "memory",
+            }
+            .to_owned(),
+            rate: config.rate,
+            verify: match config.verify {
+                Verify::None => "none",
+                Verify::Sample => "sample",
+                Verify::All => "all",
+            }
+            .to_owned(),
+            timeout_seconds: config.timeout.as_secs(),
+            cluster: config
+                .members
+                .iter()
+                .map(|(id, address)| (id.0, address.to_owned()))
+                .collect::<BTreeMap<_, _>>(),
+            spawned: config.spawn.is_some(),
+        },
+        ..Summary::default()
+    }
+}
+
+/// Has the images ready: on disk, or to be painted when they are needed.
+fn generate(
+    config: &Config,
+    source: Source,
+    live: bool,
+    halt: &Halt,
+    deadline: Instant,
+    phases: &mut summary::Phases,
+) -> Result<Gallery, String> {
+    if source == Source::Memory {
+        return Ok(Gallery::in_memory(config.plan));
+    }
+    let start = Instant::now();
+    let folder = Folder::new("images", config.keep).map_err(|e| format!("temporary folder: {e}"))?;
+    if config.keep {
+        println!("generated images stay in {}", folder.path().display());
+    }
+    let painted = AtomicU64::new(0);
+    let mut screen = Screen::new("Generating", config.images, 0, live);
+    let gallery = thread::scope(|scope| {
+        let painter = scope.spawn(|| Gallery::on_disk(config.plan, config.images, folder, &painted, halt));
+        while !painter.is_finished() {
+            if Instant::now() >= deadline {
+                halt.raise(End::TimedOut);
+            }
+            screen.count(painted.load(Ordering::Relaxed));
+            thread::sleep(REFRESH);
+        }
+        painter
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    screen.finish();
+    phases.generate_seconds = start.elapsed().as_secs_f64();
+    gallery.map_err(|e| {
+        format!("generating images: {e}\nfree some disk, or use --source memory, a smaller -n or --max-size")
+    })
+}
+
+/// Uploads, drills and reads back; fills in everything of the summary but the verdict.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "called once; the parts of a run, each owned by the caller"
+)]
+fn perform(
+    config: &Config,
+    gallery: &Gallery,
+    cluster: Option<&Spawned>,
+    journal: &mut Journal,
+    live: bool,
+    halt: &Halt,
+    deadline: Instant,
+    summary: &mut Summary,
+) -> Result<(), String> {
+    let (watch, done) = (Watch::default(), Halt::default());
+    let holders: Vec<AtomicU32> = (0..config.images).map(|_| AtomicU32::new(0)).collect();
+    let mut tally = Tally::new(&config.user, config.members.iter().map(|(id, _)| id));
+    let outcome = thread::scope(|scope| {
+        let _done = Raise(&done);
+        watch
+            .start(scope, &config.members, &done)
+            .map_err(|e| format!("a thread could not be started: {e}"))?;
+        let load = Load::new(config, gallery, &watch, halt, deadline, &holders);
+        let before = Usage::now();
+        summary.drills = upload(&load, cluster, journal, live, &mut tally)?;
+        let used = Usage::now().cpu_seconds - before.cpu_seconds;
+        tally.report(&config.plan, &watch.told(load.origin), summary);
+        if let Some(cluster) = cluster
+            && !config.drill.is_empty()
+        {
+            cluster.recover()?;
+        }
+        read_back(config, &holders, live, halt, deadline, summary)?;
+        summary.events = watch.events(load.origin);
+        summary.resources = resources(config, used, summary.phases.upload_seconds, &watch);
+        Ok(())
+    });
+    outcome
+}
+
+/// Raises a flag when it goes out of scope, whatever the reason: threads of a scope must not outlive a failure.
+struct Raise<'a>(&'a Halt);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.raise(End::Complete);
+    }
+}
+
+/// The uploads, counted as they end.
+fn upload(
+    load: &Load<'_>,
+    cluster: Option<&Spawned>,
+    journal: &mut Journal,
+    live: bool,
+    tally: &mut Tally,
+) -> Result<Vec<summary::Drill>, String> {
+    let config = load.config;
+    let failed = |e: io::Error| format!("a thread could not be started: {e}");
+    let finished = AtomicU64::new(0);
+    let over = Halt::default();
+    thread::scope(|scope| {
+        let _over = Raise(&over);
+        let (sender, samples) = bounded(SAMPLES_MAX);
+        for i in 0..config.concurrency {
+            let sender = sender.clone();
+            let work = move || load.work(&sender);
+            thread::Builder::new()
+                .name(format!("upload-{i}"))
+                .spawn_scoped(scope, work)
+                .map_err(failed)?;
+        }
+        drop(sender);
+        let drill = cluster.map(|cluster| Drill {
+            cluster,
+            watch: load.watch,
+            halt: &over,
+            finished: &finished,
+            images: config.images,
+            origin: load.origin,
+        });
+        let drill = drill.map(|drill| scope.spawn(move || drill.run(&config.drill)));
+        let mut screen = Screen::new("Uploading", config.images, config.members.count(), live);
+        let counted = count(&samples, load, journal, tally, &finished, &mut screen);
+        screen.finish();
+        over.raise(End::Complete);
+        let told = drill.map(|drill| {
+            drill
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        counted
+            .map(|()| told.unwrap_or_default())
+            .map_err(|e| e.to_string())
+    })
+}
+
+fn count(
+    samples: &Receiver<Sample>,
+    load: &Load<'_>,
+    journal: &mut Journal,
+    tally: &mut Tally,
+    finished: &AtomicU64,
+    screen: &mut Screen,
+) -> io::Result<()> {
+    loop {
+        match samples.recv_timeout(REFRESH) {
+            Ok(sample) => {
+                tally.add(&sample, &image_name(sample.number), is_held_back(sample.number));
+                if matches!(sample.outcome, Outcome::Stored { .. }) {
+                    screen.note(sample.total.as_secs_f64() * 1e3);
+                }
+                finished.fetch_add(1, Ordering::Relaxed);
+                // Without its journal the run goes no further: the disk is full, and the uploads would be next.
+                journal
+                    .add(&sample)
+                    .inspect_err(|_| load.halt.raise(End::Interrupted))?;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
+        screen.show(tally, load.watch);
+    }
+}
+
+fn read_back(
+    config: &Config,
+    holders: &[AtomicU32],
+    live: bool,
+    halt: &Halt,
+    deadline: Instant,
+    summary: &mut Summary,
+) -> Result<(), String> {
+    let start = Instant::now();
+    let checked = AtomicU64::new(0);
+    let mut screen = Screen::new("Verifying", verify::expected(config, holders), 0, live);
+    summary.verification = thread::scope(|scope| {
+        let reader = scope.spawn(|| verify::read_back(config, holders, halt, deadline, &checked));
+        while !reader.is_finished() {
+            screen.count(checked.load(Ordering::Relaxed));
+            thread::sleep(REFRESH);
+        }
+        reader
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+    .map_err(|e| format!("a thread could not be started: {e}"))?;
+    screen.finish();
+    summary.phases.verify_seconds = start.elapsed().as_secs_f64();
+    Ok(())
+}
+
+fn resources(config: &Config, cpu_seconds: f64, seconds: f64, watch: &Watch) -> summary::Resources {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    summary::Resources {
+        cores,
+        client_cpu_seconds: cpu_seconds,
+        client_cpu_percent: 100.0 * cpu_seconds / (seconds * cores as f64).max(0.001),
+        client_rss_bytes_max: Usage::now().rss_bytes_max,
+        shares_machine: are_local(&config.members),
+        servers: watch.servers(),
+    }
+}
+
+fn write_files(config: &Config, summary: &Summary) -> Result<(), String> {
+    let write = |path: &std::path::Path, content: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
+        let mut file = journal::create(path).map_err(|e| e.to_string())?;
+        content(&mut file)
+            .and_then(|()| file.flush())
+            .map_err(|e| format!("{}: {e}", path.display()))
+    };
+    if let Some(path) = &config.json {
+        write(path, &|file| {
+            serde_json::to_writer_pretty(&mut *file, summary)?;
+            writeln!(file)
+        })?;
+    }
+    if let Some(path) = &config.html {
+        write(path, &|file| file.write_all(page::html(summary).as_bytes()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,519 @@
+//! Samples in, counts out. Bounded memory at any number of uploads: histograms, counts per node and view, and a few
+//! examples in words. Knows no clock, file or socket; says nothing about passing or failing (that is `verdict`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use pixseal::balancer;
+use pixseal::client::connection::Cause;
+use pixseal::roster::{NodeId, Roster};
+
+use crate::chance::{self, View};
+use crate::paint::{BAND_NAMES, BANDS, Plan};
+use crate::sample::{Outcome, Sample};
+use crate::stopwatch::{Stopwatch, estimate};
+use crate::summary;
+
+/// How many faults are kept in words, of each kind.
+pub const EXAMPLES_MAX: usize = 10;
+/// A second acceptance this close to a change of the membership is what the design allows.
+pub const CHANGE_SLACK: Duration = Duration::from_secs(2);
+
+const DOUBLES_MAX: usize = 1000;
+const CLAIMS_MAX: usize = 10_000;
+const POINTS_MAX: usize = 2000;
+const BIN_FIRST: Duration = Duration::from_millis(100);
+const BINS_MAX: usize = 240;
+
+/// Everything counted so far.
+pub struct Tally {
+    user: String,
+    offered: u64,
+    stored: u64,
+    retried: u64,
+    bytes: u64,
+    body_bytes_sent: u64,
+    total: Stopwatch,
+    offer: Stopwatch,
+    transfer: Stopwatch,
+    receipt: Stopwatch,
+    late: Stopwatch,
+    paint: Stopwatch,
+    painted: Duration,
+    busy: Duration,
+    nodes: BTreeMap<NodeId, Share>,
+    bands: [Share; BANDS],
+    views: BTreeMap<Vec<NodeId>, View>,
+    placement: summary::Placement,
+    claims: BTreeMap<(u64, Vec<NodeId>), u64>,
+    doubles: Vec<Double>,
+    setbacks: BTreeMap<(Option<NodeId>, Cause), u64>,
+    failures: summary::Failures,
+    timeline: Bins,
+    points: Points,
+    last: Duration,
+}
+
+/// What fell to one node or band.
+#[derive(Clone, Default)]
+struct Share {
+    uploads: u64,
+    bytes: u64,
+    assigned: u64,
+    seen_alive: bool,
+    total: Stopwatch,
+}
+
+struct Double {
+    from: Duration,
+    until: Duration,
+    text: String,
+}
+
+/// What nodes told about their membership while the run went on.
+#[derive(Default)]
+pub struct Told {
+    /// When it changed, since the run began.
+    pub changes: Vec<Duration>,
+    /// The alive ids of each term; several while two leaders meet.
+    pub views: BTreeMap<u64, Vec<Vec<NodeId>>>,
+}
+
+/// The counts of all nodes at a glance, for the live view.
+pub struct Glance {
+    /// Images offered, acknowledged or not.
+    pub done: u64,
+    /// Of them, not acknowledged.
+    pub failed: u64,
+    /// Images offered more than once.
+    pub retried: u64,
+    /// Acknowledged bytes.
+    pub bytes: u64,
+}
+
+impl Tally {
+    /// Nothing counted, for a cluster of these members.
+    pub fn new(user: &str, members: impl Iterator<Item = NodeId>) -> Tally {
+        Tally {
+            user: user.to_owned(),
+            offered: 0,
+            stored: 0,
+            retried: 0,
+            bytes: 0,
+            body_bytes_sent: 0,
+            total: Stopwatch::default(),
+            offer: Stopwatch::default(),
+            transfer: Stopwatch::default(),
+            receipt: Stopwatch::default(),
+            late: Stopwatch::default(),
+            paint: Stopwatch::default(),
+            painted: Duration::ZERO,
+            busy: Duration::ZERO,
+            nodes: members.map(|id| (id, Share::default())).collect(),
+            bands: Default::default(),
+            views: BTreeMap::new(),
+            placement: summary::Placement::default(),
+            claims: BTreeMap::new(),
+            doubles: Vec::new(),
+            setbacks: BTreeMap::new(),
+            failures: summary::Failures::default(),
+            timeline: Bins::default(),
+            points: Points::default(),
+            last: Duration::ZERO,
+        }
+    }
+
+    /// Counts one upload. `held_back`: its last byte was kept for a moment, to see whether the node waits for it.
+    pub fn add(&mut self, sample: &Sample, name: &str, held_back: bool) {
+        self.offered += 1;
+        self.retried += u64::from(sample.rounds > 1);
+        self.body_bytes_sent += sample.body_bytes_sent;
+        self.placement.held_back += u64::from(held_back);
+        for setback in &sample.setbacks {
+            *self.setbacks.entry(*setback).or_default() += 1;
+        }
+        self.painted += sample.paint;
+        self.busy += sample.paint + sample.total.saturating_sub(sample.late);
+        let end = sample.intended + sample.total;
+        self.last = self.last.max(end);
+        self.suspect(sample, name);
+        match &sample.outcome {
+            Outcome::Stored {
+                node,
+                views,
+                term,
+                claimed,
+                ..
+            } => {
+                self.store(sample, *node);
+                self.place(name, *node, views);
+                if let ([view], true) = (views.as_slice(), *claimed) {
+                    self.claim(*term, view);
+                }
+                self.timeline
+                    .add(end, 1, sample.bytes, 0, sample.setbacks.len() as u64);
+            }
+            Outcome::Failed { cause, text } => {
+                *self.failures.causes.entry(cause.to_string()).or_default() += 1;
+                keep(&mut self.failures.examples, || format!("{name}: {text}"));
+                self.timeline.add(end, 0, 0, 1, 0);
+            }
+        }
+    }
+
+    /// Uploads of each member so far, in rising order of id.
+    pub fn shares(&self) -> impl Iterator<Item = (NodeId, u64)> {
+        self.nodes.iter().map(|(id, share)| (*id, share.uploads))
+    }
+
+    /// The counts so far.
+    pub fn glance(&self) -> Glance {
+        Glance {
+            done: self.offered,
+            failed: self.offered - self.stored,
+            retried: self.retried,
+            bytes: self.bytes,
+        }
+    }
+
+    fn store(&mut self, sample: &Sample, node: NodeId) {
+        self.stored += 1;
+        self.bytes += sample.bytes;
+        let share = self.nodes.entry(node).or_default();
+        for share in [share, &mut self.bands[sample.band]] {
+            share.uploads += 1;
+            share.bytes += sample.bytes;
+            share.total.record(sample.total);
+        }
+        self.total.record(sample.total);
+        self.offer.record(sample.offer);
+        self.transfer.record(sample.transfer);
+        self.receipt.record(sample.receipt);
+        self.late.record(sample.late);
+        if !sample.paint.is_zero() {
+            self.paint.record(sample.paint);
+        }
+        self.points
+            .add((sample.bytes, sample.total.as_secs_f64() * 1e3, node.0));
+    }
+
+    /// Recomputes whose image it is, and counts it under the view that placed it.
+    fn place(&mut self, name: &str, node: NodeId, views: &[Vec<NodeId>]) {
+        let assigned = |alive: &Vec<NodeId>| {
+            let first = *alive.first()?;
+            Some(balancer::assigned(
+                &self.user,
+                name,
+                &Roster::new(first, alive.iter().copied()),
+            ))
+        };
+        let right = views.iter().find(|alive| assigned(alive) == Some(node));
+        let Some(alive) = right.or(views.iter().find(|alive| !alive.is_empty())) else {
+            self.placement.unknown_view += 1;
+            return;
+        };
+        let owner = assigned(alive).expect("empty views were passed over");
+        if owner == node {
+            self.placement.on_assigned += 1;
+        } else {
+            self.placement.misplaced += 1;
+            keep(&mut self.placement.examples, || {
+                format!(
+                    "{name} is on node {node}, it belongs to node {owner} (alive: {alive:?})",
+                    alive = Ids(alive)
+                )
+            });
+        }
+        self.nodes.entry(owner).or_default().assigned += 1;
+        for id in alive {
+            self.nodes.entry(*id).or_default().seen_alive = true;
+        }
+        let view = self
+            .views
+            .entry(alive.clone())
+            .or_insert_with(|| alive.iter().map(|id| (*id, 0)).collect());
+        *view.entry(node).or_default() += 1;
+    }
+
+    /// Remembers that a receipt named its view, to be held against what nodes told.
+    fn claim(&mut self, term: u64, view: &[NodeId]) {
+        let known = self.claims.len() < CLAIMS_MAX;
+        if let Some(count) = self.claims.get_mut(&(term, view.to_vec())) {
+            *count += 1;
+        } else if known {
+            self.claims.insert((term, view.to_vec()), 1);
+        }
+    }
+
+    fn suspect(&mut self, sample: &Sample, name: &str) {
+        if !sample.also_accepted.is_empty() && self.doubles.len() < DOUBLES_MAX {
+            let mut nodes = sample.also_accepted.clone();
+            if let Outcome::Stored { node, .. } = &sample.outcome {
+                nodes.insert(0, *node);
+            }
+            self.doubles.push(Double {
+                from: sample.intended,
+                until: sample.intended + sample.total,
+                text: format!("{name} was accepted by nodes {}", Ids(&nodes)),
+            });
+        }
+        if sample.answered_early {
+            self.placement.answered_early += 1;
+            keep(&mut self.placement.examples, || {
+                format!("{name} was answered before its last byte was sent")
+            });
+        }
+        if let Outcome::Stored {
+            wrong_receipt: Some(what),
+            ..
+        } = &sample.outcome
+        {
+            self.placement.wrong_receipts += 1;
+            keep(&mut self.placement.examples, || format!("{name}: {what}"));
+        }
+    }
+
+    /// The statistics of all views together.
+    fn balance(&self) -> Option<summary::Balance> {
+        let views: Vec<View> = self.views.values().cloned().collect();
+        let judged = chance::Balance::of(&views)?;
+        let test = judged.test.map(|test| summary::Test {
+            sigma_mean: test.sigma_mean,
+            sigma_bound: test.sigma_bound,
+            chi_square: test.chi_square,
+            freedom: test.freedom,
+            p_value: test.p_value,
+            exact: test.exact,
+            meaning: test.meaning().to_owned(),
+        });
+        let views = self.views.iter().map(|(alive, view)| summary::View {
+            alive: alive.iter().map(|id| id.0).collect(),
+            uploads: view.iter().map(|(id, uploads)| (id.0, *uploads)).collect(),
+        });
+        Some(summary::Balance {
+            sigma_percent: judged.sigma,
+            grade: judged.grade.to_string(),
+            test,
+            views: views.collect(),
+        })
+    }
+
+    /// Fills in everything of `summary` that comes from samples. `told`: what nodes told about their membership.
+    pub fn report(&self, plan: &Plan, told: &Told, summary: &mut summary::Summary) {
+        let seconds = self.last.as_secs_f64();
+        let (mut per_second, mut bytes_per_second) = self.timeline.rates();
+        if seconds > 0.0 {
+            per_second.value = self.stored as f64 / seconds;
+            bytes_per_second.value = self.bytes as f64 / seconds;
+        }
+        summary.phases.upload_seconds = seconds;
+        summary.phases.paint_percent = percent(self.painted.as_secs_f64(), self.busy.as_secs_f64());
+        summary.uploads = summary::Uploads {
+            offered: self.offered,
+            stored: self.stored,
+            failed: self.offered - self.stored,
+            retried: self.retried,
+            success_percent: percent(self.stored as f64, self.offered as f64),
+            bytes: self.bytes,
+            body_bytes_sent: self.body_bytes_sent,
+            per_second,
+            bytes_per_second,
+        };
+        summary.balance = self.balance();
+        summary.nodes = self.node_rows();
+        summary.bands = self.band_rows(plan);
+        summary.placement = self.placement_with(told);
+        summary.timeline = self.timeline.rows();
+        summary.latency = summary::Latency {
+            total: self.total.distribution(),
+            offer: self.offer.distribution(),
+            transfer: self.transfer.distribution(),
+            receipt: self.receipt.distribution(),
+            late: self.late.distribution(),
+            paint: self.paint.distribution(),
+            histogram: self.total.bins(),
+        };
+        let setback = |((node, cause), count): (&(Option<NodeId>, Cause), &u64)| summary::Setback {
+            node: node.map(|id| id.0),
+            cause: cause.to_string(),
+            count: *count,
+        };
+        summary.setbacks = self.setbacks.iter().map(setback).collect();
+        summary.failures = self.failures.clone();
+        summary.scatter = self.points.kept.clone();
+    }
+
+    fn node_rows(&self) -> Vec<summary::Node> {
+        let views: Vec<View> = self.views.values().cloned().collect();
+        let expected = chance::Balance::of(&views)
+            .map(|judged| judged.expected)
+            .unwrap_or_default();
+        let row = |(id, share): (&NodeId, &Share)| summary::Node {
+            id: id.0,
+            uploads: share.uploads,
+            percent: percent(share.uploads as f64, self.stored as f64),
+            expected: expected.get(id).copied().unwrap_or(0.0),
+            bytes: share.bytes,
+            bytes_percent: percent(share.bytes as f64, self.bytes as f64),
+            assigned: share.assigned,
+            seen_alive: share.seen_alive,
+            latency: share.total.distribution(),
+        };
+        self.nodes.iter().map(row).collect()
+    }
+
+    fn band_rows(&self, plan: &Plan) -> Vec<summary::Band> {
+        let row = |(band, share): (usize, &Share)| summary::Band {
+            name: BAND_NAMES[band].to_owned(),
+            side_min: plan.band(band).0,
+            side_max: plan.band(band).1,
+            uploads: share.uploads,
+            bytes: share.bytes,
+            latency: share.total.distribution(),
+        };
+        self.bands.iter().enumerate().map(row).collect()
+    }
+
+    fn placement_with(&self, told: &Told) -> summary::Placement {
+        let mut placement = self.placement.clone();
+        for double in &self.doubles {
+            let near = |change: &Duration| {
+                *change + CHANGE_SLACK >= double.from && *change <= double.until + CHANGE_SLACK
+            };
+            if told.changes.iter().any(near) {
+                placement.accepted_twice_in_change += 1;
+            } else {
+                placement.accepted_twice += 1;
+                keep(&mut placement.examples, || double.text.clone());
+            }
+        }
+        for ((term, view), count) in &self.claims {
+            if let Some(views) = told.views.get(term).filter(|views| !views.contains(view)) {
+                placement.false_views += count;
+                keep(&mut placement.examples, || {
+                    format!(
+                        "{count} receipts of term {term} say alive {:?}, the nodes said {views:?}",
+                        Ids(view)
+                    )
+                });
+            }
+        }
+        placement
+    }
+}
+
+/// Ids as the event lines print them: `[1, 2, 3]`.
+struct Ids<'a>(&'a [NodeId]);
+
+impl std::fmt::Debug for Ids<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|id| id.0)).finish()
+    }
+}
+
+impl std::fmt::Display for Ids<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ids: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&ids.join(" and "))
+    }
+}
+
+fn keep(examples: &mut Vec<String>, text: impl FnOnce() -> String) {
+    if examples.len() < EXAMPLES_MAX {
+        examples.push(text());
+    }
+}
+
+fn percent(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { 100.0 * part / whole } else { 0.0 }
+}
+
+/// Counts over time, in bins that double their width when there are too many.
+struct Bins {
+    width: Duration,
+    rows: Vec<[u64; 4]>,
+}
+
+impl Default for Bins {
+    fn default() -> Bins {
+        Bins {
+            width: BIN_FIRST,
+            rows: Vec::new(),
+        }
+    }
+}
+
+impl Bins {
+    fn add(&mut self, at: Duration, uploads: u64, bytes: u64, failures: u64, setbacks: u64) {
+        let bin = |width: Duration| usize::try_from(at.as_nanos() / width.as_nanos()).unwrap_or(usize::MAX);
+        while bin(self.width) >= BINS_MAX {
+            self.width *= 2;
+            let sum = |pair: &[[u64; 4]]| std::array::from_fn(|i| pair.iter().map(|row| row[i]).sum());
+            self.rows = self.rows.chunks(2).map(sum).collect();
+        }
+        let bin = bin(self.width);
+        if self.rows.len() <= bin {
+            self.rows.resize(bin + 1, [0; 4]);
+        }
+        for (count, more) in self.rows[bin]
+            .iter_mut()
+            .zip([uploads, bytes, failures, setbacks])
+        {
+            *count += more;
+        }
+    }
+
+    fn rows(&self) -> summary::Timeline {
+        let column = |i: usize| self.rows.iter().map(|row| row[i]).collect();
+        summary::Timeline {
+            bin_seconds: self.width.as_secs_f64(),
+            uploads: column(0),
+            bytes: column(1),
+            failures: column(2),
+            setbacks: column(3),
+        }
+    }
+
+    /// Uploads and bytes per second with the intervals of their means over the bins; the last bin, which is not
+    /// full, is left out when there are others.
+    fn rates(&self) -> (summary::Estimate, summary::Estimate) {
+        let full = &self.rows[..self.rows.len().saturating_sub(1).max(self.rows.len().min(1))];
+        let seconds = self.width.as_secs_f64();
+        let rate = |i: usize| estimate(full.iter().map(move |row| row[i] as f64 / seconds));
+        (rate(0), rate(1))
+    }
+}
+
+/// An even selection of points: every n-th, with n doubling when there are too many.
+struct Points {
+    kept: Vec<(u64, f64, u32)>,
+    every: usize,
+    seen: usize,
+}
+
+impl Default for Points {
+    fn default() -> Points {
+        Points {
+            kept: Vec::new(),
+            every: 1,
+            seen: 0,
+        }
+    }
+}
+
+impl Points {
+    fn add(&mut self, point: (u64, f64, u32)) {
+        if self.seen.is_multiple_of(self.every) {
+            self.kept.push(point);
+        }
+        self.seen += 1;
+        if self.kept.len() > POINTS_MAX {
+            let mut index = 0;
+            self.kept.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+            self.every *= 2;
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! Did it pass, and if not, why, and what can be done about it? Reads a [`Summary`], knows nothing else.
+
+use crate::chance::P_SUSPICIOUS;
+use crate::summary::{Summary, Verdict};
+use crate::threshold::Threshold;
+
+/// More than this share of the images must be acknowledged, in percent.
+pub const SUCCESS_PERCENT_MIN: f64 = 95.0;
+/// From this sigma on a distribution is poor, in percent.
+pub const SIGMA_PERCENT_MAX: f64 = 15.0;
+/// Under this many uploads per second something is wrong.
+const SLOW_PER_SECOND: f64 = 0.5;
+/// From this share of the machine's time on, the client measures itself as well, in percent.
+const CLIENT_PERCENT_MAX: f64 = 50.0;
+
+/// How a run ended, if not by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every image had its turn.
+    Complete,
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+    /// The timeout.
+    TimedOut,
+    /// So many failures in a row that going on made no sense.
+    GivenUp,
+}
+
+/// Judges a run.
+pub fn judge(run: &Summary, end: End, thresholds: &[Threshold]) -> Verdict {
+    let mut faults = end_fault(run, end);
+    let balancing = balancing_faults(run);
+    if run.uploads.offered == 0 {
+        faults.push("No image was offered".to_owned());
+    } else if run.uploads.success_percent <= SUCCESS_PERCENT_MIN {
+        faults.push(format!(
+            "Success rate is {:.2} %, more than {SUCCESS_PERCENT_MIN:.0} % is needed",
+            run.uploads.success_percent
+        ));
+    }
+    let unbalanced = !balancing.is_empty();
+    faults.extend(balancing);
+    faults.extend(handling_faults(run));
+    if unbalanced {
+        faults.push("Load balancing is NOT working!".to_owned());
+    }
+    Verdict {
+        passed: faults.is_empty(),
+        interrupted: end == End::Interrupted,
+        timed_out: end == End::TimedOut,
+        faults,
+        warnings: warnings(run),
+        crossed: thresholds
+            .iter()
+            .filter_map(|threshold| threshold.crossed(run))
+            .collect(),
+        remedies: remedies(run, end),
+    }
+}
+
+impl Verdict {
+    /// What the process says to a script.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Verdict {
+                interrupted: true, ..
+            } => 130,
+            Verdict { timed_out: true, .. } => 3,
+            Verdict { passed: false, .. } => 1,
+            Verdict { crossed, .. } if !crossed.is_empty() => 4,
+            _ => 0,
+        }
+    }
+}
+
+fn end_fault(run: &Summary, end: End) -> Vec<String> {
+    let (done, all) = (run.uploads.offered, run.settings.images);
+    match end {
+        End::Complete => vec![],
+        End::Interrupted => vec![format!("Interrupted after {done} of {all} images")],
+        End::TimedOut => vec![format!(
+            "Timed out after {} s, with {done} of {all} images",
+            run.settings.timeout_seconds
+        )],
+        End::GivenUp => vec![format!(
+            "Given up after {done} of {all} images: nothing was accepted any more"
+        )],
+    }
+}
+
+/// Whether the nodes share the work as they should.
+fn balancing_faults(run: &Summary) -> Vec<String> {
+    let mut faults = Vec::new();
+    if run.uploads.stored == 0 {
+        return faults;
+    }
+    let used = run.nodes.iter().filter(|node| node.uploads > 0).count();
+    let idle: Vec<_> = run
+        .nodes
+        .iter()
+        .filter(|node| node.uploads == 0 && (node.assigned > 0 || !node.seen_alive))
+        .collect();
+    if used == 1 && !idle.is_empty() {
+        faults.push("Only 1 node is processing requests".to_owned());
+    }
+    for node in idle {
+        let why = match node.seen_alive {
+            true => format!("{} of the images belong to it", node.assigned),
+            false => "it was not alive at any time".to_owned(),
+        };
+        faults.push(format!("Node {} is not processing requests ({why})", node.id));
+    }
+    if let Some(balance) = &run.balance {
+        let by_chance = balance
+            .test
+            .as_ref()
+            .is_none_or(|test| test.p_value >= P_SUSPICIOUS);
+        if balance.sigma_percent >= SIGMA_PERCENT_MAX && !by_chance {
+            faults.push(format!(
+                "Poor balance: σ is {:.2} %, and no accident",
+                balance.sigma_percent
+            ));
+        }
+    }
+    if run.placement.misplaced > 0 {
+        faults.push(format!(
+            "{} of {} images are not on the node they are assigned to",
+            run.placement.misplaced, run.uploads.stored
+        ));
+    }
+    if run.placement.accepted_twice > 0 {
+        faults.push(format!(
+            "{} images were accepted by more than one node",
+            run.placement.accepted_twice
+        ));
+    }
+    faults
+}
+
+/// Whether nodes do with an image what they say.
+fn handling_faults(run: &Summary) -> Vec<String> {
+    let (placement, read) = (&run.placement, &run.verification);
+    let counted = [
+        (
+            placement.answered_early,
+            "images were acknowledged before the node had them",
+        ),
+        (
+            placement.wrong_receipts,
+            "receipts do not describe the image that was sent",
+        ),
+        (read.missing, "acknowledged images are lost"),
+        (read.different, "images came back with other bytes than were sent"),
+        (read.unreadable, "acknowledged images could not be read back"),
+    ];
+    counted
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+}
+
+fn warnings(run: &Summary) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |when: bool, text: String| {
+        if when {
+            warnings.push(text);
+        }
+    };
+    warn(
+        run.uploads.failed > 0,
+        format!("{} uploads failed", run.uploads.failed),
+    );
+    warn(
+        run.placement.unknown_view > 0,
+        format!(
+            "{} images were placed by a view that no node told about: not checked",
+            run.placement.unknown_view
+        ),
+    );
+    warn(
+        run.placement.accepted_twice_in_change > 0,
+        format!(
+            "{} images were accepted by more than one node while the membership changed (harmless: uploads are idempotent)",
+            run.placement.accepted_twice_in_change
+        ),
+    );
+    if let Some(balance) = &run.balance {
+        let passable = balance.sigma_percent >= 5.0 && balance.sigma_percent < SIGMA_PERCENT_MAX;
+        let small = balance
+            .test
+            .as_ref()
+            .is_some_and(|test| balance.sigma_percent <= test.sigma_bound);
+        warn(
+            passable && !small,
+            "Distribution is acceptable but not perfect".to_owned(),
+        );
+        warn(
+            balance.sigma_percent >= 5.0 && small,
+            format!(
+                "{} images are too few to judge the balance by its sigma",
+                run.uploads.stored
+            ),
+        );
+    }
+    warn(
+        run.resources.client_cpu_percent > CLIENT_PERCENT_MAX,
+        format!(
+            "The client itself used {:.0} % of the processors: it may be the bottleneck",
+            run.resources.client_cpu_percent
+        ),
+    );
+    let late = run.latency.late.p50.value;
+    warn(
+        run.settings.rate.is_some() && late > run.latency.offer.p50.value.max(10.0),
+        format!("The rate was not reached: half of the uploads began {late:.0} ms or more behind schedule"),
+    );
+    warnings
+}
+
+/// For each trouble that shows, its likely cause and what to do.
+fn remedies(run: &Summary, end: End) -> Vec<String> {
+    let mut remedies = Vec::new();
+    let setbacks = |cause: &str| -> u64 {
+        run.setbacks
+            .iter()
+            .filter(|s| s.cause.starts_with(cause))
+            .map(|s| s.count)
+            .sum()
+    };
+    let mut advise = |when: bool, text: &str| {
+        if when {
+            remedies.push(text.to_owned());
+        }
+    };
+    advise(
+        matches!(end, End::TimedOut),
+        "Out of time: look whether all servers respond (client status), how full the disk is (df -h .) and how long \
+         offers take; or use fewer (-n 500) or smaller images (--max-size 1000), or a longer --timeout",
+    );
+    advise(
+        run.failures
+            .causes
+            .keys()
+            .any(|cause| cause.starts_with("disk full")),
+        "Out of disk space: remove old images (make clean-images), or use fewer (-n) or smaller ones (--max-size)",
+    );
+    advise(
+        setbacks("unreachable") > run.uploads.offered / 2 && run.drills.is_empty(),
+        "A node could not be reached most of the time: look at its log, or start it (make cluster)",
+    );
+    advise(
+        setbacks("busy") > run.uploads.offered / 2,
+        "The nodes were asked for more than they can do at once: use a lower --concurrency or --rate, or more --workers",
+    );
+    let slow = run.uploads.stored > 0
+        && run.uploads.per_second.value < SLOW_PER_SECOND
+        && run.settings.rate.is_none();
+    advise(slow, slow_cause(run));
+    remedies
+}
+
+/// Which phase of an upload takes the time.
+fn slow_cause(run: &Summary) -> &'static str {
+    let latency = &run.latency;
+    let (offer, transfer, receipt) = (
+        latency.offer.mean.value,
+        latency.transfer.mean.value,
+        latency.receipt.mean.value,
+    );
+    if offer > transfer && offer > receipt {
+        "Throughput is very low, and most of the time goes into offers: the network's latency, or overloaded servers"
+    } else if transfer > receipt {
+        "Throughput is very low, and most of the time goes into sending: the network's bandwidth, or servers short of \
+         processor time; build in release mode"
+    } else {
+        "Throughput is very low, and most of the time goes into waiting for receipts: the servers' disks; see iostat -x 1"
+    }
+}

@@ -1,0 +1,223 @@
+//! Reading back: every byte of an image is compared with what its seed paints, as it arrives; none of it is kept.
+
+#![allow(clippy::disallowed_methods, reason = "an edge: threads and clocks")]
+
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pixseal::client::download::Download;
+use pixseal::client::upload::PIECE_BYTES;
+use pixseal::client::{Client, Patience};
+use pixseal::image_id::ImageId;
+use pixseal::roster::NodeId;
+
+use crate::config::{Config, Verify, image_name};
+use crate::halt::Halt;
+use crate::summary::Verification;
+use crate::tally::EXAMPLES_MAX;
+use crate::verdict::End;
+
+/// About so many images are a sample.
+const SAMPLE_IMAGES: u64 = 100;
+/// How long one image is tried.
+const PATIENCE: Duration = Duration::from_secs(30);
+const THREADS_MAX: usize = 8;
+
+/// Reads back what `config` asks for of the images that have a holder. `checked` counts them meanwhile.
+pub fn read_back(
+    config: &Config,
+    holders: &[AtomicU32],
+    halt: &Halt,
+    deadline: Instant,
+    checked: &AtomicU64,
+) -> io::Result<Verification> {
+    let stride = stride(config, holders);
+    let found = Mutex::new(Verification::default());
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut client = Client::new(&config.members, Patience::default());
+        loop {
+            let index = next.fetch_add(stride, Ordering::Relaxed);
+            let Some(holder) = usize::try_from(index).ok().and_then(|index| holders.get(index)) else {
+                return;
+            };
+            if Instant::now() >= deadline {
+                halt.raise(End::TimedOut);
+            }
+            if halt.is_raised() {
+                return;
+            }
+            if let Some(holder) = holder.load(Ordering::Relaxed).checked_sub(1) {
+                let finding = compare(&mut client, config, index + 1, NodeId(holder));
+                note(
+                    &mut found.lock().unwrap_or_else(PoisonError::into_inner),
+                    finding,
+                    index + 1,
+                );
+                checked.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    if config.verify != Verify::None {
+        thread::scope(|scope| {
+            for i in 0..config.concurrency.min(THREADS_MAX) {
+                thread::Builder::new()
+                    .name(format!("verify-{i}"))
+                    .spawn_scoped(scope, work)?;
+            }
+            Ok::<(), io::Error>(())
+        })?;
+    }
+    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// How many images [`read_back`] will read.
+pub fn expected(config: &Config, holders: &[AtomicU32]) -> u64 {
+    match config.verify {
+        Verify::None => 0,
+        _ => holders
+            .len()
+            .div_ceil(usize::try_from(stride(config, holders)).unwrap_or(1)) as u64,
+    }
+}
+
+fn stride(config: &Config, holders: &[AtomicU32]) -> u64 {
+    match config.verify {
+        Verify::Sample => (holders.len() as u64 / SAMPLE_IMAGES).max(1),
+        _ => 1,
+    }
+}
+
+enum Finding {
+    Equal,
+    Missing(NodeId),
+    Different(String),
+    Unreadable(String),
+}
+
+fn note(found: &mut Verification, finding: Finding, number: u64) {
+    found.checked += 1;
+    let text = match finding {
+        Finding::Equal => {
+            found.equal += 1;
+            return;
+        }
+        Finding::Missing(node) => {
+            found.missing += 1;
+            format!("acknowledged by node {node}, but no node has it")
+        }
+        Finding::Different(text) => {
+            found.different += 1;
+            text
+        }
+        Finding::Unreadable(text) => {
+            found.unreadable += 1;
+            text
+        }
+    };
+    if found.examples.len() < EXAMPLES_MAX {
+        found.examples.push(format!("{}: {text}", image_name(number)));
+    }
+}
+
+fn compare(client: &mut Client, config: &Config, number: u64, holder: NodeId) -> Finding {
+    let image = ImageId::new(&config.user, &image_name(number)).expect("checked for the longest number");
+    let deadline = Instant::now() + PATIENCE;
+    let download = match client.download(&image, Some(holder), deadline) {
+        Ok(Some(download)) => download,
+        Ok(None) => return Finding::Missing(holder),
+        Err(failure) => return Finding::Unreadable(failure.text),
+    };
+    let node = download.node;
+    let mut mirror = Mirror {
+        download,
+        room: vec![0; PIECE_BYTES],
+        start: 0,
+        end: 0,
+        position: 0,
+        broken: None,
+        deadline,
+    };
+    let painted = config
+        .plan
+        .picture(number)
+        .paint(&mut mirror)
+        .and_then(|()| mirror.expect_end());
+    match (painted, mirror.broken) {
+        (Ok(()), _) => {
+            client.finish(mirror.download);
+            Finding::Equal
+        }
+        (Err(_), Some(broken)) => Finding::Unreadable(broken),
+        (Err(e), None) => Finding::Different(format!("from node {node}: {e}")),
+    }
+}
+
+/// Whatever is painted into it must be what arrives.
+struct Mirror {
+    download: Download,
+    room: Vec<u8>,
+    start: usize,
+    end: usize,
+    position: u64,
+    broken: Option<String>,
+    deadline: Instant,
+}
+
+impl Mirror {
+    fn fill(&mut self) -> io::Result<()> {
+        self.start = 0;
+        self.end = self
+            .download
+            .read(&mut self.room, self.deadline)
+            .map_err(|failure| {
+                self.broken = Some(failure.text.clone());
+                io::Error::other(failure)
+            })?;
+        Ok(())
+    }
+
+    fn expect_end(&mut self) -> io::Result<()> {
+        if self.start == self.end {
+            self.fill()?;
+        }
+        match self.end - self.start {
+            0 => Ok(()),
+            _ => Err(io::Error::other(format!(
+                "goes on after its {} bytes",
+                self.position
+            ))),
+        }
+    }
+}
+
+impl Write for Mirror {
+    fn write(&mut self, painted: &[u8]) -> io::Result<usize> {
+        if self.start == self.end {
+            self.fill()?;
+        }
+        let count = painted.len().min(self.end - self.start);
+        if count == 0 && !painted.is_empty() {
+            return Err(io::Error::other(format!("ends after {} bytes", self.position)));
+        }
+        let arrived = &self.room[self.start..self.start + count];
+        if arrived != &painted[..count] {
+            let at = arrived.iter().zip(painted).position(|(a, b)| a != b).unwrap_or(0);
+            return Err(io::Error::other(format!(
+                "differs at byte {}",
+                self.position + at as u64
+            )));
+        }
+        self.start += count;
+        self.position += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
