@@ -213,7 +213,7 @@ impl Check {
         }
         let kind = &head[4..];
         self.order(kind, length)?;
-        self.crc = Hasher::new();
+        self.crc.reset();
         self.crc.update(kind);
         let left = usize::try_from(length).expect("31 bits fit");
         self.stage = stage_of_data(left, kind == b"IEND");
@@ -268,7 +268,7 @@ impl Check {
         let Some(crc) = self.gather::<CRC_BYTES>(bytes) else {
             return Ok(());
         };
-        if std::mem::take(&mut self.crc).finalize().to_be_bytes() != crc {
+        if self.crc.clone().finalize().to_be_bytes() != crc {
             return broken("a checksum is wrong");
         }
         self.stage = if is_end { Stage::Ended } else { Stage::Head };

@@ -173,7 +173,7 @@ fn every_byte_of_a_small_file_is_protected() {
 #[test]
 fn flipped_bytes_all_over_a_large_file_are_seen() {
     let (keyset, owner, file) = sample();
-    let step = file.len() / 40;
+    let step = file.len() / 11;
     for i in (0..file.len())
         .step_by(step)
         .chain([SEGMENT_BYTES - 1, SEGMENT_BYTES, file.len() - 1])
