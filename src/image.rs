@@ -177,7 +177,8 @@ impl Check {
         self.header(&checked[4..])
     }
 
-    /// The data of IHDR (section 11.2.1): width[4] height[4] depth colour compression filter interlace.
+    /// The data of IHDR (section 11.2.1): four bytes of width, four of height, then one each of depth, colour type,
+    /// compression, filter and interlace.
     fn header(&mut self, data: &[u8]) -> Result<(), Refusal> {
         let (width, height) = (u32_at(data, 0), u32_at(data, 4));
         if width == 0 || height == 0 || width > U31_MAX || height > U31_MAX {
