@@ -181,6 +181,7 @@ mod tests {
             node: NodeId(2),
             term: 4,
             views: vec![],
+            claimed: false,
             wrong_receipt: None,
         };
         let text = line(csv_line, stored);
@@ -202,6 +203,7 @@ mod tests {
             node: NodeId(2),
             term: 4,
             views: vec![],
+            claimed: false,
             wrong_receipt: None,
         };
         let text = line(log_line, stored);

@@ -2,6 +2,7 @@
 
 pub mod compare;
 pub mod page;
+pub mod plot;
 
 use std::fmt::Write;
 

@@ -146,6 +146,10 @@ fn handling_faults(run: &Summary) -> Vec<String> {
             "images were acknowledged before the node had them",
         ),
         (
+            placement.false_views,
+            "receipts name alive nodes that no node's /cluster shows",
+        ),
+        (
             placement.wrong_receipts,
             "receipts do not describe the image that was sent",
         ),
@@ -174,7 +178,7 @@ fn warnings(run: &Summary) -> Vec<String> {
     warn(
         run.placement.unknown_view > 0,
         format!(
-            "{} images were placed by a view that no node told about: not checked",
+            "{} images were placed by a view of the membership that was not seen on any node",
             run.placement.unknown_view
         ),
     );

@@ -1,0 +1,265 @@
+//! A cluster that is broken in one way must not pass, and the report must name that way. An honest one must pass.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests drive real processes over real sockets"
+)]
+
+mod trio;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use trio::{Lie, Trio};
+
+const ARGUMENTS: [&str; 7] = ["-n", "90", "--min-size", "20", "--max-size", "60", "--yes"];
+
+/// A run against a trio, in a folder of its own that also is its temporary folder.
+fn command(folder: &Path, lie: Lie) -> Command {
+    let cluster = folder.join("nodes.toml");
+    fs::write(&cluster, Trio::start(lie)).unwrap();
+    let temporary = folder.join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stress_test"));
+    command
+        .args(ARGUMENTS)
+        .arg("--cluster")
+        .arg(cluster)
+        .current_dir(folder)
+        .env("TMPDIR", temporary);
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(lie: Lie, more: &[&str]) -> (i32, String, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command(folder.path(), lie).args(more).output().unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&stdout),
+        String::from_utf8_lossy(&stderr)
+    );
+    let left: Vec<_> = fs::read_dir(folder.path().join("tmp")).unwrap().collect();
+    assert!(left.is_empty(), "left behind: {left:?}\n{text}");
+    (status.code().unwrap(), text, folder)
+}
+
+fn assert_caught(lie: Lie, names: &[&str]) {
+    let (code, text, _folder) = run(lie, &[]);
+    assert_eq!(code, 1, "{lie:?}:\n{text}");
+    for name in names {
+        assert!(text.contains(name), "{lie:?} is not named {name:?}:\n{text}");
+    }
+    assert!(!text.contains("SYSTEM PASSED"));
+}
+
+#[test]
+fn an_honest_trio_passes() {
+    let (code, text, _folder) = run(Lie::None, &[]);
+    assert_eq!(code, 0, "{text}");
+    for line in [
+        "Load Distribution (%):",
+        "Balance Analysis:",
+        "Performance Metrics:",
+        "90 of 90 on the assigned node",
+        "90 of 90 read back as they were generated",
+        "✓✓✓ SYSTEM PASSED ALL TESTS",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn an_honest_trio_passes_when_only_the_assigned_node_is_asked() {
+    let (code, text, _folder) = run(Lie::None, &["--offer", "assigned", "--rate", "500"]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("open-loop, 500 uploads/sec"), "{text}");
+}
+
+#[test]
+fn all_to_one_node_is_caught() {
+    assert_caught(
+        Lie::AllToOne,
+        &[
+            "✗ FAIL: Only 1 node is processing requests",
+            "✗ Load balancing is NOT working!",
+            "✗ Poor balance",
+        ],
+    );
+}
+
+#[test]
+fn a_node_that_never_takes_anything_is_caught() {
+    assert_caught(
+        Lie::OneNever,
+        &["✗ FAIL: Node 2 is not processing requests", "NOT working"],
+    );
+}
+
+#[test]
+fn two_nodes_that_accept_the_same_image_are_caught() {
+    assert_caught(
+        Lie::TwoAccept,
+        &["images were accepted by more than one node", "and 1"],
+    );
+}
+
+#[test]
+fn a_wrong_node_that_accepts_is_caught() {
+    assert_caught(
+        Lie::WrongNode,
+        &[
+            "images are not on the node they are assigned to",
+            "it belongs to node",
+        ],
+    );
+}
+
+#[test]
+fn other_bytes_are_caught() {
+    assert_caught(
+        Lie::OtherBytes,
+        &[
+            "1 images came back with other bytes",
+            "stress_image_7.png: from node",
+            "differs at byte",
+        ],
+    );
+}
+
+#[test]
+fn a_lost_image_is_caught() {
+    assert_caught(
+        Lie::LosesOne,
+        &[
+            "1 acknowledged images are lost",
+            "stress_image_7.png: acknowledged by node",
+        ],
+    );
+}
+
+#[test]
+fn receipts_before_the_data_is_there_are_caught() {
+    assert_caught(
+        Lie::EarlyReceipt,
+        &["images were acknowledged before the node had them"],
+    );
+}
+
+#[test]
+fn views_that_no_node_shows_are_caught() {
+    assert_caught(
+        Lie::OwnView,
+        &["receipts name alive nodes that no node's /cluster shows"],
+    );
+}
+
+#[test]
+fn receipts_for_something_else_are_caught() {
+    assert_caught(
+        Lie::WrongReceipt,
+        &[
+            "receipts do not describe the image that was sent",
+            "the receipt is for",
+        ],
+    );
+}
+
+#[test]
+fn a_cluster_that_never_answers_is_timed_out() {
+    let (code, text, _folder) = run(Lie::Mute, &["--timeout", "3"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(
+        text.contains("Timed out after 3 s") && text.contains("→ Out of time"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_crossed_threshold_is_named_and_has_its_exit_code() {
+    let (code, text, _folder) = run(Lie::None, &["--fail-if", "p50>0.001ms", "--fail-if", "rate<0.1"]);
+    assert_eq!(code, 4, "{text}");
+    assert!(
+        text.contains("✗ threshold p50>0.001ms crossed") && !text.contains("rate<0.1 crossed"),
+        "{text}"
+    );
+}
+
+#[test]
+fn no_cluster_is_said_with_the_way_to_start_one() {
+    let folder = TempDir::new().unwrap();
+    let mut command = command(folder.path(), Lie::None);
+    fs::write(folder.path().join("nodes.toml"), "[nodes]\n1 = \"127.0.0.1:1\"\n").unwrap();
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("make cluster"));
+}
+
+#[test]
+fn an_interrupted_run_reports_what_it_did_and_cleans_up() {
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("uploads.log");
+    let child = command(folder.path(), Lie::None)
+        .args(["--rate", "5", "--log"])
+        .arg(&log)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The log is made before the first image, and the images are deleted after the last.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let painted = || fs::read_dir(folder.path().join("tmp")).is_ok_and(|mut d| d.next().is_some());
+    while !(log.exists() && painted()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert!(
+        text.contains("Load Distribution (%)") && text.contains("✗ FAIL: Interrupted after"),
+        "{text}"
+    );
+    assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn every_upload_has_a_line_in_the_csv_and_in_the_log_and_the_json_can_be_read() {
+    let (code, text, folder) = run(
+        Lie::None,
+        &[
+            "--json", "run.json", "--csv", "run.csv", "--log", "run.log", "--html", "run.html",
+        ],
+    );
+    assert_eq!(code, 0, "{text}");
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(read("run.csv").lines().count(), 91);
+    assert_eq!(read("run.log").lines().count(), 90);
+    let summary: stress_test::summary::Summary = serde_json::from_str(&read("run.json")).unwrap();
+    assert_eq!(
+        (
+            summary.schema.as_str(),
+            summary.uploads.stored,
+            summary.verdict.passed
+        ),
+        ("pixseal-stress/1", 90, true)
+    );
+    assert!(read("run.html").contains("</html>"));
+    let compare = Command::new(env!("CARGO_BIN_EXE_stress_test"))
+        .args(["compare", "run.json", "run.json"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(compare.status.success());
+    assert!(String::from_utf8_lossy(&compare.stdout).contains("within the noise"));
+}

@@ -1,0 +1,225 @@
+//! Three small nodes that speak the protocol, keep images in memory, and lie in exactly one way, or not at all.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use pixseal::balancer;
+use pixseal::http::answer::{Answer, CONTINUE};
+use pixseal::http::body::Body;
+use pixseal::http::head::{self, Framing, Method};
+use pixseal::http::inbox::Inbox;
+use pixseal::http::target::Target;
+use pixseal::roster::{NodeId, Roster};
+
+/// The one thing that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// Nothing.
+    None,
+    /// Node 3 takes everything.
+    AllToOne,
+    /// Node 2 leaves everything to node 3.
+    OneNever,
+    /// Node 1 accepts some images that are not its own, beside the node that should.
+    TwoAccept,
+    /// Some images are taken by the node after the one that should.
+    WrongNode,
+    /// One image comes back with a byte changed.
+    OtherBytes,
+    /// One image is acknowledged and not kept.
+    LosesOne,
+    /// Receipts are sent before the body is read.
+    EarlyReceipt,
+    /// Receipts say that only their own node is alive.
+    OwnView,
+    /// Receipts are for another size.
+    WrongReceipt,
+    /// Offers are never answered.
+    Mute,
+}
+
+/// The image that lies about single images are about.
+const VICTIM: &str = "stress_image_7.png";
+
+/// The nodes; their threads end with the test's process.
+pub(crate) struct Trio {
+    lie: Lie,
+    addresses: Vec<String>,
+    /// By name: who has it, and the bytes.
+    images: Mutex<BTreeMap<String, (NodeId, Vec<u8>)>>,
+}
+
+impl Trio {
+    /// Starts three nodes and returns the text of their cluster file.
+    pub(crate) fn start(lie: Lie) -> String {
+        let listeners: Vec<TcpListener> = (0..3)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let addresses: Vec<String> = listeners
+            .iter()
+            .map(|l| l.local_addr().unwrap().to_string())
+            .collect();
+        let lines: Vec<String> = (1..)
+            .zip(&addresses)
+            .map(|(id, address)| format!("{id} = \"{address}\"\n"))
+            .collect();
+        let trio = Arc::new(Trio {
+            lie,
+            addresses,
+            images: Mutex::default(),
+        });
+        for (id, listener) in (1..).map(NodeId).zip(listeners) {
+            let trio = Arc::clone(&trio);
+            thread::spawn(move || {
+                for stream in listener.incoming().flatten() {
+                    let trio = Arc::clone(&trio);
+                    thread::spawn(move || trio.serve(id, stream));
+                }
+            });
+        }
+        format!("[nodes]\n{}", lines.concat())
+    }
+
+    fn serve(&self, own: NodeId, mut stream: TcpStream) -> Option<()> {
+        let mut inbox = Inbox::default();
+        loop {
+            let request = loop {
+                if let Some((head, length)) = head::parse(inbox.unread()).ok()? {
+                    let target = Target::parse(head.target).ok()?;
+                    let segments: Vec<String> = target.segments.iter().map(ToString::to_string).collect();
+                    let request = (head.method, segments, head.framing);
+                    inbox.consume(length);
+                    break request;
+                }
+                if inbox.fill(&mut stream).ok()? == 0 {
+                    return None;
+                }
+            };
+            let path: Vec<&str> = request.1.iter().map(String::as_str).collect();
+            let answer = match (request.0, &path[..]) {
+                (Method::Get, ["cluster"]) => self.cluster(own),
+                (Method::Put, ["images", user, name]) => {
+                    self.put(own, user, name, request.2, &mut inbox, &mut stream)?
+                }
+                (Method::Get, ["images", user, name]) => self.get(own, user, name),
+                _ => Some(Answer::text(404, "not here")),
+            };
+            if let Some(answer) = answer {
+                send(&mut stream, &answer)?;
+            }
+        }
+    }
+
+    fn cluster(&self, own: NodeId) -> Option<Answer> {
+        Some(Answer::json(
+            200,
+            format!(r#"{{"node":{own},"leader":3,"term":1,"alive":[1,2,3]}}"#),
+        ))
+    }
+
+    /// Who takes an image, by these nodes' rule.
+    fn taker(&self, user: &str, name: &str) -> NodeId {
+        let roster = Roster::new(NodeId(1), [NodeId(2), NodeId(3)]);
+        let assigned = balancer::assigned(user, name, &roster);
+        match self.lie {
+            Lie::AllToOne => NodeId(3),
+            Lie::OneNever if assigned == NodeId(2) => NodeId(3),
+            Lie::WrongNode if is_chosen(user, name) => NodeId(assigned.0 % 3 + 1),
+            _ => assigned,
+        }
+    }
+
+    /// `None`: the connection is of no more use; `Some(None)`: everything was said.
+    fn put(
+        &self,
+        own: NodeId,
+        user: &str,
+        name: &str,
+        framing: Framing,
+        inbox: &mut Inbox,
+        stream: &mut TcpStream,
+    ) -> Option<Option<Answer>> {
+        if self.lie == Lie::Mute {
+            let _ = stream.read(&mut [0]);
+            return None;
+        }
+        let taker = self.taker(user, name);
+        let butts_in = self.lie == Lie::TwoAccept && own == NodeId(1) && is_chosen(user, name);
+        if own != taker && !butts_in {
+            return Some(Some(self.redirect(taker, user, name)));
+        }
+        let Framing::Length(announced) = framing else {
+            return Some(Some(Answer::text(411, "how long?")));
+        };
+        stream.write_all(CONTINUE).ok()?;
+        let bytes = if self.lie == Lie::WrongReceipt {
+            announced + 1
+        } else {
+            announced
+        };
+        let alive = if self.lie == Lie::OwnView {
+            format!("[{own}]")
+        } else {
+            "[1,2,3]".to_owned()
+        };
+        let receipt = Answer::json(
+            201,
+            format!(
+                r#"{{"user":"{user}","name":"{name}","bytes":{bytes},"node":{own},"term":1,"alive":{alive}}}"#
+            ),
+        );
+        if self.lie == Lie::EarlyReceipt {
+            send(stream, &receipt)?;
+        }
+        let (mut content, mut room, mut body) = (Vec::new(), vec![0; 64 << 10], Body::new(framing));
+        loop {
+            match body.read(inbox, stream, &mut room).ok()? {
+                0 => break,
+                count => content.extend_from_slice(&room[..count]),
+            }
+        }
+        if !(self.lie == Lie::LosesOne && name == VICTIM) {
+            self.images
+                .lock()
+                .unwrap()
+                .insert(name.to_owned(), (own, content));
+        }
+        Some((self.lie != Lie::EarlyReceipt).then_some(receipt))
+    }
+
+    fn get(&self, own: NodeId, user: &str, name: &str) -> Option<Answer> {
+        let images = self.images.lock().unwrap();
+        Some(match images.get(name) {
+            Some((holder, _)) if *holder != own => self.redirect(*holder, user, name),
+            Some((_, content)) => {
+                let mut content = content.clone();
+                if self.lie == Lie::OtherBytes && name == VICTIM {
+                    let middle = content.len() / 2;
+                    content[middle] ^= 1;
+                }
+                Answer::empty(200).content("image/png", content)
+            }
+            None => Answer::text(404, "no such image"),
+        })
+    }
+
+    fn redirect(&self, to: NodeId, user: &str, name: &str) -> Answer {
+        let address = &self.addresses[to.0 as usize - 1];
+        Answer::text(307, format!("Request assigned to Node {to}"))
+            .field("Location", format!("http://{address}/images/{user}/{name}?hop=1"))
+    }
+}
+
+fn send(stream: &mut TcpStream, answer: &Answer) -> Option<()> {
+    let mut bytes = Vec::new();
+    answer.encode(&mut bytes, true, false);
+    stream.write_all(&bytes).ok()
+}
+
+/// One image in eight.
+fn is_chosen(user: &str, name: &str) -> bool {
+    (balancer::hash(user, name) >> 32).is_multiple_of(8)
+}
