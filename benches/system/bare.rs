@@ -1,0 +1,152 @@
+//! The bare pipeline: what the machine can do when nothing is promised but the sealing itself. The measure of things.
+//!
+//! A thread a connection. 8 bytes of length (big-endian), then the image; it is read in segments of 1 MiB, encrypted
+//! with AES-256-CTR, authenticated with HMAC-SHA256, written to a file, made durable; then one byte goes back. No
+//! HTTP, no names, no check of the image, no bound on anything, and no code shared with the server.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aes::Aes256Enc;
+use aes::cipher::{InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
+use ctr::CtrCore;
+use ctr::flavors::Ctr32BE;
+use hmac::{Hmac, Mac};
+use rustix::fs::{OFlags, fcntl_setfl};
+use sha2::Sha256;
+
+use super::process::Process;
+
+const SEGMENT_BYTES: usize = 1 << 20;
+const TAG_BYTES: usize = 32;
+const TEXT_BYTES: usize = SEGMENT_BYTES - TAG_BYTES;
+/// Encrypted and authenticated at a time, so that the second finds what the first left in the cache.
+const PIECE_BYTES: usize = 16 << 10;
+const ALIGNMENT: usize = 4096;
+const KEY: [u8; 32] = [7; 32];
+
+/// How bytes get to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Past the page cache, with fdatasync for each file.
+    Direct,
+    /// Into the page cache, without waiting for the disk.
+    Cached,
+}
+
+impl Way {
+    /// The word for it on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Way::Direct => "direct",
+            Way::Cached => "cached",
+        }
+    }
+}
+
+/// Starts this program once more, as the server, and returns where it listens.
+pub fn start(way: Way, folder: &Path) -> Result<(Process, SocketAddr), String> {
+    let program = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
+    let mut command = Command::new(program);
+    command.args(["--bare", way.word()]).arg(folder);
+    // It ends when its input does, so also when this program is killed.
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = Process::adopt("the bare pipeline", &mut command)?;
+    let out = process.child().stdout.take().expect("it is piped");
+    let mut line = String::new();
+    let said = BufReader::new(out).read_line(&mut line);
+    let address = said.ok().and_then(|_| line.trim().parse().ok());
+    Ok((process, address.ok_or("the bare pipeline did not come up")?))
+}
+
+/// The server: prints its address and serves until its input ends.
+pub fn serve(way: Way, folder: &Path) -> Result<(), String> {
+    let failed = |e: io::Error| format!("the bare pipeline: {e}");
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    println!("{}", listener.local_addr().map_err(failed)?);
+    let folder = folder.to_owned();
+    std::thread::spawn(move || {
+        let files = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for stream in listener.incoming().flatten() {
+                let (files, folder) = (&files, &folder);
+                // Whoever sent half an image and went away gets no answer and leaves half a file.
+                scope.spawn(move || receive_all(stream, way, folder, files).ok());
+            }
+        });
+    });
+    io::copy(&mut io::stdin(), &mut io::sink()).map_err(failed)?;
+    Ok(())
+}
+
+fn receive_all(mut stream: TcpStream, way: Way, folder: &Path, files: &AtomicU64) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut memory = vec![0; SEGMENT_BYTES + ALIGNMENT];
+    let start = memory.as_ptr().align_offset(ALIGNMENT);
+    let segment = &mut memory[start..start + SEGMENT_BYTES];
+    loop {
+        let mut length = [0; 8];
+        stream.read_exact(&mut length)?;
+        let number = files.fetch_add(1, Ordering::Relaxed);
+        let path: PathBuf = folder.join(number.to_string());
+        receive(&mut stream, u64::from_be_bytes(length), segment, way, &path)?;
+        stream.write_all(&[1])?;
+    }
+}
+
+fn receive(stream: &mut TcpStream, bytes: u64, segment: &mut [u8], way: Way, path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    if way == Way::Direct {
+        options.custom_flags(OFlags::DIRECT.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    let cipher = Aes256Enc::new(&KEY.into());
+    let mac = Hmac::<Sha256>::new_from_slice(&KEY).expect("HMAC takes keys of any length");
+    let (mut left, mut offset) = (bytes, 0);
+    while left > 0 {
+        let count = usize::try_from(left).unwrap_or(TEXT_BYTES).min(TEXT_BYTES);
+        stream.read_exact(&mut segment[..count])?;
+        seal(&cipher, mac.clone(), offset, &mut segment[..count + TAG_BYTES]);
+        write(&file, way, offset, &segment[..count + TAG_BYTES])?;
+        left -= count as u64;
+        offset += SEGMENT_BYTES as u64;
+    }
+    if way == Way::Direct {
+        file.sync_data()?;
+    }
+    Ok(())
+}
+
+fn seal(cipher: &Aes256Enc, mut mac: Hmac<Sha256>, offset: u64, segment: &mut [u8]) {
+    let mut iv = [0; 16];
+    iv[..8].copy_from_slice(&offset.to_be_bytes());
+    mac.update(&iv);
+    let core: CtrCore<&Aes256Enc, Ctr32BE> = CtrCore::inner_iv_init(cipher, (&iv).into());
+    let mut keystream = StreamCipherCoreWrapper::from_core(core);
+    let (text, tag) = segment.split_at_mut(segment.len() - TAG_BYTES);
+    for piece in text.chunks_mut(PIECE_BYTES) {
+        keystream.apply_keystream(piece);
+        mac.update(piece);
+    }
+    tag.copy_from_slice(&mac.finalize().into_bytes());
+}
+
+/// O_DIRECT takes whole blocks only: what is left of the last segment goes through the page cache.
+fn write(file: &File, way: Way, offset: u64, segment: &[u8]) -> io::Result<()> {
+    if way == Way::Cached {
+        return file.write_all_at(segment, offset);
+    }
+    let (blocks, rest) = segment.split_at(segment.len() - segment.len() % ALIGNMENT);
+    file.write_all_at(blocks, offset)?;
+    if !rest.is_empty() {
+        fcntl_setfl(file, OFlags::empty())?;
+        file.write_all_at(rest, offset + blocks.len() as u64)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,240 @@
+//! The client's side of a round: some connections, each with a thread that sends one image after the other.
+//!
+//! The same code for all servers as far as their protocols allow: the body is read from its file a piece at a time
+//! into a buffer that is reused, and written to a blocking socket.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use pixseal::client::connection::Connection;
+use pixseal::client::upload::{Audience, Body, PIECE_BYTES, Terms};
+use pixseal::client::{Client, Patience, target_of};
+use pixseal::members::Members;
+
+use super::images::{Item, Set};
+use super::process::Process;
+
+/// No single image takes this long on a machine that is of any use for measuring.
+const IMAGE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Where images go, and how.
+#[derive(Clone)]
+pub enum Door {
+    /// Length, image, one byte back.
+    Bare(SocketAddr),
+    /// PUT to one HTTP server, the body at once.
+    Http(String),
+    /// As our client uploads: offered, then sent to the node that accepts.
+    Cluster(Members, Audience),
+    /// The same files by curl, a process a connection, to `PREFIX/name`.
+    Curl(String),
+}
+
+/// Uploads the set over so many connections. The first failure ends it.
+pub fn upload(
+    door: &Door,
+    set: &Set,
+    connections: usize,
+    folder: &Path,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    if let Door::Curl(prefix) = door {
+        return by_curl(prefix, set, connections, folder);
+    }
+    share(set.count(), connections, stop, || {
+        let mut sender = Sender::open(door)?;
+        let mut room = vec![0; PIECE_BYTES];
+        Ok(move |i: usize| sender.send(&set.item(i), &mut room, stop))
+    })
+}
+
+/// Downloads the set; with `compare`, byte by byte against the files that were uploaded.
+pub fn download(
+    members: &Members,
+    set: &Set,
+    connections: usize,
+    compare: bool,
+    stop: &AtomicBool,
+) -> Result<(), String> {
+    share(set.count(), connections, stop, || {
+        let mut client = Client::new(members, Patience::default());
+        let mut room = vec![0; PIECE_BYTES];
+        Ok(move |i: usize| fetch(&mut client, &set.item(i), &mut room, compare))
+    })
+}
+
+/// Calls what `prepare` made for each number below `count`, on so many threads.
+fn share<W: FnMut(usize) -> Result<(), String>>(
+    count: usize,
+    threads: usize,
+    stop: &AtomicBool,
+    prepare: impl Fn() -> Result<W, String> + Sync,
+) -> Result<(), String> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let work = || {
+        let mut one = prepare()?;
+        while !failed.load(Ordering::Relaxed) && !stop.load(Ordering::Relaxed) {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            if i >= count {
+                break;
+            }
+            one(i).inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("a sender does not panic"))
+            .collect()
+    })
+}
+
+enum Sender {
+    Bare(TcpStream),
+    Http(Connection),
+    Cluster(Client, Audience),
+}
+
+impl Sender {
+    fn open(door: &Door) -> Result<Sender, String> {
+        match door {
+            Door::Bare(address) => {
+                let stream = TcpStream::connect(address).map_err(|e| format!("{address}: {e}"))?;
+                stream.set_nodelay(true).map_err(|e| format!("{address}: {e}"))?;
+                Ok(Sender::Bare(stream))
+            }
+            Door::Http(address) | Door::Curl(address) => {
+                Connection::open(address, Patience::default().connect)
+                    .map(Sender::Http)
+                    .map_err(|failure| failure.text)
+            }
+            Door::Cluster(members, audience) => Ok(Sender::Cluster(
+                Client::new(members, Patience::default()),
+                *audience,
+            )),
+        }
+    }
+
+    fn send(&mut self, item: &Item<'_>, room: &mut [u8], stop: &AtomicBool) -> Result<(), String> {
+        let mut file = File::open(item.path).map_err(|e| format!("{}: {e}", item.path.display()))?;
+        let deadline = Instant::now() + IMAGE_TIME_MAX;
+        match self {
+            Sender::Bare(stream) => send_bare(stream, &mut file, item.bytes, room)
+                .map_err(|e| format!("the bare pipeline, {}: {e}", item.id)),
+            Sender::Http(connection) => send_http(connection, &mut file, item, room, deadline),
+            Sender::Cluster(client, audience) => {
+                let terms = Terms {
+                    audience: *audience,
+                    deadline,
+                    stop,
+                    hold: None,
+                };
+                let upload = client.upload(&item.id, Body::File(&mut file, item.bytes), terms);
+                let receipt = upload.outcome.map_err(|failure| failure.text)?;
+                // A second round would be measured as if it were the node's own slowness.
+                match (upload.rounds, receipt.bytes == item.bytes) {
+                    (1, true) => Ok(()),
+                    (rounds, _) => Err(format!(
+                        "{}: {rounds} rounds, {} bytes; setbacks: {:?}",
+                        item.id, receipt.bytes, upload.setbacks
+                    )),
+                }
+            }
+        }
+    }
+}
+
+fn send_bare(stream: &mut TcpStream, file: &mut File, bytes: u64, room: &mut [u8]) -> std::io::Result<()> {
+    stream.write_all(&bytes.to_be_bytes())?;
+    loop {
+        match file.read(room)? {
+            0 => break,
+            count => stream.write_all(&room[..count])?,
+        }
+    }
+    stream.read_exact(&mut [0])
+}
+
+fn send_http(
+    connection: &mut Connection,
+    file: &mut File,
+    item: &Item<'_>,
+    room: &mut [u8],
+    deadline: Instant,
+) -> Result<(), String> {
+    let fields = format!("Content-Length: {}\r\nContent-Type: image/png\r\n", item.bytes);
+    let mut exchange = || {
+        connection.send_head("PUT", &target_of(&item.id), &fields, deadline)?;
+        while let Ok(count @ 1..) = file.read(room) {
+            connection.send(&room[..count], deadline)?;
+        }
+        let response = connection.head(deadline)?;
+        connection.read_all(&response, PIECE_BYTES, deadline)?;
+        Ok(response.status)
+    };
+    match exchange().map_err(|failure: pixseal::client::connection::Failure| failure.text)? {
+        200..=299 => Ok(()),
+        status => Err(format!("{}: {} answered {status}", item.id, connection.address())),
+    }
+}
+
+fn fetch(client: &mut Client, item: &Item<'_>, room: &mut [u8], compare: bool) -> Result<(), String> {
+    let deadline = Instant::now() + IMAGE_TIME_MAX;
+    let found = client
+        .download(&item.id, None, deadline)
+        .map_err(|failure| failure.text)?;
+    let mut download = found.ok_or_else(|| format!("{} is gone", item.id))?;
+    let expected = if compare {
+        std::fs::read(item.path).map_err(|e| format!("{}: {e}", item.path.display()))?
+    } else {
+        Vec::new()
+    };
+    let mut at = 0;
+    loop {
+        let count = download.read(room, deadline).map_err(|failure| failure.text)?;
+        if count == 0 {
+            break;
+        }
+        if compare && expected.get(at..at + count) != Some(&room[..count]) {
+            return Err(format!("{} came back with other bytes", item.id));
+        }
+        at += count;
+    }
+    client.finish(download);
+    if at as u64 == item.bytes {
+        return Ok(());
+    }
+    Err(format!("{} came back with {at} of {} bytes", item.id, item.bytes))
+}
+
+/// Every process gets each n-th image and keeps its connection.
+fn by_curl(prefix: &str, set: &Set, connections: usize, folder: &Path) -> Result<(), String> {
+    let mut processes = Vec::with_capacity(connections);
+    for lane in 0..connections {
+        let mut config = String::from("insecure\nsilent\nshow-error\nfail\nheader = \"Expect:\"\n");
+        for i in (lane..set.count()).step_by(connections) {
+            let item = set.item(i);
+            config.push_str(&format!(
+                "url = \"{prefix}{}\"\nupload-file = \"{}\"\noutput = \"/dev/null\"\n",
+                target_of(&item.id),
+                item.path.display()
+            ));
+        }
+        let path = folder.join(format!("curl {lane}"));
+        std::fs::write(&path, config).map_err(|e| format!("{}: {e}", path.display()))?;
+        let log = folder.join(format!("curl {lane}.log"));
+        processes.push(Process::start(
+            "curl",
+            Command::new("curl").arg("-K").arg(&path),
+            &log,
+        )?);
+    }
+    processes.into_iter().try_for_each(Process::finish)
+}
