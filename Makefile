@@ -32,6 +32,31 @@ check: ## formatting, lints, documentation, licences and advisories
 test: ## unit, property, simulation and real-process tests
 	cargo test --workspace --locked
 
+.PHONY: sim
+sim: ## simulate 100,000 clusters under every fault (SEEDS=…), or replay one (SEED=…)
+	SEEDS=$(SEEDS) SEED=$(SEED) cargo test --release --locked --test election -- --nocapture --ignored sim
+
+.PHONY: interop
+interop: ## the real Tink opens what we seal and the other way round (installs it into target/, or says SKIPPED)
+	@tests/interop/run.sh
+
+.PHONY: verify-with-tink
+verify-with-tink: ## open every sealed image in IMAGES with the real Tink, in constant memory
+	@tests/interop/run.sh verify $(SECRETS)/keyset.json $(IMAGES)
+
+SECONDS_EACH ?= 10
+.PHONY: fuzz
+fuzz: ## one minute over all fuzz targets (SECONDS_EACH=10); needs nightly Rust and cargo-fuzz, and says so
+	@fuzz/run.sh $(SECONDS_EACH)
+
+.PHONY: bench
+bench: ## seal, open and the PNG check beside the hashes that they consist of
+	cargo bench --locked --bench seal --bench image
+
+.PHONY: bench-system
+bench-system: ## three nodes against the bare pipeline and nginx; ARGS="--help" names the sections
+	cargo bench --locked --bench system -- $(ARGS)
+
 .PHONY: cluster
 cluster: build ## start NODES=3 nodes in the background and wait for their leader
 	@sh scripts/cluster start $(NODES) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
