@@ -34,7 +34,7 @@ test: ## unit, property, simulation and real-process tests
 
 .PHONY: sim
 sim: ## simulate 100,000 clusters under every fault (SEEDS=…), or replay one (SEED=…)
-	SEEDS=$(SEEDS) SEED=$(SEED) cargo test --release --locked --test election -- --nocapture --ignored sim
+	$(if $(SEED),SIM_SEED=$(SEED),SIM_SEEDS=$(or $(SEEDS),100000)) cargo test --release --locked --test election chaos -- --nocapture
 
 .PHONY: interop
 interop: ## the real Tink opens what we seal and the other way round (installs it into target/, or says SKIPPED)
