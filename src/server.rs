@@ -6,6 +6,7 @@
 //! - [`gate`]: who is let in
 //! - [`request`]: what a head asks for
 //! - [`upload`], [`download`], [`listing`], [`status`]: the answers
+//! - [`placing`]: whose upload it is, and which copy of an image counts
 //! - [`locate`]: what only the other nodes know
 //! - [`blocks`], [`segment`]: the memory that images pass through
 //! - [`counters`]: what is counted
@@ -18,13 +19,13 @@ pub mod front;
 pub mod gate;
 pub mod listing;
 pub mod locate;
+pub mod placing;
 pub mod request;
 pub mod segment;
 pub mod status;
 pub mod upload;
 pub mod workers;
 
-use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,18 +39,16 @@ use self::blocks::Blocks;
 use self::connection::{Connection, Seats, is_stall};
 use self::counters::Counters;
 use self::download::{Reply, Sent};
-use self::front::{Desk, Front, busy};
+use self::front::{Desk, Front};
 use self::gate::Gate;
-use self::locate::Found;
-use self::request::{Action, Get, Put, Reach, Request};
+use self::request::{Action, Put, Request};
 use self::upload::Failure;
 use self::workers::Workers;
-use crate::balancer::{self, Verdict};
 use crate::cluster::{self, Cluster};
 use crate::election::View;
 use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::Body;
-use crate::http::head::{self, Fault, Framing};
+use crate::http::head::{self, Fault};
 use crate::http::target::Target;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
@@ -57,9 +56,6 @@ use crate::members::Members;
 use crate::roster::NodeId;
 use crate::secrets;
 use crate::store::{self, Durability, Store};
-
-/// After this many redirects an upload is told to come back later: two nodes see different clusters.
-const HOPS_MAX: u32 = 2;
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -297,7 +293,7 @@ fn handle(node: &Node, connection: &mut Connection, request: &Request) -> After 
     // A connection may go on after a body that was not read only if that body will not come.
     let held_back = request.offer;
     let answer = match &request.action {
-        Action::Put(id, put) => match place(node, id, put, request) {
+        Action::Put(id, put) => match placing::place(node, id, put, request) {
             Err(answer) => answer,
             Ok(view) => {
                 log::info!("Node {}: Processing image upload...", node.id);
@@ -317,13 +313,13 @@ fn handle(node: &Node, connection: &mut Connection, request: &Request) -> After 
                 head_only: request.head_only,
                 keep_alive: reusable,
             };
-            match fetch(node, connection, id, get, &reply) {
+            match placing::fetch(node, connection, id, get, &reply) {
                 Sent::Answer(answer) => answer,
                 Sent::Whole if reusable => return After::Reuse,
                 Sent::Whole | Sent::Cut => return After::Close,
             }
         }
-        Action::Delete(id, reach) => delete(node, id, *reach),
+        Action::Delete(id, reach) => placing::delete(node, id, *reach),
         Action::List(list) => listing::answer(node, list),
         Action::Cluster => status::cluster(node),
         Action::Healthz => Answer::text(200, "ok"),
@@ -365,61 +361,6 @@ fn dated(answer: Answer) -> Answer {
     answer.field("Date", httpdate::HttpDate::from(now()))
 }
 
-/// Whose upload it is: this node's, by the view that is returned, and it may be sent; or the answer that says
-/// otherwise, before any of the body is read.
-fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Result<Arc<View>, Answer> {
-    let view = node.cluster.view();
-    let referral = put.referral;
-    match balancer::verdict(node.id, id.user(), id.name(), &view.roster) {
-        Verdict::Theirs(_) if referral.hops >= HOPS_MAX => {
-            return Err(busy("The nodes see different clusters at the moment."));
-        }
-        // Whoever redirected knew at least as much as this node does.
-        Verdict::Theirs(_) if referral.hops > 0 && referral.term >= view.term => {}
-        Verdict::Theirs(other) => {
-            log::info!(
-                "Node {}: Request assigned to Node {other} (round-robin), rejecting",
-                node.id
-            );
-            Counters::add(&node.counters.uploads_redirected, 1);
-            let hops = referral.hops + 1;
-            let query = format_args!("?term={}&hop={hops}", view.term);
-            return Err(redirect(
-                node,
-                other,
-                id,
-                query,
-                format_args!("Request assigned to Node {other}"),
-            ));
-        }
-        Verdict::Mine => {}
-    }
-    if node.desk.is_closing() {
-        return Err(busy("This node is leaving."));
-    }
-    if let Framing::Length(length) = request.framing
-        && length > node.limits.body_bytes_max
-    {
-        return Err(upload::too_large(node.limits.body_bytes_max));
-    }
-    match put.only_new.then(|| node.store.find(id)) {
-        Some(Ok(Some(_))) => return Err(store_answer(&store::Error::Taken)),
-        Some(Err(e)) => return Err(store_answer(&e)),
-        Some(Ok(None)) | None => {}
-    }
-    log::info!(
-        "Node {}: Assigned to me via load balancing (alive nodes: {})",
-        node.id,
-        view.roster
-    );
-    Ok(view)
-}
-
-fn redirect(node: &Node, other: NodeId, id: &ImageId, query: impl Display, text: impl Display) -> Answer {
-    let address = node.members.address(other).unwrap_or_default();
-    Answer::text(307, text).field("Location", format_args!("http://{address}/images/{id}{query}"))
-}
-
 /// Receives an image. `None`: the client is gone.
 fn take_in(
     node: &Node,
@@ -447,75 +388,6 @@ fn take_in(
                 }
             }
         }
-    }
-}
-
-fn fetch(node: &Node, connection: &Connection, id: &ImageId, get: &Get, reply: &Reply) -> Sent {
-    let held = match node.store.find(id) {
-        Ok(held) => held,
-        Err(e) => return Sent::Answer(store_answer(&e)),
-    };
-    let assigned = balancer::assigned(id.user(), id.name(), &node.cluster.view().roster);
-    match held {
-        // An older copy may have stayed here when the image was uploaded again under another view.
-        Some(_)
-            if get.reach == Reach::Everywhere
-                && assigned != node.id
-                && locate::has(node, assigned, id) == Some(true) =>
-        {
-            Sent::Answer(redirect(
-                node,
-                assigned,
-                id,
-                local(get),
-                format_args!("Held by Node {assigned}"),
-            ))
-        }
-        Some(sealed) => download::send(node, connection, id, get, &sealed, reply),
-        None if get.reach == Reach::Local => Sent::Answer(Answer::text(404, "This node does not hold it.")),
-        None => Sent::Answer(match locate::holder(node, id) {
-            Found::At(other) => redirect(node, other, id, local(get), format_args!("Held by Node {other}")),
-            found => not_found(&found),
-        }),
-    }
-}
-
-/// The holder was found: it need not look further.
-fn local(get: &Get) -> &'static str {
-    if get.sealed { "?local&sealed" } else { "?local" }
-}
-
-/// Removes this node's copy. If another node has one too, the client is sent on, so that no older copy comes back.
-fn delete(node: &Node, id: &ImageId, reach: Reach) -> Answer {
-    let removed = match node.store.delete(id) {
-        Ok(removed) => removed,
-        Err(e) => return store_answer(&e),
-    };
-    if removed {
-        Counters::add(&node.counters.images_deleted, 1);
-        log::info!("Node {}: Image {id} deleted", node.id);
-    }
-    match (removed, reach) {
-        (true, Reach::Local) => Answer::empty(204),
-        (false, Reach::Local) => Answer::text(404, "This node does not hold it."),
-        (_, Reach::Everywhere) => match locate::holder(node, id) {
-            Found::At(other) => redirect(node, other, id, "", format_args!("Held by Node {other}")),
-            _ if removed => Answer::empty(204),
-            found => not_found(&found),
-        },
-    }
-}
-
-fn not_found(found: &Found) -> Answer {
-    match found {
-        Found::Unknown(silent) => {
-            let names: Vec<String> = silent.iter().map(|id| format!("Node {id}")).collect();
-            busy(&format!(
-                "Not found, but {} could not be asked.",
-                names.join(", ")
-            ))
-        }
-        Found::Nowhere | Found::At(_) => Answer::text(404, "No node holds an image of this name."),
     }
 }
 
