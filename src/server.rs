@@ -42,13 +42,12 @@ use self::download::{Reply, Sent};
 use self::front::{Desk, Front};
 use self::gate::Gate;
 use self::request::{Action, Put, Request};
-use self::upload::Failure;
+use self::upload::{Failure, Place};
 use self::workers::Workers;
 use crate::cluster::{self, Cluster};
-use crate::election::View;
 use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::Body;
-use crate::http::head::{self, Fault};
+use crate::http::head::{self, Fault, Method};
 use crate::http::target::Target;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
@@ -219,8 +218,8 @@ fn serve(node: &Node, mut connection: Connection, queue: &Receiver<Connection>) 
                 After::Drain => return node.desk.drain(connection),
             },
             Next::Quiet => return node.desk.park(connection),
-            Next::Refused(answer) => {
-                if respond(node, &mut connection, answer, false, false).is_ok() {
+            Next::Refused(answer, head_only) => {
+                if respond(node, &mut connection, answer, false, head_only).is_ok() {
                     node.desk.drain(connection);
                 }
                 return;
@@ -234,22 +233,28 @@ enum Next {
     Request(Box<Request>),
     /// No complete head yet.
     Quiet,
-    Refused(Answer),
+    /// Not understood or not let in, with whether the answer goes without its content.
+    Refused(Answer, bool),
     Ended,
 }
 
 fn next_request(node: &Node, connection: &mut Connection, wait: bool) -> Next {
     loop {
         match head::parse(connection.inbox.unread()) {
-            Err(fault) => return Next::Refused(fault_answer(fault)),
+            Err(fault) => return Next::Refused(fault_answer(fault), false),
             Ok(Some((head, length))) => {
-                let request = admit(node, &head);
+                let (request, head_only) = (admit(node, &head), head.method == Method::Head);
                 connection.inbox.consume(length);
                 connection.head_since = None;
-                return request.map_or_else(Next::Refused, |request| Next::Request(Box::new(request)));
+                return match request {
+                    Ok(request) => Next::Request(Box::new(request)),
+                    Err(answer) => Next::Refused(answer, head_only),
+                };
             }
-            Ok(None) if connection.inbox.unread().is_empty() => {}
-            Ok(None) => connection.note_head_begun(),
+            Ok(None) => {}
+        }
+        if connection.is_head_late() {
+            return Next::Refused(front::head_too_slow(), false);
         }
         match connection.fill(wait) {
             Ok(0) => return Next::Ended,
@@ -295,13 +300,13 @@ fn handle(node: &Node, connection: &mut Connection, request: &Request) -> After 
     let answer = match &request.action {
         Action::Put(id, put) => match placing::place(node, id, put, request) {
             Err(answer) => answer,
-            Ok(view) => {
+            Ok(place) => {
                 log::info!("Node {}: Processing image upload...", node.id);
                 continued = request.expects_continue;
                 if continued && connection.write_all(CONTINUE).is_err() {
                     return After::Close;
                 }
-                match take_in(node, connection, &mut body, id, (put, &view)) {
+                match take_in(node, connection, &mut body, id, (put, place)) {
                     Some(answer) => answer,
                     None => return After::Close,
                 }
@@ -316,6 +321,7 @@ fn handle(node: &Node, connection: &mut Connection, request: &Request) -> After 
             match placing::fetch(node, connection, id, get, &reply) {
                 Sent::Answer(answer) => answer,
                 Sent::Whole if reusable => return After::Reuse,
+                Sent::Whole if connection.has_input() => return After::Drain,
                 Sent::Whole | Sent::Cut => return After::Close,
             }
         }
@@ -330,8 +336,9 @@ fn handle(node: &Node, connection: &mut Connection, request: &Request) -> After 
     let read = body.is_done() || (held_back && !continued);
     match respond(node, connection, answer, keep_alive && read, request.head_only) {
         Err(_) => After::Close,
-        Ok(()) if !read => After::Drain,
-        Ok(()) if keep_alive => After::Reuse,
+        Ok(()) if keep_alive && read => After::Reuse,
+        // Closing on unread bytes resets the connection, and the answer may be lost with it.
+        Ok(()) if !read || connection.has_input() => After::Drain,
         Ok(()) => After::Close,
     }
 }
@@ -367,9 +374,9 @@ fn take_in(
     connection: &mut Connection,
     body: &mut Body,
     id: &ImageId,
-    (put, view): (&Put, &View),
+    (put, place): (&Put, Place<'_>),
 ) -> Option<Answer> {
-    match upload::receive(node, connection, body, id, put, view) {
+    match upload::receive(node, connection, body, id, put, place) {
         Ok(receipt) => {
             Counters::add(&node.counters.images, 1);
             Counters::add(&node.counters.bytes, receipt.bytes());

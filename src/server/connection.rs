@@ -1,7 +1,8 @@
 //! One client's connection: a blocking socket, what arrived on it and is not yet read, and how long it may take.
 //!
 //! Every read and write returns after [`TICK`] with `WouldBlock` if nothing moved, so that whoever works for the
-//! connection can give up what others wait for before it goes on waiting. Waiting itself is bounded by [`Pace`].
+//! connection can give up what others wait for before it goes on waiting. Waiting itself is bounded by [`Pace`]: a
+//! transfer that is too slow ends in `TimedOut`.
 
 #![allow(
     clippy::disallowed_methods,
@@ -92,39 +93,35 @@ impl Drop for Permit {
 }
 
 /// A transfer's minimum speed: so many bytes in each window, so that bytes sent early buy no idleness later.
+///
+/// A window is made of the time spent waiting for the client, and of nothing else: a disk that is slow, or others
+/// who hold all the blocks, are not the client's fault.
+#[derive(Default)]
 pub struct Pace {
-    window_end: Instant,
+    waited: Duration,
     bytes: u64,
 }
 
-/// The transfer was slower than a transfer may be.
-#[derive(Debug)]
-pub struct TooSlow;
-
 impl Pace {
-    /// The first window begins now.
-    pub fn start() -> Pace {
-        Pace {
-            window_end: Instant::now() + PACE_WINDOW,
-            bytes: 0,
-        }
+    /// Takes the time of one read or write. It is judged also if something moved: a byte now and then is no progress.
+    fn time(&mut self, step: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+        let begun = Instant::now();
+        let outcome = step();
+        let moved = outcome.as_ref().map_or(0, |count| *count as u64);
+        self.judge(begun.elapsed(), moved).and(outcome)
     }
 
-    /// Notes that `bytes` moved.
-    pub fn moved(&mut self, bytes: usize) {
-        self.bytes += bytes as u64;
-    }
-
-    /// The time left in this window; an error if a window ended with too little progress.
-    pub fn patience(&mut self) -> Result<Duration, TooSlow> {
-        let now = Instant::now();
-        if now >= self.window_end {
-            if self.bytes < PACE_BYTES {
-                return Err(TooSlow);
-            }
-            *self = Pace::start();
+    fn judge(&mut self, waited: Duration, moved: u64) -> io::Result<()> {
+        self.waited += waited;
+        self.bytes += moved;
+        if self.waited < PACE_WINDOW {
+            return Ok(());
         }
-        Ok(self.window_end - now)
+        if self.bytes < PACE_BYTES {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        *self = Pace::default();
+        Ok(())
     }
 }
 
@@ -165,23 +162,25 @@ impl Connection {
         self.stream.peer_addr().ok()
     }
 
-    /// Inbox and wire at once, for readers that need both.
-    pub fn reader(&mut self) -> (&mut Inbox, Wire<'_>) {
-        (&mut self.inbox, Wire(&self.stream))
+    /// Inbox and wire at once, for readers that need both. The wire keeps the pace.
+    pub fn reader<'c>(&'c mut self, pace: &'c mut Pace) -> (&'c mut Inbox, Paced<'c>) {
+        let stream = &self.stream;
+        (&mut self.inbox, Paced { stream, pace })
     }
 
     /// Reads what arrived into the inbox, waiting at most one tick, or not at all.
     pub fn fill(&mut self, wait: bool) -> io::Result<usize> {
         if wait {
-            self.inbox.fill(&mut Wire(&self.stream))
+            self.inbox.fill(&mut &self.stream)
         } else {
             self.inbox.fill(&mut Impatient(&self.stream))
         }
     }
 
-    /// Starts the clock for a head whose first bytes have arrived, unless it runs already.
-    pub fn note_head_begun(&mut self) {
-        self.head_since.get_or_insert_with(Instant::now);
+    /// Whether a head that has begun to arrive takes too long. Its clock starts when this is first asked.
+    pub fn is_head_late(&mut self) -> bool {
+        let begun = !self.inbox.unread().is_empty();
+        begun && self.head_since.get_or_insert_with(Instant::now).elapsed() >= HEAD_TIME_MAX
     }
 
     /// Whether a byte, or the end of the stream, can be read without waiting.
@@ -202,27 +201,23 @@ impl Connection {
     }
 
     /// Waits until there is something to read, at most as long as the pace allows.
-    pub fn await_input(&self, pace: &mut Pace) -> Result<(), TooSlow> {
+    pub fn await_input(&self, pace: &mut Pace) -> io::Result<()> {
         self.wait_for(PollFlags::IN, pace)
     }
 
     /// Writes as much of `bytes` as moves within a tick.
-    pub fn write_some(&self, bytes: &[u8]) -> io::Result<usize> {
-        Wire(&self.stream).write(bytes)
+    pub fn write_some(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<usize> {
+        let mut stream = &self.stream;
+        pace.time(|| stream.write(bytes))
     }
 
     /// Writes all of `bytes`, at least at the pace that transfers must keep.
     pub fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let (mut sent, mut pace) = (0, Pace::start());
+        let (mut sent, mut pace) = (0, Pace::default());
         while sent < bytes.len() {
-            match self.write_some(&bytes[sent..]) {
-                Ok(count) => {
-                    sent += count;
-                    pace.moved(count);
-                }
-                Err(e) if is_stall(&e) => self
-                    .wait_for(PollFlags::OUT, &mut pace)
-                    .map_err(|TooSlow| io::Error::from(io::ErrorKind::TimedOut))?,
+            match self.write_some(&bytes[sent..], &mut pace) {
+                Ok(count) => sent += count,
+                Err(e) if is_stall(&e) => self.await_room(&mut pace)?,
                 Err(e) => return Err(e),
             }
         }
@@ -236,7 +231,7 @@ impl Connection {
     }
 
     /// Waits until there is room to write, at most as long as the pace allows.
-    pub fn await_room(&self, pace: &mut Pace) -> Result<(), TooSlow> {
+    pub fn await_room(&self, pace: &mut Pace) -> io::Result<()> {
         self.wait_for(PollFlags::OUT, pace)
     }
 
@@ -257,12 +252,15 @@ impl Connection {
         }
     }
 
-    fn wait_for(&self, events: PollFlags, pace: &mut Pace) -> Result<(), TooSlow> {
-        let patience = pace.patience()?;
+    fn wait_for(&self, events: PollFlags, pace: &mut Pace) -> io::Result<()> {
+        let patience = PACE_WINDOW.saturating_sub(pace.waited);
         let timeout = Timespec::try_from(patience).expect("a window fits a timespec");
-        // Interrupted or timed out: the caller tries its read or write again and comes back with its pace.
-        let _ = poll(&mut [PollFd::new(&self.stream, events)], Some(&timeout));
-        Ok(())
+        let wait = || {
+            // Interrupted or timed out: the caller tries its read or write again and comes back with its pace.
+            let _ = poll(&mut [PollFd::new(&self.stream, events)], Some(&timeout));
+            Ok(0)
+        };
+        pace.time(wait).map(drop)
     }
 }
 
@@ -270,28 +268,25 @@ impl Connection {
 pub fn is_stall(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
 }
 
-/// The socket as `Read` and `Write`, waiting at most a tick.
-pub struct Wire<'c>(&'c TcpStream);
-
-impl Read for Wire<'_> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut stream = self.0;
-        stream.read(room)
-    }
+/// Whether the client was slower than a client may be.
+pub fn is_too_slow(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
 }
 
-impl Write for Wire<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut stream = self.0;
-        stream.write(bytes)
-    }
+/// The socket as `Read`, waiting at most a tick, against the clock.
+pub struct Paced<'c> {
+    stream: &'c TcpStream,
+    pace: &'c mut Pace,
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+impl Read for Paced<'_> {
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self.stream;
+        self.pace.time(|| stream.read(room))
     }
 }
 
@@ -325,11 +320,19 @@ mod tests {
 
     #[test]
     fn early_bytes_buy_no_idleness() {
-        let mut pace = Pace::start();
-        pace.moved(1 << 30);
-        pace.window_end = Instant::now();
-        assert!(pace.patience().is_ok());
-        pace.window_end = Instant::now();
-        assert!(pace.patience().is_err());
+        let mut pace = Pace::default();
+        assert!(pace.judge(PACE_WINDOW, 1 << 30).is_ok());
+        assert!(is_too_slow(&pace.judge(PACE_WINDOW, PACE_BYTES - 1).unwrap_err()));
+    }
+
+    #[test]
+    fn a_byte_now_and_then_is_no_progress() {
+        let steps = PACE_WINDOW.as_millis() / TICK.as_millis();
+        let outcome = |bytes: u64| {
+            let mut pace = Pace::default();
+            (0..10 * steps).try_for_each(|_| pace.judge(TICK, bytes))
+        };
+        assert!(outcome(1).is_err());
+        assert!(outcome(PACE_BYTES.div_ceil(u64::try_from(steps).unwrap())).is_ok());
     }
 }

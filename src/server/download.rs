@@ -10,7 +10,7 @@ use httpdate::HttpDate;
 
 use super::Node;
 use super::blocks::Block;
-use super::connection::{Connection, Pace, TooSlow, is_stall};
+use super::connection::{Connection, Pace, is_stall};
 use super::counters::Counters;
 use super::request::Get;
 use crate::http::answer::Answer;
@@ -71,10 +71,11 @@ pub fn send(
     {
         return Sent::Answer(described(304));
     }
+    // RFC 9110 section 14.2: a range is defined for GET, and HEAD tells of the whole.
     let wanted = get
         .range
         .as_deref()
-        .filter(|_| get.if_range.as_deref().is_none_or(|tag| tag == etag));
+        .filter(|_| !reply.head_only && get.if_range.as_deref().is_none_or(|tag| tag == etag));
     let (status, range) = match wanted.map_or(Asked::Whole, |range| parse_range(range, whole)) {
         Asked::Whole => (described(200), 0..whole),
         Asked::Part(range) => {
@@ -325,7 +326,7 @@ impl<'c> Outgoing<'c> {
     fn new(connection: &'c Connection) -> Outgoing<'c> {
         Outgoing {
             connection,
-            pace: Pace::start(),
+            pace: Pace::default(),
         }
     }
 
@@ -344,15 +345,10 @@ impl<'c> Outgoing<'c> {
         to: usize,
     ) -> Result<Option<usize>, Trouble> {
         while at < to {
-            match self.connection.write_some(&text[at..to]) {
-                Ok(count) => {
-                    at += count;
-                    self.pace.moved(count);
-                }
+            match self.connection.write_some(&text[at..to], &mut self.pace) {
+                Ok(count) => at += count,
                 Err(e) if is_stall(&e) && blocks.are_scarce() => return Ok(Some(at)),
-                Err(e) if is_stall(&e) => {
-                    self.pace.patience().map_err(|TooSlow| Trouble::AfterHead)?;
-                }
+                Err(e) if is_stall(&e) => {}
                 Err(_) => return Err(Trouble::AfterHead),
             }
         }
@@ -362,7 +358,7 @@ impl<'c> Outgoing<'c> {
     fn await_room(&mut self) -> Result<(), Trouble> {
         self.connection
             .await_room(&mut self.pace)
-            .map_err(|TooSlow| Trouble::AfterHead)
+            .map_err(|_| Trouble::AfterHead)
     }
 }
 

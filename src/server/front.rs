@@ -368,8 +368,7 @@ impl Front {
     /// An idle connection closes without a word; one with half a head is told why.
     fn expire(&mut self, mut connection: Connection) {
         if connection.head_since.take().is_some() {
-            let text = format_args!("The head took over {} s.", HEAD_TIME_MAX.as_secs());
-            self.refuse(connection, &Answer::text(408, text));
+            self.refuse(connection, &head_too_slow());
         }
     }
 }
@@ -379,6 +378,14 @@ fn is_exhausted(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),
         Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
+}
+
+/// 408: a head that arrives a byte at a time.
+pub fn head_too_slow() -> Answer {
+    Answer::text(
+        408,
+        format_args!("The head took over {} s.", HEAD_TIME_MAX.as_secs()),
     )
 }
 

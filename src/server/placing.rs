@@ -5,7 +5,6 @@
 //! `locate`'s.
 
 use std::fmt::Display;
-use std::sync::Arc;
 
 use super::connection::Connection;
 use super::counters::Counters;
@@ -13,9 +12,9 @@ use super::download::{self, Reply, Sent};
 use super::front::busy;
 use super::locate::{self, Found};
 use super::request::{Get, Put, Reach, Request};
-use super::{Node, store_answer, upload};
+use super::upload::{self, Place};
+use super::{Node, store_answer};
 use crate::balancer::{self, Verdict};
-use crate::election::View;
 use crate::http::answer::Answer;
 use crate::http::head::Framing;
 use crate::image_id::ImageId;
@@ -25,25 +24,24 @@ use crate::store;
 /// After this many redirects an upload is told to come back later: two nodes see different clusters.
 const HOPS_MAX: u32 = 2;
 
-/// Whose upload it is: this node's, by the view that is returned, and it may be sent; or the answer that says
+/// Whose upload it is: this node's, and it may be sent to the place that is returned; or the answer that says
 /// otherwise, before any of the body is read.
-pub fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Result<Arc<View>, Answer> {
+pub fn place<'n>(node: &'n Node, id: &ImageId, put: &Put, request: &Request) -> Result<Place<'n>, Answer> {
     let view = node.cluster.view();
     let referral = put.referral;
     match balancer::verdict(node.id, id.user(), id.name(), &view.roster) {
+        // Whoever redirected knew at least as much as this node does.
+        Verdict::Theirs(_) if referral.hops > 0 && referral.term >= view.term => {}
         Verdict::Theirs(_) if referral.hops >= HOPS_MAX => {
             return Err(busy("The nodes see different clusters at the moment."));
         }
-        // Whoever redirected knew at least as much as this node does.
-        Verdict::Theirs(_) if referral.hops > 0 && referral.term >= view.term => {}
         Verdict::Theirs(other) => {
             log::info!(
                 "Node {}: Request assigned to Node {other} (round-robin), rejecting",
                 node.id
             );
             Counters::add(&node.counters.uploads_redirected, 1);
-            let hops = referral.hops + 1;
-            let query = format_args!("?term={}&hop={hops}", view.term);
+            let query = format_args!("?term={}&hop={}", view.term, referral.hops + 1);
             return Err(redirect(
                 node,
                 other,
@@ -67,12 +65,14 @@ pub fn place(node: &Node, id: &ImageId, put: &Put, request: &Request) -> Result<
         Some(Err(e)) => return Err(store_answer(&e)),
         Some(Ok(None)) | None => {}
     }
+    // Before the client is asked for the body: a folder that cannot be written would have it sent for nothing.
+    let draft = node.store.begin().map_err(|e| store_answer(&e))?;
     log::info!(
         "Node {}: Assigned to me via load balancing (alive nodes: {})",
         node.id,
         view.roster
     );
-    Ok(view)
+    Ok(Place { view, draft })
 }
 
 fn redirect(node: &Node, other: NodeId, id: &ImageId, query: impl Display, text: impl Display) -> Answer {

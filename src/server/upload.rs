@@ -15,7 +15,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Node;
-use super::connection::{Connection, Pace, TooSlow, is_stall};
+use super::connection::{Connection, Pace, is_stall, is_too_slow};
 use super::front::busy;
 use super::request::Put;
 use super::segment::{Crowded, Segment};
@@ -76,18 +76,27 @@ impl Receipt {
     }
 }
 
-/// Receives the body, seals it and stores it under `id`, which `view` assigned to this node.
+/// Where an upload goes: the view that assigned it to this node, and the draft that its bytes are written to.
+pub struct Place<'n> {
+    /// What the node knew when it took the upload.
+    pub view: Arc<View>,
+    /// Vanishes if the upload is not stored.
+    pub draft: Draft<'n>,
+}
+
+/// Receives the body, seals it and stores it under `id`.
 pub fn receive(
     node: &Node,
     connection: &mut Connection,
     body: &mut Body,
     id: &ImageId,
     put: &Put,
-    view: &View,
+    place: Place<'_>,
 ) -> Result<Receipt, Failure> {
+    let Place { view, draft } = place;
     let header = Header::new(random()?);
     let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
-    let mut sealing = Sealing::new(node, cipher, node.store.begin().map_err(|e| not_stored(&e))?);
+    let mut sealing = Sealing::new(node, cipher, draft);
     let mut intake = Intake::new(node, connection, body, put);
     let mut index = 0;
     loop {
@@ -164,7 +173,7 @@ impl<'u> Intake<'u> {
             body,
             check: Check::new(node.limits.pixels_max),
             digest: put.digest.map(|_| Sha256::new()),
-            pace: Pace::start(),
+            pace: Pace::default(),
             bytes: 0,
             flows: false,
         }
@@ -192,10 +201,10 @@ impl<'u> Intake<'u> {
                 segment.move_into(sealing.block()?);
             }
             let step = if segment.is_full() {
-                let (inbox, mut wire) = self.connection.reader();
+                let (inbox, mut wire) = self.connection.reader(&mut self.pace);
                 self.body.settle(inbox, &mut wire).map(|()| 0)
             } else {
-                let (inbox, mut wire) = self.connection.reader();
+                let (inbox, mut wire) = self.connection.reader(&mut self.pace);
                 self.body.read(inbox, &mut wire, segment.room())
             };
             match step {
@@ -209,7 +218,6 @@ impl<'u> Intake<'u> {
     }
 
     fn took(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.pace.moved(bytes.len());
         self.bytes += bytes.len() as u64;
         if self.bytes > self.node.limits.body_bytes_max {
             return Err(Failure::Refused(too_large(self.node.limits.body_bytes_max)));
@@ -228,12 +236,13 @@ impl<'u> Intake<'u> {
         segment
             .yield_block(&self.node.blocks)
             .map_err(|Crowded| Failure::Refused(busy("Too many uploads have stalled.")))?;
-        let waited = if segment.holds_block() {
-            self.pace.patience().map(drop)
-        } else {
-            self.connection.await_input(&mut self.pace)
-        };
-        waited.map_err(|TooSlow| Failure::Refused(Answer::text(408, "The upload is slower than 1 kB/s.")))
+        if segment.holds_block() {
+            // Back in a tick, to see whether somebody waits for it by then.
+            return Ok(());
+        }
+        self.connection
+            .await_input(&mut self.pace)
+            .map_err(|e| not_received(BodyError::Wire(e)))
     }
 
     fn verify(&mut self, expected: Option<[u8; 32]>) -> Result<(), Failure> {
@@ -320,6 +329,9 @@ fn not_received(error: BodyError) -> Failure {
             Failure::Refused(Answer::text(400, format_args!("Malformed body: {why}.")))
         }
         BodyError::Ended => Failure::Lost("the connection ended before the image did".to_owned()),
+        BodyError::Wire(e) if is_too_slow(&e) => {
+            Failure::Refused(Answer::text(408, "The upload is slower than 1 kB/s."))
+        }
         BodyError::Wire(e) => Failure::Lost(e.to_string()),
     }
 }

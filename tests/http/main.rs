@@ -1,7 +1,20 @@
 //! The protocol on real nodes: every row of what the server promises, one file a noun.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test fails by panicking, in its helpers too, and touches what it tests"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod command;
+mod download;
+mod journal;
+mod listing;
+mod placement;
+mod removal;
+mod room;
+mod status;
 mod upload;

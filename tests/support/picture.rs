@@ -48,3 +48,14 @@ pub fn noise(width: u32, height: u32, seed: u64) -> Vec<u8> {
 pub fn dot() -> Vec<u8> {
     noise(1, 1, 7)
 }
+
+/// A picture of one pixel in a file of exactly `bytes` bytes, no two KiB of which are alike: most of it is an
+/// ancillary chunk that every decoder passes over.
+pub fn sized(bytes: usize) -> Vec<u8> {
+    let dot = dot();
+    let (before, end) = dot.split_at(dot.len() - chunk(b"IEND", b"").len());
+    let filling: Vec<u8> = (0..bytes - dot.len() - chunk(b"fiLl", b"").len())
+        .map(|i| (i ^ i >> 8 ^ i >> 16).to_le_bytes()[0])
+        .collect();
+    [before, &chunk(b"fiLl", &filling), end].concat()
+}

@@ -1,0 +1,111 @@
+//! The `server` program: what it does with wrong arguments, a taken port and keys it must not use.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use crate::support::Cluster;
+use crate::support::picture;
+
+/// Exit status and what was said on standard error.
+fn outcome(command: &mut Command) -> (i32, String) {
+    let output = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+fn server(arguments: &[&str]) -> (i32, String) {
+    outcome(Command::new(env!("CARGO_BIN_EXE_server")).args(arguments))
+}
+
+#[test]
+fn wrong_arguments_end_in_one_line_and_status_2() {
+    for (arguments, word) in [
+        (&[][..], "node id"),
+        (&["1", "2"], "node id"),
+        (&["x"], "not a node id"),
+        (&["9"], "not in the cluster, which has 1, 2, 3"),
+        (&["1", "--colour"], "colour"),
+        (&["1", "--queue"], "queue"),
+        (&["1", "--queue", "0"], "--queue"),
+        (&["1", "--workers", "many"], "--workers"),
+        (&["1", "--body-max", "-1"], "--body-max"),
+        (&["1", "--durability", "never"], "--durability"),
+        (&["1", "--listen", "nowhere"], "nowhere"),
+        (
+            &["1", "--cluster", "/nonexistent/cluster.toml"],
+            "/nonexistent/cluster.toml",
+        ),
+    ] {
+        let (status, said) = server(arguments);
+        assert_eq!((status, said.lines().count()), (2, 1), "{arguments:?}: {said}");
+        assert!(
+            said.starts_with("server: ") && said.contains(word),
+            "{arguments:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    assert_eq!(server(&["--help"]), (0, String::new()));
+    assert_eq!(server(&["--version"]), (0, String::new()));
+}
+
+#[test]
+fn a_taken_port_is_said_in_one_line() {
+    let cluster = Cluster::start(1);
+    let (status, said) = outcome(&mut cluster.node(1).command());
+    assert_eq!((status, said.lines().count()), (2, 1), "{said}");
+    assert!(
+        said.contains(&format!("cannot listen on {}", cluster.node(1).address)),
+        "{said}"
+    );
+    assert_eq!(
+        cluster.node(1).put("/images/a/b.png", &picture::dot()).status,
+        201
+    );
+}
+
+#[test]
+fn keys_that_must_not_be_used_are_refused_in_one_line() {
+    for (mode, keyset) in [(0o600, "not a keyset"), (0o644, ""), (0o600, "{}")] {
+        let mut cluster = Cluster::prepare(1, &[]);
+        let secrets = cluster.node(1).secrets();
+        let path = secrets.join("keyset.json");
+        if keyset.is_empty() {
+            // Keys that a node made itself, and that somebody has then shown to everybody.
+            cluster.node_mut(1).start();
+            cluster.node_mut(1).stop();
+        } else {
+            fs::create_dir(&secrets).unwrap();
+            fs::set_permissions(&secrets, fs::Permissions::from_mode(0o700)).unwrap();
+            fs::write(&path, keyset).unwrap();
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let (status, said) = outcome(&mut cluster.node(1).command());
+        assert_eq!((status, said.lines().count()), (2, 1), "{keyset:?}: {said}");
+        assert!(said.contains("keyset.json"), "{said}");
+    }
+}
+
+#[test]
+fn nothing_prepared_is_enough() {
+    let mut cluster = Cluster::prepare(1, &[]);
+    cluster.node_mut(1).start();
+    let mode = |name: &str| {
+        let path = cluster.root().join(name);
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!(mode("secrets"), 0o700);
+    assert_eq!(
+        (mode("secrets/keyset.json"), mode("secrets/cluster.key")),
+        (0o600, 0o600)
+    );
+}

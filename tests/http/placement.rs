@@ -1,0 +1,246 @@
+//! Three nodes: who takes an upload, who knows where an image is, and what is said when a node is gone.
+
+use serde_json::json;
+
+use crate::support::picture;
+use crate::support::wire::{Answer, Wire, put_head};
+use crate::support::{Cluster, Node};
+
+const USER: &str = "alice";
+
+/// Offers an upload as our own clients do, and returns the answer that comes in place of `100 Continue`, if any.
+fn offer(node: &Node, target: &str) -> Answer {
+    let mut wire = Wire::connect(node.address);
+    let fields = "Expect: 100-continue\r\nConnection: offer\r\n";
+    wire.send(&put_head(node.address, target, 1000, fields));
+    wire.answer().unwrap()
+}
+
+/// Node and target of a `Location`.
+fn followed<'c>(cluster: &'c Cluster, answer: &Answer) -> (&'c Node, String) {
+    let location = answer.field("location").expect("a redirect says where to");
+    let (address, path) = location.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let node = cluster
+        .nodes
+        .iter()
+        .find(|node| node.address.to_string() == address)
+        .unwrap();
+    (node, format!("/{path}"))
+}
+
+#[test]
+fn exactly_one_node_takes_an_upload_and_the_others_name_it() {
+    let cluster = Cluster::start(3);
+    let image = picture::dot();
+    for holder in 1..=3 {
+        let target = format!("/images/{USER}/{}", cluster.name_on(holder, USER));
+        for other in cluster.nodes.iter().filter(|node| node.id != holder) {
+            let answer = offer(other, &target);
+            assert_eq!((answer.status, answer.closes()), (307, false));
+            assert_eq!(
+                answer.text().trim_end(),
+                format!("Request assigned to Node {holder}")
+            );
+            let (named, location) = followed(&cluster, &answer);
+            assert_eq!(named.id, holder);
+            assert!(location.starts_with(&format!("{target}?term=")) && location.ends_with("&hop=1"));
+            let stored = named.put(&location, &image);
+            assert!([200, 201].contains(&stored.status), "{}", stored.text());
+            assert_eq!(stored.json()["node"], json!(holder));
+        }
+        assert_eq!(cluster.node(holder).files().len(), 1);
+    }
+}
+
+#[test]
+fn an_offer_that_is_redirected_leaves_the_connection_usable() {
+    let cluster = Cluster::start(3);
+    let [one, two] = [1, 2].map(|id| format!("/images/{USER}/{}", cluster.name_on(id, USER)));
+    let (node, image) = (cluster.node(1), picture::dot());
+    let mut wire = Wire::connect(node.address);
+    let fields = "Expect: 100-continue\r\nConnection: offer\r\n";
+    wire.send(&put_head(node.address, &two, image.len(), fields));
+    assert_eq!(wire.answer().unwrap().status, 307);
+    wire.send(&put_head(node.address, &one, image.len(), fields));
+    assert_eq!(wire.answer().unwrap().status, 100);
+    wire.send(&image);
+    assert_eq!(wire.answer().unwrap().status, 201);
+}
+
+#[test]
+fn without_an_offer_a_redirect_closes_since_the_body_may_be_on_its_way() {
+    let cluster = Cluster::start(3);
+    let node = cluster.node(1);
+    let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
+    let hidden = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", node.address);
+    for fields in ["", "Expect: 100-continue\r\n", "Connection: offer\r\n"] {
+        let mut wire = Wire::connect(node.address);
+        wire.send(&put_head(node.address, &target, hidden.len(), fields));
+        wire.send(hidden.as_bytes());
+        let answer = wire.answer().unwrap();
+        assert_eq!((answer.status, answer.closes()), (307, true), "{fields:?}");
+        assert_eq!(
+            wire.rest(),
+            b"",
+            "{fields:?}: what looks like a request was the body"
+        );
+    }
+}
+
+#[test]
+fn redirects_end() {
+    let cluster = Cluster::start(3);
+    let term = cluster.node(1).state().unwrap()["term"].as_u64().unwrap();
+    let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
+    let node = cluster.node(1);
+    let ask = |term: u64, hop: u64| offer(node, &format!("{target}?term={term}&hop={hop}"));
+    assert_eq!(
+        ask(term, 1).status,
+        100,
+        "whoever redirected knew as much: accepted"
+    );
+    assert_eq!(
+        ask(term + 1, 1).status,
+        100,
+        "whoever redirected knew more: accepted"
+    );
+    let behind = ask(term - 1, 1);
+    assert_eq!(behind.status, 307, "whoever redirected knew less: sent on, once");
+    assert!(behind.field("location").unwrap().ends_with("&hop=2"));
+    for hop in [2, 3, u64::MAX] {
+        let answer = ask(term, hop);
+        assert_eq!(
+            (answer.status, answer.field("retry-after")),
+            (503, Some("1")),
+            "hop {hop}"
+        );
+    }
+    let own = format!("/images/{USER}/{}?term={term}&hop=2", cluster.name_on(1, USER));
+    assert_eq!(
+        offer(node, &own).status,
+        100,
+        "its own images it takes after any number of hops"
+    );
+}
+
+#[test]
+fn every_node_finds_an_image() {
+    let cluster = Cluster::start(3);
+    let image = picture::noise(20, 20, 1);
+    let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
+    assert_eq!(cluster.node(2).put(&target, &image).status, 201);
+    for id in [1, 3] {
+        for method in ["GET", "HEAD"] {
+            let answer = cluster.node(id).ask(method, &target);
+            assert_eq!(answer.status, 307);
+            let (holder, location) = followed(&cluster, &answer);
+            assert_eq!((holder.id, holder.ask(method, &location).status), (2, 200));
+        }
+        assert_eq!(
+            cluster.node(id).ask("GET", &format!("{target}?local")).status,
+            404
+        );
+        let sealed = cluster.node(id).ask("GET", &format!("{target}?sealed"));
+        let (holder, location) = followed(&cluster, &sealed);
+        assert_eq!(
+            holder.ask("GET", &location).field("content-type"),
+            Some("application/octet-stream")
+        );
+    }
+}
+
+#[test]
+fn a_missing_image_is_404_only_if_every_node_said_no() {
+    let mut cluster = Cluster::start(3);
+    let target = format!("/images/{USER}/none.png");
+    assert_eq!(cluster.node(1).ask("GET", &target).status, 404);
+    assert_eq!(cluster.node(1).ask("DELETE", &target).status, 404);
+    cluster.node_mut(2).kill();
+    for method in ["GET", "DELETE"] {
+        let answer = cluster.node(1).ask(method, &target);
+        assert_eq!(
+            (answer.status, answer.field("retry-after")),
+            (503, Some("1")),
+            "{method}"
+        );
+        assert!(answer.text().contains("Node 2"), "{}", answer.text());
+        assert!(!answer.text().contains("Node 3"));
+    }
+    cluster.await_agreement();
+    assert_eq!(
+        cluster.node(1).ask("GET", &target).status,
+        503,
+        "known to be dead is not a no"
+    );
+}
+
+#[test]
+fn an_image_survives_that_its_place_has_moved() {
+    let mut cluster = Cluster::start(3);
+    let image = picture::noise(20, 20, 1);
+    // While node 3 is away, its images go to others.
+    cluster.node_mut(3).stop();
+    cluster.await_agreement();
+    let target = format!("/images/{USER}/{}", cluster.name_on(3, USER));
+    let first = cluster.node(1).put(&target, &image);
+    let holder = match first.status {
+        201 => 1,
+        307 => {
+            let (node, location) = followed(&cluster, &first);
+            assert_eq!(node.put(&location, &image).status, 201);
+            node.id
+        }
+        other => panic!("{other}: {}", first.text()),
+    };
+    cluster.node_mut(3).start();
+    cluster.await_agreement();
+    let found = cluster.node(3).ask("GET", &target);
+    assert_eq!((found.status, followed(&cluster, &found).0.id), (307, holder));
+    let (node, location) = followed(&cluster, &found);
+    assert_eq!(node.ask("GET", &location).body, image);
+}
+
+#[test]
+fn lists_hold_the_images_of_all_nodes_and_name_who_is_missing() {
+    let mut cluster = Cluster::start(3);
+    let mut names: Vec<String> = (1..=3).map(|id| cluster.name_on(id, USER)).collect();
+    for (id, name) in (1..).zip(&names) {
+        assert_eq!(
+            cluster
+                .node(id)
+                .put(&format!("/images/{USER}/{name}"), &picture::dot())
+                .status,
+            201
+        );
+    }
+    names.sort();
+    let listed = |cluster: &Cluster, query: &str| {
+        let answer = cluster.node(1).ask("GET", &format!("/images/{USER}/{query}"));
+        let page = answer.json();
+        let images = page["images"].as_array().unwrap().iter();
+        let names: Vec<String> = images.map(|i| i["name"].as_str().unwrap().to_owned()).collect();
+        (names, page)
+    };
+    assert_eq!(listed(&cluster, "").0, names);
+    assert_eq!(listed(&cluster, "?local").0, [cluster.name_on(1, USER)]);
+    let (first, page) = listed(&cluster, "?limit=2");
+    assert_eq!((&first[..], &page["next"]), (&names[..2], &json!(names[1])));
+    let (second, page) = listed(&cluster, &format!("?limit=2&after={}", names[1]));
+    assert_eq!((&second[..], &page["next"]), (&names[2..], &json!(null)));
+    cluster.node_mut(2).kill();
+    let (_, page) = listed(&cluster, "");
+    assert_eq!(page["missing"], json!([2]));
+}
+
+#[test]
+fn deleting_reaches_the_holder() {
+    let cluster = Cluster::start(3);
+    let target = format!("/images/{USER}/{}", cluster.name_on(3, USER));
+    assert_eq!(cluster.node(3).put(&target, &picture::dot()).status, 201);
+    let sent_on = cluster.node(1).ask("DELETE", &target);
+    assert_eq!(sent_on.status, 307);
+    let (holder, location) = followed(&cluster, &sent_on);
+    assert_eq!(holder.ask("DELETE", &location).status, 204);
+    assert_eq!(cluster.node(1).ask("GET", &target).status, 404);
+    assert_eq!(cluster.node(3).files(), [""; 0]);
+}

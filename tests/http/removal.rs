@@ -1,0 +1,43 @@
+//! Deleting.
+
+use crate::support::Cluster;
+use crate::support::picture;
+use crate::support::wire::Wire;
+
+#[test]
+fn what_is_deleted_is_gone_and_the_rest_stays() {
+    let cluster = Cluster::start(1);
+    let node = cluster.node(1);
+    for name in ["cat", "dog"] {
+        assert_eq!(
+            node.put(&format!("/images/alice/{name}.png"), &picture::dot())
+                .status,
+            201
+        );
+    }
+    let gone = node.ask("DELETE", "/images/alice/cat.png");
+    assert_eq!((gone.status, gone.body.len()), (204, 0));
+    assert_eq!(node.ask("GET", "/images/alice/cat.png").status, 404);
+    assert_eq!(node.ask("DELETE", "/images/alice/cat.png").status, 404);
+    assert_eq!(node.files(), ["encrypted_dog.alice.png"]);
+}
+
+#[test]
+fn a_download_in_progress_outlives_the_deletion() {
+    let cluster = Cluster::start(1);
+    let node = cluster.node(1);
+    let image = picture::sized(5_000_000);
+    node.put("/images/alice/cat.png", &image);
+    let mut wire = Wire::connect(node.address);
+    let head = format!(
+        "GET /images/alice/cat.png HTTP/1.1\r\nHost: {}\r\n\r\n",
+        node.address
+    );
+    wire.send(head.as_bytes());
+    crate::support::wait_for("the download has begun", || {
+        let mut byte = [0];
+        wire.stream().peek(&mut byte).ok().filter(|count| *count > 0)
+    });
+    assert_eq!(node.ask("DELETE", "/images/alice/cat.png").status, 204);
+    assert!(wire.answer().unwrap().body == image);
+}

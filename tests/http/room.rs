@@ -1,0 +1,178 @@
+//! When room runs out: workers, connections, file descriptors, disk.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::picture;
+use crate::support::wire::{Wire, put_head};
+use crate::support::{Cluster, Node, wait_for};
+
+const TARGET: &str = "/images/alice/cat.png";
+
+fn get(node: &Node, target: &str) -> Wire {
+    let mut wire = Wire::connect(node.address);
+    wire.send(format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", node.address).as_bytes());
+    wire
+}
+
+/// An upload that has been let in and whose body is awaited.
+fn begun(node: &Node, length: usize) -> Wire {
+    let mut wire = Wire::connect(node.address);
+    wire.send(&put_head(
+        node.address,
+        TARGET,
+        length,
+        "Expect: 100-continue\r\n",
+    ));
+    assert_eq!(wire.answer().unwrap().status, 100);
+    wire
+}
+
+#[test]
+fn a_full_queue_is_told_at_once_and_health_is_told_all_the_same() {
+    let cluster = Cluster::with(1, &["--workers", "1", "--queue", "1"]);
+    let node = cluster.node(1);
+    let image = picture::dot();
+    let mut served = begun(node, image.len());
+    let mut queued = get(node, "/");
+    // Answered by the accept thread, in whose order the queued request came first.
+    assert_eq!(node.ask("GET", "/healthz").status, 200);
+    let refused = node.ask("GET", "/");
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")));
+    assert!(refused.closes());
+    served.send(&image);
+    assert_eq!(served.answer().unwrap().status, 201);
+    assert_eq!(queued.answer().unwrap().status, 200);
+    assert_eq!(node.ask("GET", "/").status, 200);
+}
+
+#[test]
+fn connections_are_capped_per_address() {
+    let cluster = Cluster::with(1, &["--connections-per-address", "3"]);
+    let node = cluster.node(1);
+    let mut held: Vec<Wire> = (0..3).map(|_| get(node, "/healthz")).collect();
+    for wire in &mut held {
+        assert_eq!(wire.answer().unwrap().status, 200);
+    }
+    let refused = get(node, "/healthz").answer().unwrap();
+    assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")));
+    drop(held);
+    wait_for("the places are free again", || {
+        (get(node, "/healthz").answer()?.status == 200).then_some(())
+    });
+}
+
+/// What is left of the room when nobody can be given any: a folder that fills, with a small file system in it.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// Mounts one; needs the right to.
+    fn mount(folder: PathBuf) -> Option<SmallDisk> {
+        fs::create_dir(&folder).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m,mode=0700", "none"])
+            .arg(&folder)
+            .output();
+        mounted
+            .is_ok_and(|output| output.status.success())
+            .then_some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+/// Past libtest, which keeps what passing tests print to itself.
+fn say_skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let mut cluster = Cluster::prepare(1, &[]);
+    let Some(_disk) = SmallDisk::mount(cluster.node(1).images()) else {
+        return say_skipped("a_full_disk_is_said_and_leaves_nothing needs the right to mount a small disk");
+    };
+    cluster.node_mut(1).start();
+    cluster.await_agreement();
+    let node = cluster.node(1);
+    for image in [picture::sized(1_500_000), picture::sized(4_000_000)] {
+        let answer = node.put(TARGET, &image);
+        assert_eq!(answer.status, 507, "{}", answer.text());
+        assert_eq!(node.files(), [""; 0]);
+    }
+    assert_eq!(node.put(TARGET, &picture::sized(400_000)).status, 201);
+    assert_eq!(
+        node.put("/images/alice/dog.png", &picture::sized(800_000)).status,
+        507
+    );
+    assert_eq!(node.files(), ["encrypted_cat.alice.png"]);
+    cluster.node_mut(1).kill();
+}
+
+#[test]
+fn a_vanished_folder_is_said_and_its_return_noticed() {
+    let cluster = Cluster::start(1);
+    let node = cluster.node(1);
+    let (images, elsewhere) = (node.images(), node.root.join("elsewhere"));
+    assert_eq!(node.put(TARGET, &picture::dot()).status, 201);
+    fs::rename(&images, &elsewhere).unwrap();
+    assert_eq!(node.put(TARGET, &picture::dot()).status, 500);
+    assert_eq!(node.ask("GET", "/readyz").status, 503);
+    assert_eq!(node.ask("GET", "/healthz").status, 200);
+    assert!(
+        !images.exists(),
+        "what is written into the folder under a mount point is lost to sight"
+    );
+    fs::rename(&elsewhere, &images).unwrap();
+    assert_eq!(node.ask("GET", "/readyz").status, 200);
+    assert_eq!(node.put(TARGET, &picture::dot()).status, 200);
+    fs::remove_dir_all(images.join(".pixseal")).unwrap();
+    assert_eq!(
+        node.put(TARGET, &picture::dot()).status,
+        200,
+        "the work folder is made anew"
+    );
+}
+
+#[test]
+fn a_folder_that_became_read_only_is_said() {
+    let mut cluster = Cluster::prepare(1, &[]);
+    let node = cluster.node_mut(1);
+    let images = node.images();
+    fs::create_dir_all(images.join(".pixseal")).unwrap();
+    // Nothing is read-only to the superuser, so the node runs as somebody else then.
+    if rustix::process::geteuid().is_root() {
+        use std::os::unix::process::CommandExt;
+        const NOBODY: u32 = 65_534;
+        let root = node.root.parent().unwrap().to_owned();
+        for folder in [&root, &node.root, &images, &images.join(".pixseal")] {
+            std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let child = node.command().uid(NOBODY).gid(NOBODY).spawn().unwrap();
+        node.adopt(child);
+    } else {
+        node.launch();
+    }
+    cluster.await_agreement();
+    let node = cluster.node(1);
+    assert_eq!(node.put(TARGET, &picture::dot()).status, 201);
+    let mode = |mode: u32| {
+        for folder in [images.join(".pixseal"), images.clone()] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    mode(0o500);
+    assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 500);
+    assert_eq!(node.ask("GET", "/readyz").status, 503);
+    assert_eq!(node.ask("DELETE", TARGET).status, 500);
+    assert_eq!(node.ask("GET", TARGET).status, 200, "what is there can be read");
+    mode(0o700);
+    assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 201);
+}

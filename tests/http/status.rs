@@ -1,0 +1,107 @@
+//! What a node says about itself.
+
+use serde_json::json;
+
+use crate::support::Cluster;
+use crate::support::picture;
+
+#[test]
+fn the_cluster_page_tells_who_leads_and_who_is_alive() {
+    let cluster = Cluster::start(3);
+    for node in &cluster.nodes {
+        let state = node.state().unwrap();
+        assert_eq!(state["node"], json!(node.id));
+        assert_eq!(
+            (&state["leader"], &state["alive"]),
+            (&json!(3), &json!([1, 2, 3]))
+        );
+        assert_eq!(state["durability"], json!("fsync"));
+        assert!(state["term"].as_u64().unwrap() > 0);
+        let peers: Vec<u64> = state["peers"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|peer| peer["id"].as_u64().unwrap())
+            .collect();
+        let others: Vec<u64> = (1..=3).filter(|id| *id != u64::from(node.id)).collect();
+        assert_eq!(peers, others);
+    }
+}
+
+#[test]
+fn counters_count() {
+    let cluster = Cluster::start(1);
+    let node = cluster.node(1);
+    let image = picture::dot();
+    node.put("/images/alice/cat.png", &image);
+    node.put("/images/alice/dog.png", b"not an image");
+    node.ask("GET", "/images/alice/cat.png");
+    let counters = node.state().unwrap()["counters"].clone();
+    for (name, value) in [
+        ("images", 1),
+        ("bytes", image.len()),
+        ("uploads_failed", 1),
+        ("images_sent", 1),
+        ("bytes_sent", image.len()),
+        ("answers_4xx", 1),
+        ("answers_5xx", 0),
+    ] {
+        assert_eq!(counters[name], json!(value), "{name}");
+    }
+    let metrics = node.ask("GET", "/metrics");
+    assert_eq!(
+        metrics.field("content-type"),
+        Some("text/plain; version=0.0.4; charset=utf-8")
+    );
+    assert!(
+        metrics
+            .text()
+            .contains("\n# TYPE pixseal_images_total counter\npixseal_images_total 1\n")
+    );
+    for line in metrics.text().lines().filter(|line| !line.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(
+            name.starts_with("pixseal_") && value.parse::<f64>().is_ok(),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn alive_ready_and_what_this_is() {
+    let cluster = Cluster::start(1);
+    let node = cluster.node(1);
+    assert_eq!(node.ask("GET", "/healthz").text(), "ok\n");
+    assert_eq!(node.ask("GET", "/readyz").text(), "ready\n");
+    let index = node.ask("GET", "/").text();
+    assert!(
+        index.contains("node 1 of 1; leader: Node 1; alive: [1]"),
+        "{index}"
+    );
+    assert_eq!(node.ask("GET", "/favicon.ico").status, 404);
+    for target in [
+        "/healthz",
+        "/readyz",
+        "/cluster",
+        "/metrics",
+        "/",
+        "/images/alice/",
+    ] {
+        let answer = node.ask("POST", target);
+        assert_eq!(
+            (answer.status, answer.field("allow")),
+            (405, Some("GET, HEAD")),
+            "{target}"
+        );
+    }
+    let answer = node.ask("POST", "/images/alice/cat.png");
+    assert_eq!(answer.field("allow"), Some("GET, HEAD, PUT, DELETE"));
+}
+
+#[test]
+fn a_node_that_leaves_says_so_and_ends_well() {
+    let mut cluster = Cluster::start(3);
+    assert!(cluster.node_mut(3).stop().success());
+    assert_eq!(cluster.await_agreement(), 2);
+    assert!(cluster.node(3).log().ends_with("Node 3: Stopped\n"));
+}
