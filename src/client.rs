@@ -120,12 +120,30 @@ impl Client {
         parse_json(&answered)
     }
 
-    /// A user's images, on the whole cluster. Any node that answers will do.
+    /// A user's images, on the whole cluster, page after page. Any node that answers will do.
     pub fn list(&mut self, user: &str, deadline: Instant) -> Result<List, Failure> {
-        let answered = self.fetch(None, "GET", &format!("/images/{user}/"), deadline)?;
-        match answered.response.status {
-            200 => parse_json(&answered),
-            _ => Err(refusal(&answered)),
+        let mut whole = List::default();
+        loop {
+            let after = whole
+                .next
+                .take()
+                .map_or_else(String::new, |name| format!("?after={name}"));
+            let answered = self.fetch(None, "GET", &format!("/images/{user}/{after}"), deadline)?;
+            if answered.response.status != 200 {
+                return Err(refusal(&answered));
+            }
+            let page: List = parse_json(&answered)?;
+            whole.images.extend(page.images);
+            whole.missing.extend(
+                page.missing
+                    .iter()
+                    .filter(|id| !whole.missing.contains(id))
+                    .collect::<Vec<_>>(),
+            );
+            whole.next = page.next;
+            if whole.next.is_none() {
+                return Ok(whole);
+            }
         }
     }
 

@@ -112,7 +112,7 @@ fn run(arguments: &[String]) -> Result<usize, String> {
         Some((command, names)) if command == "rm" && !names.is_empty() => {
             Ok(each(names, |name| remove(&mut client, &config, name)))
         }
-        Some((command, [])) if command == "ls" => Ok(each(&[config.user.clone()], |user| {
+        Some((command, [])) if command == "ls" => Ok(each(std::slice::from_ref(&config.user), |user| {
             list(&mut client, &config, user)
         })),
         Some((command, [])) if command == "status" => Ok(status(&mut client)),
@@ -281,7 +281,10 @@ fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> 
 fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
     let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
     match client.remove(&image, Instant::now() + config.timeout) {
-        Ok(true) => Ok(println!("{image}: removed")),
+        Ok(true) => {
+            println!("{image}: removed");
+            Ok(())
+        }
         Ok(false) => Err(format!("{image}: no node has it")),
         Err(e) => Err(format!("{image}: {e}")),
     }

@@ -28,10 +28,13 @@ pub struct Receipt {
 }
 
 /// `GET /images/{user}/`.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 pub struct List {
     /// In the order that the node gave.
     pub images: Vec<Item>,
+    /// The last name of a page after which there is another one.
+    #[serde(default)]
+    pub next: Option<String>,
     /// Nodes that could not be asked; their images are missing.
     #[serde(default)]
     pub missing: Vec<NodeId>,
@@ -101,6 +104,9 @@ pub struct Process {
     /// Resident memory, in bytes.
     #[serde(default)]
     pub rss_bytes: u64,
+    /// The largest resident memory so far, in bytes.
+    #[serde(default)]
+    pub rss_peak_bytes: u64,
     /// Processor time, user and system, in seconds.
     #[serde(default)]
     pub cpu_seconds: f64,

@@ -58,6 +58,16 @@ pub const CLUSTER_FILE: &str = "cluster.toml";
 pub const CONCURRENCY_MAX: usize = 1024;
 /// The most nodes of `--spawn`.
 pub const SPAWN_MAX: u32 = 16;
+/// `--offer`.
+pub const AUDIENCES: [(&str, Audience); 2] = [("all", Audience::All), ("assigned", Audience::Assigned)];
+/// `--source`.
+pub const SOURCES: [(&str, Source); 2] = [("disk", Source::Disk), ("memory", Source::Memory)];
+/// `--verify`.
+pub const VERIFICATIONS: [(&str, Verify); 3] = [
+    ("none", Verify::None),
+    ("sample", Verify::Sample),
+    ("all", Verify::All),
+];
 const IMAGES_MAX: u64 = 10_000_000;
 
 /// What to do.
@@ -222,32 +232,14 @@ impl Config {
             images,
             concurrency: small(matches, "concurrency", 8, CONCURRENCY_MAX as u64)? as usize,
             rate: rate(matches)?,
-            audience: choice(
-                matches,
-                "offer",
-                &[("all", Audience::All), ("assigned", Audience::Assigned)],
-            )?
-            .unwrap_or(Audience::All),
-            source: choice(
-                matches,
-                "source",
-                &[("disk", Source::Disk), ("memory", Source::Memory)],
-            )?,
+            audience: choice(matches, "offer", &AUDIENCES)?.unwrap_or(Audience::All),
+            source: choice(matches, "source", &SOURCES)?,
             user,
             timeout: Duration::from_secs(number(matches, "timeout", 1200, 1..=86_400 * 30)?),
             members: read_members(text("cluster").as_deref())?,
             spawn,
             drill: drill?.concat(),
-            verify: choice(
-                matches,
-                "verify",
-                &[
-                    ("none", Verify::None),
-                    ("sample", Verify::Sample),
-                    ("all", Verify::All),
-                ],
-            )?
-            .unwrap_or(Verify::All),
+            verify: choice(matches, "verify", &VERIFICATIONS)?.unwrap_or(Verify::All),
             thresholds: thresholds.map_err(|e: String| format!("--fail-if: {e}"))?,
             json: text("json").map(PathBuf::from),
             csv: text("csv").map(PathBuf::from),
@@ -258,6 +250,12 @@ impl Config {
             yes: matches.opt_present("yes"),
         })
     }
+}
+
+/// What a choice is called on the command line.
+pub fn name_of<T: Copy + PartialEq>(choices: &[(&'static str, T)], choice: T) -> String {
+    let found = choices.iter().find(|(_, known)| *known == choice);
+    found.map_or_else(String::new, |(name, _)| (*name).to_owned())
 }
 
 /// What image `number` is called.

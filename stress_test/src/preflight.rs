@@ -2,6 +2,8 @@
 //!
 //! Pure: what the machine has comes in as [`Machine`].
 
+use pixseal::client::upload::PIECE_BYTES;
+
 use crate::config::{Config, Source};
 use crate::report::bytes;
 
@@ -9,8 +11,8 @@ use crate::report::bytes;
 const BASE_BYTES: u64 = 64 << 20;
 /// Files a process has open anyway.
 const BASE_FILES: u64 = 64;
-/// Images on disk leave at least this share of it free.
-const SLACK: f64 = 1.1;
+/// A tenth more than is needed should be free.
+const SLACK_SHARE: u64 = 10;
 /// What a node takes in at most unless it was told otherwise (`--body-max`), in bytes.
 const BODY_BYTES_DEFAULT: u64 = 64 << 20;
 
@@ -42,95 +44,112 @@ pub struct Findings {
 
 /// Checks a run that needs `images_bytes` for all its images.
 pub fn check(config: &Config, machine: &Machine, images_bytes: u64) -> Findings {
-    let mut notes = Vec::new();
-    let mut obstacles = Vec::new();
-    let sealed = if machine.nodes_are_local { images_bytes } else { 0 };
-    let with_slack = |bytes: u64| (bytes as f64 * SLACK) as u64;
-    let beside = if machine.same_disk || config.spawn.is_some() {
-        sealed
-    } else {
-        0
+    let mut findings = Findings {
+        source: Source::Disk,
+        notes: Vec::new(),
+        obstacles: Vec::new(),
     };
-    let on_disk = with_slack(images_bytes + beside);
-    let room = on_disk <= machine.temporary_free;
-    let source = match config.source {
-        Some(source) => source,
-        None if room => Source::Disk,
-        None => {
-            notes.push(format!(
-                "the temporary folder has {} free, generated images would need {}: they are painted in memory instead",
-                bytes(machine.temporary_free as f64),
-                bytes(on_disk as f64)
-            ));
-            Source::Memory
-        }
-    };
-    if config.source == Some(Source::Disk) && !room {
-        obstacles.push(short_of(
-            "disk in the temporary folder",
-            on_disk,
-            machine.temporary_free,
-            config,
-            "--source memory, ",
-        ));
-    }
-    let free = if config.spawn.is_some() {
-        machine.temporary_free
-    } else {
-        machine.here_free
-    };
-    let needed = with_slack(
-        sealed
-            + if source == Source::Disk && machine.same_disk {
-                images_bytes
-            } else {
-                0
-            },
-    );
-    if needed > free && obstacles.is_empty() {
-        let missing = short_of("disk for sealed images", needed, free, config, "");
-        match config.spawn {
-            Some(_) => obstacles.push(missing),
-            None => notes.push(missing),
-        }
-    }
-    let buffers = if source == Source::Memory {
-        config.plan.bytes_max()
-    } else {
-        256 << 10
-    };
-    let memory = BASE_BYTES + buffers * config.concurrency as u64;
-    if machine.memory.is_some_and(|available| available < memory) {
-        let available = machine.memory.unwrap_or(0) as f64;
-        obstacles.push(format!(
-            "{} of memory are needed, {} are available: use a lower --concurrency, --source disk, or a smaller --max-size",
-            bytes(memory as f64),
-            bytes(available)
-        ));
-    }
+    findings.source = choose_source(config, machine, images_bytes, &mut findings);
+    check_sealed(config, machine, images_bytes, &mut findings);
+    check_memory(config, machine, &mut findings);
     let files = BASE_FILES + (config.concurrency as u64 + 2) * (config.members.count() as u64 + 1);
     if machine.files.is_some_and(|allowed| allowed < files) {
-        obstacles.push(format!(
+        findings.obstacles.push(format!(
             "{files} open files are needed: raise the limit (ulimit -n {files}) or use a lower --concurrency"
         ));
     }
     if config.plan.bytes_max() > BODY_BYTES_DEFAULT {
-        notes.push(format!(
+        findings.notes.push(format!(
             "images of {} px have {}; nodes take at most {} unless started with --body-max",
             config.plan.side_max,
             bytes(config.plan.bytes_max() as f64),
             bytes(BODY_BYTES_DEFAULT as f64)
         ));
     }
-    Findings {
-        source,
-        notes,
-        obstacles,
+    findings
+}
+
+/// Where images wait: on disk, if that also leaves room for what the nodes write to the same disk.
+fn choose_source(config: &Config, machine: &Machine, images_bytes: u64, findings: &mut Findings) -> Source {
+    let sealed_beside = machine.nodes_are_local && (machine.same_disk || config.spawn.is_some());
+    let needed = with_slack(if sealed_beside {
+        2 * images_bytes
+    } else {
+        images_bytes
+    });
+    let room = needed <= machine.temporary_free;
+    match config.source {
+        Some(Source::Disk) if !room => {
+            let free = machine.temporary_free;
+            let missing = short_of(
+                "disk in the temporary folder",
+                needed,
+                free,
+                config,
+                "--source memory, ",
+            );
+            findings.obstacles.push(missing);
+            Source::Disk
+        }
+        Some(source) => source,
+        None if room => Source::Disk,
+        None => {
+            findings.notes.push(format!(
+                "the temporary folder has {} free, generated images would need {}: they are painted in memory instead",
+                bytes(machine.temporary_free as f64),
+                bytes(needed as f64)
+            ));
+            Source::Memory
+        }
     }
 }
 
+/// Room for what the nodes write, if they run here. Nodes of the run's own write into its temporary folder; where
+/// others do is not known for sure, so that they are only warned about.
+fn check_sealed(config: &Config, machine: &Machine, images_bytes: u64, findings: &mut Findings) {
+    if !machine.nodes_are_local || !findings.obstacles.is_empty() {
+        return;
+    }
+    let spawned = config.spawn.is_some();
+    let beside = findings.source == Source::Disk && (machine.same_disk || spawned);
+    let needed = with_slack(if beside { 2 * images_bytes } else { images_bytes });
+    let free = if spawned {
+        machine.temporary_free
+    } else {
+        machine.here_free
+    };
+    if needed > free {
+        let missing = short_of("disk for sealed images", needed, free, config, "");
+        if spawned {
+            &mut findings.obstacles
+        } else {
+            &mut findings.notes
+        }
+        .push(missing);
+    }
+}
+
+fn check_memory(config: &Config, machine: &Machine, findings: &mut Findings) {
+    let buffers = match findings.source {
+        Source::Memory => config.plan.bytes_max(),
+        Source::Disk => PIECE_BYTES as u64,
+    };
+    let needed = BASE_BYTES + buffers * config.concurrency as u64;
+    if let Some(available) = machine.memory.filter(|available| *available < needed) {
+        findings.obstacles.push(format!(
+            "{} of memory are needed, {} are available: use a lower --concurrency, --source disk, or a smaller --max-size",
+            bytes(needed as f64),
+            bytes(available as f64)
+        ));
+    }
+}
+
+fn with_slack(bytes: u64) -> u64 {
+    bytes + bytes / SLACK_SHARE
+}
+
 fn short_of(what: &str, needed: u64, free: u64, config: &Config, also: &str) -> String {
-    let fits = (config.images as f64 * free as f64 / needed as f64) as u64;
+    let fits = u128::from(config.images) * u128::from(free) / u128::from(needed.max(1));
     format!(
         "{} of {what} are needed, {} are free: use {also}-n {}, or a smaller --max-size",
         bytes(needed as f64),

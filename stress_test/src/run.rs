@@ -16,10 +16,9 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use pixseal::client::Client;
 use pixseal::client::answer::Status;
-use pixseal::client::upload::Audience;
 use pixseal::members::Members;
 
-use crate::config::{Config, Source, Verify, image_name};
+use crate::config::{AUDIENCES, Config, SOURCES, Source, VERIFICATIONS, image_name, name_of};
 use crate::drill::Drill;
 use crate::gallery::{Folder, Gallery};
 use crate::halt::Halt;
@@ -203,23 +202,10 @@ fn begin(config: &Config, source: Source) -> Summary {
             seed: config.plan.seed,
             concurrency: config.concurrency,
             user: config.user.clone(),
-            offer: match config.audience {
-                Audience::All => "all",
-                Audience::Assigned => "assigned",
-            }
-            .to_owned(),
-            source: match source {
-                Source::Disk => "disk",
-                Source::Memory => "memory",
-            }
-            .to_owned(),
+            offer: name_of(&AUDIENCES, config.audience),
+            source: name_of(&SOURCES, source),
             rate: config.rate,
-            verify: match config.verify {
-                Verify::None => "none",
-                Verify::Sample => "sample",
-                Verify::All => "all",
-            }
-            .to_owned(),
+            verify: name_of(&VERIFICATIONS, config.verify),
             timeout_seconds: config.timeout.as_secs(),
             cluster: config
                 .members
@@ -289,7 +275,7 @@ fn perform(
     let (watch, done) = (Watch::default(), Halt::default());
     let holders: Vec<AtomicU32> = (0..config.images).map(|_| AtomicU32::new(0)).collect();
     let mut tally = Tally::new(&config.user, config.members.iter().map(|(id, _)| id));
-    let outcome = thread::scope(|scope| {
+    thread::scope(|scope| {
         let _done = Raise(&done);
         watch
             .start(scope, &config.members, &done)
@@ -308,8 +294,7 @@ fn perform(
         summary.events = watch.events(load.origin);
         summary.resources = resources(config, used, summary.phases.upload_seconds, &watch);
         Ok(())
-    });
-    outcome
+    })
 }
 
 /// Raises a flag when it goes out of scope, whatever the reason: threads of a scope must not outlive a failure.

@@ -31,7 +31,10 @@ enum Figure {
     Retried,
 }
 
-const FIGURES: [(&str, Figure, &[(&str, f64)]); 14] = [
+/// What a unit is in the figure's own measure.
+type Units = &'static [(&'static str, f64)];
+
+const FIGURES: [(&str, Figure, Units); 14] = [
     ("mean", Figure::Mean, DURATIONS),
     ("p50", Figure::P50, DURATIONS),
     ("p90", Figure::P90, DURATIONS),
@@ -48,11 +51,11 @@ const FIGURES: [(&str, Figure, &[(&str, f64)]); 14] = [
     ("retried", Figure::Retried, PLAIN),
 ];
 /// Units and what they are in milliseconds; the first is meant when none is given.
-const DURATIONS: &[(&str, f64)] = &[("ms", 1.0), ("", 1.0), ("us", 1e-3), ("s", 1e3)];
+const DURATIONS: Units = &[("ms", 1.0), ("", 1.0), ("us", 1e-3), ("s", 1e3)];
 /// In bytes per second.
-const SIZES: &[(&str, f64)] = &[("MB/s", 1e6), ("", 1e6), ("kB/s", 1e3), ("GB/s", 1e9)];
-const PERCENT: &[(&str, f64)] = &[("%", 1.0), ("", 1.0)];
-const PLAIN: &[(&str, f64)] = &[("", 1.0), ("/s", 1.0)];
+const SIZES: Units = &[("MB/s", 1e6), ("", 1e6), ("kB/s", 1e3), ("GB/s", 1e9)];
+const PERCENT: Units = &[("%", 1.0), ("", 1.0)];
+const PLAIN: Units = &[("", 1.0), ("/s", 1.0)];
 
 impl Threshold {
     /// Reads `FIGURE>VALUE` or `FIGURE<VALUE`, with a unit behind the value where the figure has one.

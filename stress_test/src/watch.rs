@@ -210,6 +210,9 @@ impl Usage {
             self.pid = process.pid;
         }
         self.cpu_last = process.cpu_seconds;
-        self.rss_bytes_max = self.rss_bytes_max.max(process.rss_bytes);
+        self.rss_bytes_max = self
+            .rss_bytes_max
+            .max(process.rss_bytes)
+            .max(process.rss_peak_bytes);
     }
 }

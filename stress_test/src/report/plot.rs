@@ -8,6 +8,8 @@ const LEFT: f64 = 52.0;
 const RIGHT: f64 = 52.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 36.0;
+/// Room for the text of a bar.
+const TEXT_WIDTH: f64 = 190.0;
 const GRID: &str = "#e6e9ee";
 const COLOURS: [&str; 8] = [
     "#3b74c4", "#d9822b", "#2f9e6e", "#a3509e", "#b3403a", "#6b7280", "#0e8a9c", "#8a7a2f",
@@ -339,9 +341,14 @@ pub fn bars(out: &mut String, rows: &[Bar]) -> Written {
             at(row.mark),
             y - 2.0
         )?;
+        // A text that does not fit into its bar stands behind it, and behind the line.
+        let (x, ink) = match at(row.value) - 60.0 {
+            wide if wide > TEXT_WIDTH => (68.0, "#fff"),
+            _ => (at(row.value.max(row.mark)) + 8.0, "#1c2430"),
+        };
         write!(
             out,
-            "<text x=\"68\" y=\"{}\" style=\"fill:#fff\">{}</text>",
+            "<text x=\"{x:.1}\" y=\"{}\" style=\"fill:{ink}\">{}</text>",
             y + 14.0,
             row.text
         )?;
