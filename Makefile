@@ -74,6 +74,12 @@ stress: build ## offer N=2000 images to the cluster and judge it; starts one if 
 	@sh scripts/cluster up $(NODES) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
 	@$(STRESS) -n $(N) --yes $(call cluster_file) $(ARGS)
 
+.PHONY: drill
+drill: build ## kill the leader, pause a node and restart each, in the middle of a run
+	@$(STRESS) -n $(N) --max-size 1000 --spawn 3 --yes --drill kill:leader@30% $(ARGS)
+	@$(STRESS) -n $(N) --max-size 1000 --spawn 3 --yes --drill pause:1@30%..60% $(ARGS)
+	@$(STRESS) -n $(N) --max-size 1000 --spawn 3 --yes --drill restart:each $(ARGS)
+
 .PHONY: clean-images
 clean-images: ## remove the sealed images of the stress test
 	@find $(IMAGES) -maxdepth 1 -name 'encrypted_stress_image_*.png' -delete
