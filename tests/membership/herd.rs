@@ -6,15 +6,13 @@
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "runs and watches processes"
-)]
-#![allow(
     clippy::unwrap_used,
-    missing_docs,
-    reason = "a helper of a test fails the test"
+    reason = "runs and watches real processes; where it fails, the test or the benchmark does"
 )]
+#![allow(dead_code, reason = "the tests use one part of it, the benchmark another")]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
@@ -35,12 +33,20 @@ pub(crate) struct Herd {
     pub(crate) folder: TempDir,
     /// What each running node last said that it places by.
     pub(crate) views: BTreeMap<u32, View>,
-    /// Lines that nobody asked for: who found whom suspect or dead.
+    /// Who found whom suspect or dead, since somebody last looked.
     pub(crate) findings: Vec<Finding>,
-    count: u32,
+    homes: BTreeMap<u32, Home>,
     children: BTreeMap<u32, Child>,
     lines: Receiver<Line>,
     speaker: Sender<Line>,
+}
+
+/// Where and how a node runs.
+pub(crate) struct Home {
+    /// What comes before the server's own command line, if anything.
+    pub(crate) prefix: Vec<String>,
+    /// The text of the cluster file that it is given.
+    pub(crate) cluster: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,42 +72,65 @@ struct Line {
 }
 
 impl Herd {
-    /// `count` nodes with folders of their own, once they agree on the highest.
+    /// `count` nodes on loopback, with folders of their own, once they agree on the highest.
     pub(crate) fn start(server: &Path, count: u32) -> Herd {
-        let held: Vec<(TcpListener, UdpSocket)> = std::iter::repeat_with(free_port)
-            .take(count.try_into().unwrap())
+        let held: Vec<(TcpListener, UdpSocket)> = (0..count).map(|_| free_port()).collect();
+        let addresses = held.iter().map(|(tcp, _)| tcp.local_addr().unwrap());
+        let nodes: String = (1..)
+            .zip(addresses)
+            .map(|(id, address)| format!("{id} = \"{address}\"\n"))
             .collect();
-        let nodes = held
-            .iter()
-            .zip(1..)
-            .map(|((tcp, _), id)| format!("{id} = \"{}\"\n", tcp.local_addr().unwrap()));
-        let text = format!("[nodes]\n{}", nodes.collect::<String>());
-        let folder = TempDir::new().unwrap();
-        std::fs::write(folder.path().join("cluster.toml"), &text).unwrap();
+        let cluster = format!("[nodes]\n{nodes}");
+        let home = |id| {
+            (
+                id,
+                Home {
+                    prefix: Vec::new(),
+                    cluster: cluster.clone(),
+                },
+            )
+        };
+        let homes = (1..=count).map(home).collect();
+        drop(held);
+        Herd::launch(server, homes)
+    }
+
+    /// Nodes 1 to n in their homes, once they agree on the highest.
+    pub(crate) fn launch(server: &Path, homes: BTreeMap<u32, Home>) -> Herd {
         let (speaker, lines) = channel();
         let mut herd = Herd {
-            members: Members::parse(&text).unwrap(),
-            folder,
+            members: Members::parse(&homes[&1].cluster).unwrap(),
+            folder: TempDir::new().unwrap(),
             views: BTreeMap::new(),
             findings: Vec::new(),
-            count,
+            homes,
             children: BTreeMap::new(),
             lines,
             speaker,
         };
-        drop(held);
-        (1..=count).for_each(|node| herd.spawn(server, node));
-        herd.wait_for_all(Some(count));
+        let nodes: Vec<u32> = herd.homes.keys().copied().collect();
+        nodes.iter().for_each(|node| herd.spawn(server, *node));
+        herd.wait_for_all(nodes.last().copied());
         herd
     }
 
     /// Starts `node` again, or for the first time.
     pub(crate) fn spawn(&mut self, server: &Path, node: u32) {
         let folder = self.folder.path();
-        let mut child = Command::new(server)
+        let home = &self.homes[&node];
+        let cluster = folder.join(format!("{node}.toml"));
+        std::fs::write(&cluster, &home.cluster).unwrap();
+        let words: Vec<&OsStr> = home
+            .prefix
+            .iter()
+            .map(OsStr::new)
+            .chain([server.as_os_str()])
+            .collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .arg(node.to_string())
             .arg("--cluster")
-            .arg(folder.join("cluster.toml"))
+            .arg(cluster)
             .arg("--images")
             .arg(folder.join(node.to_string()))
             .arg("--secrets")
@@ -162,9 +191,9 @@ impl Herd {
     }
 
     /// Until every running node follows `leader` (or all the same one) and counts all nodes.
-    pub(crate) fn wait_for_all(&mut self, leader: Option<u32>) {
-        let everyone: Vec<u32> = (1..=self.count).collect();
-        self.wait_for(&everyone, leader);
+    pub(crate) fn wait_for_all(&mut self, leader: Option<u32>) -> Instant {
+        let everyone: Vec<u32> = self.homes.keys().copied().collect();
+        self.wait_for(&everyone, leader)
     }
 
     /// Until all of `alive` follow one leader, `leader` if it is given, and count exactly `alive`. Returns when the
