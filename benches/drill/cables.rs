@@ -13,6 +13,7 @@ use crate::herd::Home;
 const SERVER_PORT: u32 = 7000;
 
 pub(crate) struct Cables {
+    /// How many are laid, and are removed in the end.
     nodes: u32,
     exchange: Arc<Mutex<Exchange>>,
 }
@@ -47,13 +48,14 @@ impl Default for Weather {
 impl Cables {
     /// The reason, if this machine or user has no namespaces.
     pub(crate) fn lay(nodes: u32) -> Result<Cables, String> {
-        let cables = Cables {
-            nodes,
+        let mut cables = Cables {
+            nodes: 0,
             exchange: Arc::default(),
         };
         for node in 1..=nodes {
             let (space, here, there) = (space(node), format!("pixdrill{node}"), format!("pixdrill{node}n"));
             ip(&["netns", "add", &space])?;
+            cables.nodes = node;
             ip(&[
                 "link", "add", &here, "type", "veth", "peer", "name", &there, "netns", &space,
             ])?;
