@@ -3,7 +3,7 @@
 //! ```text
 //! cargo bench --bench failover                 kills and pauses, idle and saturated
 //! cargo bench --bench failover -- soak 600     so many seconds of saturation: false suspicions and deaths
-//! cargo bench --bench failover -- flood        heartbeats under 10,000 hostile datagrams a second
+//! cargo bench --bench failover -- flood        heartbeats while each node gets 10,000 hostile datagrams a second
 //! cargo bench --bench failover -- crowd        what 3, 9 and 30 idle nodes cost
 //! ```
 //!
@@ -17,6 +17,8 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot run stops")]
 
+#[path = "failover/crowd.rs"]
+mod crowd;
 #[path = "../tests/membership/herd.rs"]
 mod herd;
 #[path = "failover/load.rs"]
@@ -38,8 +40,8 @@ use rustix::process::Signal;
 
 const TRIALS: usize = 50;
 const NODES: u32 = 3;
-/// Hostile datagrams per burst, and bursts come almost a thousand times a second.
-const FLOOD_PER_BURST: usize = 12;
+/// Hostile datagrams in all: 10,000 a second for each of the nodes.
+const FLOOD_PER_MILLISECOND: usize = 30;
 const WATCH: Duration = Duration::from_secs(10);
 
 fn server() -> &'static Path {
@@ -57,7 +59,7 @@ fn main() {
         ["trials", count] => failover(count.parse().unwrap()),
         ["soak", seconds] => soak(Duration::from_secs(seconds.parse().unwrap())),
         ["flood"] => flood(),
-        ["crowd"] => [3, 9, 30].into_iter().for_each(crowd),
+        ["crowd"] => crowd::measure(server()),
         _ => panic!("nothing, or: trials N | soak SECONDS | flood | crowd"),
     }
 }
@@ -255,13 +257,18 @@ fn flood_from(herd: &Herd) -> thread::JoinHandle<usize> {
     });
     let flood = move || {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let end = Instant::now() + WATCH;
+        let started = Instant::now();
         let mut sent = 0;
-        while Instant::now() < end {
-            for number in 0..FLOOD_PER_BURST {
+        while started.elapsed() < WATCH {
+            let due = usize::try_from(started.elapsed().as_millis()).unwrap() * FLOOD_PER_MILLISECOND;
+            while sent < due {
                 let place = 16 + sent % (bytes.len() - 16);
                 bytes[place] ^= 0x10;
-                let length = if number % 2 == 0 { bytes.len() } else { place };
+                let length = if sent.is_multiple_of(2) {
+                    bytes.len()
+                } else {
+                    place
+                };
                 let _ = socket.send_to(&bytes[..length], &targets[sent % targets.len()]);
                 bytes[place] ^= 0x10;
                 sent += 1;
@@ -274,50 +281,4 @@ fn flood_from(herd: &Herd) -> thread::JoinHandle<usize> {
         .name("flood".to_owned())
         .spawn(flood)
         .unwrap()
-}
-
-fn crowd(count: u32) {
-    let mut herd = Herd::start(server(), count);
-    herd.listen_until(Instant::now() + Duration::from_secs(1));
-    let cost = |herd: &Herd| -> (f64, u64) {
-        let ticks: u64 = herd
-            .running()
-            .iter()
-            .map(|node| processor_ticks(herd.pid(*node).as_raw_nonzero().get()))
-            .sum();
-        (ticks as f64 / 100.0, datagrams_received())
-    };
-    let before = cost(&herd);
-    herd.listen_until(Instant::now() + WATCH);
-    let after = cost(&herd);
-    let seconds = WATCH.as_secs_f64();
-    println!(
-        "{count:>3} idle nodes: {:.2} % of one core together, {:.3} % each, {:.0} datagrams a second, {} false suspicions",
-        (after.0 - before.0) / seconds * 100.0,
-        (after.0 - before.0) / seconds * 100.0 / f64::from(count),
-        (after.1 - before.1) as f64 / seconds,
-        herd.findings.len(),
-    );
-}
-
-/// In hundredths of a second, user and system (proc(5), fields 14 and 15).
-fn processor_ticks(pid: i32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    fields
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse::<u64>().unwrap())
-        .sum()
-}
-
-/// By this machine's kernel, of everybody.
-fn datagrams_received() -> u64 {
-    let snmp = std::fs::read_to_string("/proc/net/snmp").unwrap();
-    let line = snmp
-        .lines()
-        .filter(|line| line.starts_with("Udp:"))
-        .nth(1)
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
