@@ -255,10 +255,8 @@ impl Node {
             (_, Cause::Slept(late)) => {
                 log::info!("Node {}: was not running for {} ms", self.own, late.as_millis());
             }
-            (State::Suspect | State::Dead | State::Left, _) => {
-                log::info!("Node {}: Node {peer} is {to} ({cause})", self.own);
-            }
-            (State::Alive | State::Unknown, _) => log::info!("Node {}: Node {peer} is {to}", self.own),
+            (State::Left, _) => log::info!("Node {}: Node {peer} has left", self.own),
+            _ => log::info!("Node {}: Node {peer} is {to} ({cause})", self.own),
         }
         self.history.add(transition);
         self.reported = None;

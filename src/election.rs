@@ -17,18 +17,21 @@
 //! A returning higher id lets an established leader work for [`STABLE`] before it takes over. Pausing nodes,
 //! broken links and new starts differ only in how long they are silent; none has a path of its own.
 
+mod bully;
 pub mod datagram;
 pub mod detector;
 pub mod message;
+#[cfg(test)]
+mod tests;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use self::datagram::{ClusterKey, Datagram, Rejection, Stamp};
+use self::bully::Bully;
+use self::datagram::{ClusterKey, Datagram, Rejection, Rejections, Stamp};
 use self::detector::{Cause, Detector, Pace, Peer, State, Transition};
-use self::message::{Hears, Message, Stance};
+use self::message::{Hears, Message};
 use crate::roster::{NodeId, Roster};
 
 /// The default of [`Settings::health_timeout`]: six heartbeats. Less finds deaths earlier, but a machine that
@@ -101,37 +104,6 @@ pub struct View {
     pub since: Duration,
 }
 
-/// Dropped datagrams, by cause; see [`Rejection`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "each field counts the variant of the same name")]
-pub struct Rejections {
-    pub malformed: u64,
-    pub foreign: u64,
-    pub forged: u64,
-    pub misdirected: u64,
-    pub stranger: u64,
-    pub replayed: u64,
-    pub unproven: u64,
-}
-
-enum Role {
-    Seeking,
-    Following {
-        leader: NodeId,
-        established: bool,
-        roster: Roster,
-    },
-    Leading {
-        since: Duration,
-    },
-}
-
-/// A peer's own word on who leads.
-struct Claim {
-    leader: NodeId,
-    established: bool,
-}
-
 /// One node's membership, from start to stop.
 pub struct Election {
     own: NodeId,
@@ -140,29 +112,15 @@ pub struct Election {
     heartbeat: Duration,
     timeout: Duration,
     detector: Detector,
-    claims: BTreeMap<NodeId, Claim>,
+    bully: Bully,
     rejections: Rejections,
-
+    view: View,
     clock: Duration,
     /// How long this node was not running when it should have been. The time it was awake is the clock less this.
     slept: Duration,
     next_heartbeat: Duration,
-    /// Since when it listens for a leader in office, before it may claim to lead.
-    listening_since: Duration,
     /// A higher node answered: no more elections until then.
     patient_until: Duration,
-    /// Since when it has known of a lower leader in office.
-    incumbent_since: Option<Duration>,
-
-    role: Role,
-    /// The last (term, leader) that this node had.
-    pair: (u64, Option<NodeId>),
-    /// The highest term that it has heard of.
-    horizon: u64,
-    /// It has lost a leader: whoever comes next is a successor, not the first.
-    bereaved: bool,
-    leaving: bool,
-    view: View,
 }
 
 impl Election {
@@ -182,7 +140,6 @@ impl Election {
             refused_after: timeout / 3,
             hearsay_after: timeout * 2,
         };
-        let roster = Roster::new(own, []);
         Election {
             own,
             key,
@@ -193,25 +150,18 @@ impl Election {
             heartbeat: HEARTBEAT_MAX.min(timeout / HEARTBEATS_PER_TIMEOUT),
             timeout,
             detector: Detector::new(pace, members.into_iter().filter(|id| *id != own)),
-            claims: BTreeMap::new(),
+            bully: Bully::new(own, timeout / 2),
             rejections: Rejections::default(),
-            clock: Duration::ZERO,
-            slept: Duration::ZERO,
-            next_heartbeat: Duration::ZERO,
-            listening_since: Duration::ZERO,
-            patient_until: Duration::ZERO,
-            incumbent_since: None,
-            role: Role::Seeking,
-            pair: (0, None),
-            horizon: 0,
-            bereaved: false,
-            leaving: false,
             view: View {
                 term: 0,
                 leader: None,
-                roster,
+                roster: Roster::new(own, []),
                 since: Duration::ZERO,
             },
+            clock: Duration::ZERO,
+            slept: Duration::ZERO,
+            next_heartbeat: Duration::ZERO,
+            patient_until: Duration::ZERO,
         }
     }
 
@@ -229,23 +179,19 @@ impl Election {
             Input::Refused(peer) => self.detector.refused(peer),
             Input::Leave => self.leave(&mut out),
         }
-        self.decide();
+        self.bully.decide(&self.detector, self.awake());
         self.publish(&mut out);
         out
     }
 
     /// When the next [`Input::Tick`] is due. After a tick, always later than that tick.
     pub fn deadline(&self) -> Duration {
-        let touch = match self.role {
-            Role::Following { leader, .. } => self.detector.out_of_touch_at(leader),
-            Role::Seeking | Role::Leading { .. } => None,
-        };
-        let others = [self.detector.deadline(), touch, self.takeover_at()];
-        others
+        let others = self
+            .detector
+            .deadline()
             .into_iter()
-            .flatten()
-            .fold(self.next_heartbeat, Duration::min)
-            + self.slept
+            .chain(self.bully.deadline(&self.detector));
+        others.fold(self.next_heartbeat, Duration::min) + self.slept
     }
 
     /// What uploads are placed by now.
@@ -287,8 +233,7 @@ impl Election {
                 to: State::Alive,
                 cause,
             }));
-            self.listening_since = self.awake();
-            self.resign();
+            self.bully.woke(self.awake());
         }
     }
 
@@ -304,14 +249,14 @@ impl Election {
             return;
         }
         self.next_heartbeat = awake + self.heartbeat;
-        let word = if self.leaving {
+        let word = if self.bully.is_leaving() {
             Message::Leave
         } else {
             self.heartbeat_now()
         };
         let everyone: Vec<NodeId> = self.detector.peers().map(|(id, _)| id).collect();
         self.send_all(&everyone, &word, out);
-        if matches!(self.role, Role::Seeking) && !self.leaving && awake >= self.patient_until {
+        if self.bully.leader().is_none() && !self.bully.is_leaving() && awake >= self.patient_until {
             let higher: Vec<NodeId> = self.detector.present().filter(|id| *id > self.own).collect();
             self.send_all(&higher, &Message::Election, out);
         }
@@ -337,7 +282,7 @@ impl Election {
             out.extend(self.detector.left(sender, awake).map(Output::Note));
             return Ok(());
         }
-        if datagram.stamp.incarnation > known.incarnation && !self.leaving {
+        if datagram.stamp.incarnation > known.incarnation && !self.bully.is_leaving() {
             // Its echo is what proves a peer alive, and it has nothing to echo before this.
             self.send(sender, self.heartbeat_now(), out);
         }
@@ -346,7 +291,7 @@ impl Election {
         }
         out.extend(self.detector.heard(sender, awake, self.clock).map(Output::Note));
         if self.detector.is_present(sender) {
-            self.weigh(sender, &datagram.stance);
+            self.bully.weigh(sender, &datagram.stance, &self.detector, awake);
             self.obey(sender, &datagram.message, out);
         }
         Ok(())
@@ -370,10 +315,10 @@ impl Election {
                 );
             }
             Message::Probe => self.send(sender, self.heartbeat_now(), out),
-            Message::Election if matches!(self.role, Role::Leading { .. }) => {
+            Message::Election if self.bully.leader() == Some(self.own) => {
                 self.send(sender, self.heartbeat_now(), out);
             }
-            Message::Election if self.own > sender && !self.leaving => {
+            Message::Election if self.own > sender && !self.bully.is_leaving() => {
                 self.send(sender, Message::Answer, out)
             }
             Message::Answer => self.patient_until = self.awake() + self.timeout,
@@ -381,129 +326,16 @@ impl Election {
         }
     }
 
-    /// What a peer's stance means for the own one.
-    fn weigh(&mut self, sender: NodeId, stance: &Stance) {
-        let (term, leader) = stance.pair(sender);
-        self.horizon = self.horizon.max(term);
-        let established = match stance {
-            Stance::Seeks { .. } => None,
-            Stance::Follows { established, .. } | Stance::Leads { established, .. } => Some(*established),
-        };
-        match leader.zip(established) {
-            Some((leader, established)) => self.claims.insert(sender, Claim { leader, established }),
-            None => self.claims.remove(&sender),
-        };
-        let newer = term > self.pair.0 || (term, leader) == self.pair;
-        match (stance, &self.role) {
-            (
-                Stance::Leads {
-                    established, roster, ..
-                },
-                _,
-            ) if newer && roster.contains(self.own) && !self.leaving => {
-                self.pair = (term, leader);
-                self.role = Role::Following {
-                    leader: sender,
-                    established: *established,
-                    roster: roster.clone(),
-                };
-            }
-            (_, Role::Following { leader, .. }) if *leader == sender => {
-                self.bereaved |= established.is_none();
-                self.resign();
-            }
-            (_, Role::Leading { .. }) => self.defend((term, leader), established.is_some()),
-            _ => {}
-        }
-    }
-
-    /// A leader hears of another pair, of a node that `has_leader` now or had. One term has one leader: a later one
-    /// makes us yield, and whoever cannot follow us in this term gets a new one.
-    fn defend(&mut self, (term, leader): (u64, Option<NodeId>), has_leader: bool) {
-        if term < self.pair.0 || (term, leader) == self.pair {
-            return;
-        }
-        let rival = leader.filter(|rival| has_leader && *rival != self.own);
-        match rival {
-            Some(rival) if !self.detector.is_present(rival) => {}
-            Some(rival) if term > self.pair.0 || rival > self.own => self.resign(),
-            _ => self.declare(),
-        }
-    }
-
-    fn decide(&mut self) {
-        let awake = self.awake();
-        if let Role::Following { leader, .. } = self.role
-            && self.detector.out_of_touch_at(leader).is_none_or(|at| at <= awake)
-        {
-            self.bereaved = true;
-            self.resign();
-        }
-        self.incumbent_since = self.incumbent().map(|_| self.incumbent_since.unwrap_or(awake));
-        if self.takeover_at().is_some_and(|at| at <= awake) {
-            self.declare();
-        }
-    }
-
-    /// When this node may lead, if nothing changes: it is the highest, has listened, and has let an established
-    /// leader work for a while.
-    fn takeover_at(&self) -> Option<Duration> {
-        let highest = self.detector.present().all(|id| id < self.own);
-        if !highest || self.leaving || matches!(self.role, Role::Leading { .. }) {
-            return None;
-        }
-        let listened = if self.detector.all_heard_after(self.listening_since) {
-            self.listening_since
-        } else {
-            self.listening_since + self.timeout / 2
-        };
-        let established = self.incumbent().filter(|established| *established);
-        let stable = established
-            .and(self.incumbent_since)
-            .map_or(Duration::ZERO, |since| since + STABLE);
-        Some(listened.max(stable))
-    }
-
-    /// Whether a lower node is in office in the eyes of anybody present, and if so, whether it is established.
-    fn incumbent(&self) -> Option<bool> {
-        let claims = self
-            .claims
-            .iter()
-            .filter(|(id, _)| self.detector.is_present(**id));
-        let lower = claims
-            .map(|(_, claim)| claim)
-            .filter(|claim| claim.leader < self.own);
-        lower
-            .filter(|claim| self.detector.is_present(claim.leader))
-            .map(|claim| claim.established)
-            .max()
-    }
-
-    fn declare(&mut self) {
-        self.horizon = self.horizon.max(self.pair.0).saturating_add(1);
-        self.pair = (self.horizon, Some(self.own));
-        self.role = Role::Leading { since: self.awake() };
-    }
-
-    fn resign(&mut self) {
-        self.role = Role::Seeking;
-    }
-
     fn leave(&mut self, out: &mut Vec<Output>) {
-        self.leaving = true;
-        self.resign();
+        self.bully.leave();
         let everyone: Vec<NodeId> = self.detector.peers().map(|(id, _)| id).collect();
         self.send_all(&everyone, &Message::Leave, out);
     }
 
     /// Tells this node, and its followers if it leads, when the view has changed.
     fn publish(&mut self, out: &mut Vec<Output>) {
-        let leader = self.leader();
-        let roster = match &self.role {
-            Role::Following { roster, .. } => roster.clone(),
-            Role::Seeking | Role::Leading { .. } => Roster::new(self.own, self.detector.present()),
-        };
-        let term = self.pair.0;
+        let (term, leader) = (self.bully.term(), self.bully.leader());
+        let roster = self.bully.roster(&self.detector);
         let before = &self.view;
         if (before.term, before.leader, &before.roster) == (term, leader, &roster) {
             return;
@@ -525,33 +357,6 @@ impl Election {
             self.send_all(&present, &word, out);
         }
         out.push(Output::Publish(self.view.clone()));
-    }
-
-    fn leader(&self) -> Option<NodeId> {
-        match self.role {
-            Role::Seeking => None,
-            Role::Following { leader, .. } => Some(leader),
-            Role::Leading { .. } => Some(self.own),
-        }
-    }
-
-    fn stance(&self) -> Stance {
-        let (term, last) = self.pair;
-        match self.role {
-            Role::Seeking => Stance::Seeks { term, last },
-            Role::Following {
-                leader, established, ..
-            } => Stance::Follows {
-                term,
-                leader,
-                established,
-            },
-            Role::Leading { since } => Stance::Leads {
-                term,
-                established: self.bereaved || self.awake() >= since + STABLE,
-                roster: Roster::new(self.own, self.detector.present()),
-            },
-        }
     }
 
     fn heartbeat_now(&self) -> Message {
@@ -578,27 +383,12 @@ impl Election {
             receiver: to,
             stamp: self.stamp,
             echo: self.detector.peer(to).map_or(Stamp::default(), |peer| peer.stamp),
-            stance: self.stance(),
+            stance: self.bully.stance(&self.detector, self.awake()),
             message,
         };
         out.push(Output::Send {
             to,
             bytes: self.key.encode(&datagram),
         });
-    }
-}
-
-impl Rejections {
-    fn count(&mut self, rejection: Rejection) {
-        let counter = match rejection {
-            Rejection::Malformed => &mut self.malformed,
-            Rejection::Foreign => &mut self.foreign,
-            Rejection::Forged => &mut self.forged,
-            Rejection::Misdirected => &mut self.misdirected,
-            Rejection::Stranger => &mut self.stranger,
-            Rejection::Replayed => &mut self.replayed,
-            Rejection::Unproven => &mut self.unproven,
-        };
-        *counter += 1;
     }
 }

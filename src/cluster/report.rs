@@ -8,8 +8,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::election::datagram::Rejections;
 use crate::election::detector::{State, Transition};
-use crate::election::{Election, Rejections, View};
+use crate::election::{Election, View};
 use crate::members::Members;
 use crate::roster::NodeId;
 

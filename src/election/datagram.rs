@@ -22,6 +22,7 @@
 //! Checks a datagram for itself only; what came before it is the link's matter. Holds no clock.
 
 use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
 use sha2::Sha256;
 
 use super::message::{self, Message, Stance};
@@ -79,6 +80,34 @@ pub enum Rejection {
     Replayed,
     /// Authentic, but without a fresh echo: its sender has not heard us lately. The first one of each life is.
     Unproven,
+}
+
+/// Dropped datagrams, by cause; see [`Rejection`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "each field counts the variant of the same name")]
+pub struct Rejections {
+    pub malformed: u64,
+    pub foreign: u64,
+    pub forged: u64,
+    pub misdirected: u64,
+    pub stranger: u64,
+    pub replayed: u64,
+    pub unproven: u64,
+}
+
+impl Rejections {
+    pub(super) fn count(&mut self, rejection: Rejection) {
+        let counter = match rejection {
+            Rejection::Malformed => &mut self.malformed,
+            Rejection::Foreign => &mut self.foreign,
+            Rejection::Forged => &mut self.forged,
+            Rejection::Misdirected => &mut self.misdirected,
+            Rejection::Stranger => &mut self.stranger,
+            Rejection::Replayed => &mut self.replayed,
+            Rejection::Unproven => &mut self.unproven,
+        };
+        *counter += 1;
+    }
 }
 
 /// The shared secret, ready for use. No Debug; the `hmac` crate wipes it on drop.

@@ -181,8 +181,13 @@ impl Detector {
         let peer = self.peers.get_mut(&id)?;
         let restarted = stamp.incarnation > peer.stamp.incarnation;
         peer.stamp = stamp;
-        let over = restarted && (peer.state.is_present() || peer.state == State::Left);
-        over.then(|| peer.end(id, State::Dead, Cause::Restarted, awake))
+        let to = match peer.state {
+            State::Alive | State::Suspect if restarted => State::Dead,
+            // Nobody lost it: it had said good-bye, and now it is new.
+            State::Left if restarted => State::Unknown,
+            _ => return None,
+        };
+        Some(peer.end(id, to, Cause::Restarted, awake))
     }
 
     /// The peer lives and hears us.

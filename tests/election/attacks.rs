@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pixseal::election::datagram::{ClusterKey, Datagram, Stamp};
+use pixseal::election::View;
+use pixseal::election::datagram::{ClusterKey, Datagram, Rejections, Stamp};
 use pixseal::election::message::{Message, Stance};
-use pixseal::election::{Rejections, View};
 use pixseal::roster::NodeId;
 
 use crate::world::{SECRET, World};

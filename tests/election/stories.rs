@@ -149,3 +149,20 @@ fn leader_leaves_and_nobody_waits() {
     world.run_for(millis(2_000));
     compare(&world, "leader_leaves");
 }
+
+/// Node 4 takes over from node 3, which node 1 follows; node 1 and node 4 do not hear each other.
+#[test]
+fn follower_of_a_former_leader_goes_by_what_it_hears() {
+    let four = NodeId(4);
+    let mut world = World::new(1, &[ONE, TWO, THREE, four]);
+    world.split(&[ONE], &[four]);
+    world.split(&[four], &[ONE]);
+    for node in [ONE, TWO, THREE] {
+        world.start(node, 100);
+    }
+    world.run_until(millis(5_000));
+    world.transcript = Transcript::Kept(String::new());
+    world.start(four, 100);
+    world.run_for(millis(2_300));
+    compare(&world, "former_leader");
+}

@@ -1,0 +1,218 @@
+//! Namespaces, a cable to each, and the exchange at this end that passes datagrams from cable to cable.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::UdpSocket;
+use std::ops::Range;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::herd::Home;
+
+const SERVER_PORT: u32 = 7000;
+
+pub(crate) struct Cables {
+    /// How many are laid, and are removed in the end.
+    nodes: u32,
+    exchange: Arc<Mutex<Exchange>>,
+}
+
+/// What happens to every datagram.
+#[derive(Clone)]
+pub(crate) struct Weather {
+    pub(crate) loss_percent: u64,
+    pub(crate) delay_ms: Range<u64>,
+}
+
+#[derive(Default)]
+struct Exchange {
+    weather: Weather,
+    /// From, to.
+    blocked: BTreeSet<(u32, u32)>,
+    /// Datagrams on their way, by arrival.
+    waiting: BTreeMap<(Instant, u64), (u32, Vec<u8>)>,
+    count: u64,
+    random: u64,
+}
+
+impl Default for Weather {
+    fn default() -> Weather {
+        Weather {
+            loss_percent: 0,
+            delay_ms: 0..1,
+        }
+    }
+}
+
+impl Cables {
+    /// The reason, if this machine or user has no namespaces.
+    pub(crate) fn lay(nodes: u32) -> Result<Cables, String> {
+        let mut cables = Cables {
+            nodes: 0,
+            exchange: Arc::default(),
+        };
+        for node in 1..=nodes {
+            let (space, here, there) = (space(node), format!("pixdrill{node}"), format!("pixdrill{node}n"));
+            ip(&["netns", "add", &space])?;
+            cables.nodes = node;
+            ip(&[
+                "link", "add", &here, "type", "veth", "peer", "name", &there, "netns", &space,
+            ])?;
+            ip(&["address", "add", &format!("10.99.{node}.1/24"), "dev", &here])?;
+            ip(&["link", "set", &here, "up"])?;
+            ip(&[
+                "-n",
+                &space,
+                "address",
+                "add",
+                &format!("10.99.{node}.2/24"),
+                "dev",
+                &there,
+            ])?;
+            ip(&["-n", &space, "link", "set", &there, "up"])?;
+            ip(&["-n", &space, "link", "set", "lo", "up"])?;
+        }
+        let pairs = || (1..=nodes).flat_map(|from| (1..=nodes).map(move |to| (from, to)));
+        for (from, to) in pairs().filter(|(from, to)| from != to) {
+            let socket = UdpSocket::bind(at_this_end(from, to)).map_err(|e| e.to_string())?;
+            let exchange = Arc::clone(&cables.exchange);
+            named(&format!("{from} to {to}"), move || {
+                receive(&socket, &exchange, from, to)
+            });
+        }
+        let exchange = Arc::clone(&cables.exchange);
+        let socket = UdpSocket::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
+        named("exchange", move || deliver(&socket, &exchange));
+        Ok(cables)
+    }
+
+    /// Every node in its namespace, with the others at this end of its cable.
+    pub(crate) fn homes(&self) -> BTreeMap<u32, Home> {
+        let address = |from, to| {
+            if from == to {
+                at_that_end(to)
+            } else {
+                at_this_end(from, to)
+            }
+        };
+        let home = |node| {
+            let lines = (1..=self.nodes).map(|peer| format!("{peer} = \"{}\"\n", address(node, peer)));
+            let prefix = ["ip", "netns", "exec", &space(node)].map(str::to_owned).to_vec();
+            (
+                node,
+                Home {
+                    prefix,
+                    cluster: format!("[nodes]\n{}", lines.collect::<String>()),
+                },
+            )
+        };
+        (1..=self.nodes).map(home).collect()
+    }
+
+    pub(crate) fn pull(&self, node: u32) {
+        ip(&["link", "set", &format!("pixdrill{node}"), "down"]).unwrap();
+    }
+
+    pub(crate) fn plug(&self, node: u32) {
+        ip(&["link", "set", &format!("pixdrill{node}"), "up"]).unwrap();
+    }
+
+    /// From, to; what was blocked before is so no longer.
+    pub(crate) fn block(&self, ways: &[(u32, u32)]) {
+        self.exchange.lock().unwrap().blocked = ways.iter().copied().collect();
+    }
+
+    pub(crate) fn set(&self, weather: Weather) {
+        self.exchange.lock().unwrap().weather = weather;
+    }
+}
+
+impl Drop for Cables {
+    fn drop(&mut self) {
+        for node in 1..=self.nodes {
+            // The cable goes with its namespace.
+            let _ = ip(&["netns", "delete", &space(node)]);
+        }
+    }
+}
+
+impl Exchange {
+    fn take(&mut self, from: u32, to: u32, bytes: &[u8]) {
+        let lost = self.number() % 100 < self.weather.loss_percent;
+        if lost || self.blocked.contains(&(from, to)) {
+            return;
+        }
+        let Range { start, end } = self.weather.delay_ms;
+        let delay = start * 1000 + self.number() % ((end - start) * 1000);
+        self.count += 1;
+        let arrival = (Instant::now() + Duration::from_micros(delay), self.count);
+        self.waiting.insert(arrival, (to, bytes.to_vec()));
+    }
+
+    /// Marsaglia's xorshift: the drill need not be repeatable, the network is not either.
+    fn number(&mut self) -> u64 {
+        self.random = self.random.max(1);
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}
+
+fn receive(socket: &UdpSocket, exchange: &Mutex<Exchange>, from: u32, to: u32) {
+    let mut bytes = [0; 65_536];
+    loop {
+        if let Ok(length) = socket.recv(&mut bytes) {
+            exchange.lock().unwrap().take(from, to, &bytes[..length]);
+        }
+    }
+}
+
+fn deliver(socket: &UdpSocket, exchange: &Mutex<Exchange>) {
+    loop {
+        thread::sleep(Duration::from_millis(1));
+        let mut exchange = exchange.lock().unwrap();
+        while let Some(next) = exchange
+            .waiting
+            .first_entry()
+            .filter(|next| next.key().0 <= Instant::now())
+        {
+            let (to, bytes) = next.remove();
+            // A pulled cable loses it.
+            let _ = socket.send_to(&bytes, at_that_end(to));
+        }
+    }
+}
+
+fn named(name: &str, work: impl FnOnce() + Send + 'static) {
+    thread::Builder::new().name(name.to_owned()).spawn(work).unwrap();
+}
+
+fn space(node: u32) -> String {
+    format!("pixdrill{node}")
+}
+
+/// Where node `from` finds node `to`.
+fn at_this_end(from: u32, to: u32) -> String {
+    format!("10.99.{from}.1:{}", SERVER_PORT + to)
+}
+
+fn at_that_end(node: u32) -> String {
+    format!("10.99.{node}.2:{SERVER_PORT}")
+}
+
+fn ip(words: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip")
+        .args(words)
+        .output()
+        .map_err(|e| format!("ip: {e}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "ip {}: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        )),
+    }
+}

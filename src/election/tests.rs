@@ -1,0 +1,136 @@
+//! One node at a time, with every word of its peer made by hand.
+
+use super::message::Stance;
+use super::*;
+
+const PEER: NodeId = NodeId(1);
+
+fn alone(health_timeout: Duration) -> Election {
+    let own = NodeId(2);
+    let key = ClusterKey::new(&[7; 32]);
+    let mut node = Election::new(Settings {
+        own,
+        members: vec![PEER, own],
+        key,
+        incarnation: 1,
+        health_timeout,
+    });
+    let started = node.step(Duration::ZERO, Input::Tick);
+    assert!(
+        matches!(started[..], [Output::Send { to: PEER, .. }]),
+        "{started:?}"
+    );
+    let mut last = Vec::new();
+    while node.view().leader.is_none() {
+        last = node.step(node.deadline(), Input::Tick);
+    }
+    assert!(matches!(&last[..], [.., Output::Publish(view)] if view == node.view()));
+    node
+}
+
+/// Node 1 says where it stands, in answer to what node 2 said last.
+fn hear(node: &mut Election, stance: Stance) -> Vec<Output> {
+    let now = node.clock + Duration::from_millis(1);
+    let datagram = Datagram {
+        sender: PEER,
+        receiver: node.own,
+        stamp: Stamp {
+            incarnation: 1,
+            sequence: u64::try_from(now.as_micros()).unwrap(),
+        },
+        echo: node.stamp,
+        stance,
+        message: Message::Probe,
+    };
+    let bytes = node.key.encode(&datagram);
+    node.step(now, Input::Datagram(&bytes))
+}
+
+#[test]
+fn a_lone_node_listens_for_half_the_timeout_and_serves_alone() {
+    let node = alone(HEALTH_TIMEOUT);
+    let View {
+        term,
+        leader,
+        roster,
+        since,
+    } = node.view();
+    assert_eq!(
+        (*term, *leader, roster.ids()),
+        (1, Some(node.own), &[node.own][..])
+    );
+    assert_eq!(*since, HEALTH_TIMEOUT / 2);
+}
+
+#[test]
+fn a_leader_that_meets_a_later_term_goes_beyond_it_at_once() {
+    let mut node = alone(HEALTH_TIMEOUT);
+    hear(
+        &mut node,
+        Stance::Seeks {
+            term: 1_000,
+            last: Some(PEER),
+        },
+    );
+    assert_eq!((node.view().term, node.view().leader), (1_001, Some(node.own)));
+}
+
+#[test]
+fn the_last_term_of_all_breaks_nothing() {
+    let mut node = alone(HEALTH_TIMEOUT);
+    hear(
+        &mut node,
+        Stance::Seeks {
+            term: u64::MAX,
+            last: Some(PEER),
+        },
+    );
+    assert_eq!(node.view().term, u64::MAX);
+}
+
+#[test]
+fn who_leaves_does_not_come_back() {
+    let mut node = alone(HEALTH_TIMEOUT);
+    let roster = Roster::new(PEER, [node.own]);
+    node.step(node.clock, Input::Leave);
+    hear(
+        &mut node,
+        Stance::Leads {
+            term: 9,
+            established: true,
+            roster,
+        },
+    );
+    for _ in 0..50 {
+        let said = node.step(node.deadline(), Input::Tick);
+        assert_eq!(node.view().leader, None, "{said:?}");
+    }
+}
+
+#[test]
+fn every_time_follows_from_the_timeout() {
+    for (timeout, taken) in [
+        (60, 60),
+        (100, 100),
+        (1, 60),
+        (0, 60),
+        (600, 600),
+        (60_000, 60_000),
+    ] {
+        let mut node = alone(Duration::from_millis(timeout));
+        hear(&mut node, Stance::Seeks { term: 0, last: None });
+        let heard = node.clock;
+        let mut steps = 0;
+        while node.view().roster.contains(PEER) {
+            node.step(node.deadline(), Input::Tick);
+            steps += 1;
+        }
+        let dead_after = node.clock - heard;
+        assert_eq!(
+            dead_after,
+            Duration::from_millis(taken),
+            "--health-timeout {timeout}"
+        );
+        assert!(steps <= 2 + taken / 10, "{steps} ticks");
+    }
+}
