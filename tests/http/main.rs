@@ -11,6 +11,7 @@ mod support;
 
 mod command;
 mod download;
+mod hostile;
 mod journal;
 mod listing;
 mod placement;
