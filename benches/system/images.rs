@@ -72,6 +72,15 @@ impl Set {
         })
     }
 
+    /// Reads every file once: those that the kernel has dropped meanwhile would be read from the disk.
+    pub fn warm(&self) -> Result<(), String> {
+        for (path, _) in &self.files {
+            let read = File::open(path).and_then(|mut file| std::io::copy(&mut file, &mut std::io::sink()));
+            read.map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// How many images it has.
     pub fn count(&self) -> usize {
         self.count

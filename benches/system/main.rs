@@ -25,6 +25,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use getopts::Options;
+use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use bare::Way;
@@ -119,14 +120,23 @@ fn run(args: &[String]) -> Result<(), String> {
         .prefix("bench-system-")
         .tempdir_in(&parent)
         .map_err(|e| format!("{}: {e}", parent.display()))?;
+    scatter(folder.path());
     let lab = Lab {
         images: folder.path().join("painted"),
-        folder: folder.path().join("served"),
+        folder: folder.path().to_owned(),
         rounds: number("rounds", 5)?.max(1) as usize,
         settle: Duration::from_secs(number("settle", 6)?.into()),
         stop: stop_on_signals()?,
     };
     sections.into_iter().try_for_each(|section| section(&lab))
+}
+
+/// Asks ext4 to put every folder made in `parent` somewhere else. Without a journal it does not use an inode again for
+/// minutes after it was deleted, and searches past all of them: in the folder's place, creating a file after 10,000
+/// were deleted takes 2 ms. Other file systems do not know the flag and do not need it.
+fn scatter(parent: &Path) {
+    let set = |folder: std::fs::File| ioctl_setflags(&folder, ioctl_getflags(&folder)? | IFlags::TOPDIR);
+    let _ = std::fs::File::open(parent).map(set);
 }
 
 fn chosen(names: &[String]) -> Result<Vec<Section>, String> {

@@ -3,7 +3,7 @@
 //! Machines have moods: what else runs, how long ago files were deleted, where the disk puts them. So rows are only
 //! compared within a round, a ratio is the median of the rounds' ratios, and everything is shown with its range.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const GLANCE: Duration = Duration::from_millis(50);
 pub struct Lab {
     /// Painted images.
     pub images: PathBuf,
-    /// What servers write; emptied before every measurement.
+    /// Holds a folder for each measurement, removed at its end.
     pub folder: PathBuf,
     /// How often everything is repeated.
     pub rounds: usize,
@@ -93,16 +93,20 @@ impl<'s> Row<'s> {
 }
 
 impl Lab {
-    /// Empties the folder, lets `start` start something in it, and returns that once the machine has settled.
-    pub fn prepared<S>(&self, start: impl FnOnce(&Path) -> Result<S, String>) -> Result<S, String> {
-        let failed = |e: std::io::Error| format!("{}: {e}", self.folder.display());
-        if self.folder.exists() {
-            std::fs::remove_dir_all(&self.folder).map_err(failed)?;
-        }
-        std::fs::create_dir(&self.folder).map_err(failed)?;
-        let started = start(&self.folder)?;
+    /// Starts `who` in a new folder, lets `prepare` do what is not timed, and returns once the machine has settled.
+    pub fn prepared(
+        &self,
+        who: Contestant,
+        prepare: impl FnOnce(&Running) -> Result<(), String>,
+    ) -> Result<Running, String> {
+        let folder = tempfile::Builder::new()
+            .prefix("served-")
+            .tempdir_in(&self.folder);
+        let folder = folder.map_err(|e| format!("{}: {e}", self.folder.display()))?;
+        let running = servers::start(who, folder)?;
+        prepare(&running)?;
         self.wait(self.settle)?;
-        Ok(started)
+        Ok(running)
     }
 
     /// Waits, unless the run is to end.
@@ -154,18 +158,15 @@ impl Lab {
     }
 
     fn measure(&self, row: &Row<'_>) -> Result<Figure, String> {
-        let mut running = self.prepared(|folder| {
-            let running = servers::start(row.who, folder)?;
-            match row.task {
-                Task::Upload => {}
-                Task::Download => self.upload(row, &running)?,
-                Task::DownloadAgain => {
-                    self.upload(row, &running)?;
-                    self.download(row, &running, true)?;
-                }
+        let running = self.prepared(row.who, |running| match row.task {
+            Task::Upload => Ok(()),
+            Task::Download => self.upload(row, running),
+            Task::DownloadAgain => {
+                self.upload(row, running)?;
+                self.download(row, running, true)
             }
-            Ok(running)
         })?;
+        row.set.warm()?;
         let own = std::process::id();
         let before = (process::cpu(own)?, running.cpu()?);
         let start = Instant::now();
@@ -180,12 +181,18 @@ impl Lab {
             seconds,
             client,
             servers,
-            resident_bytes_peak: resident_bytes_peak(&mut running)?,
+            resident_bytes_peak: resident_bytes_peak(&running)?,
         })
     }
 
     fn upload(&self, row: &Row<'_>, running: &Running) -> Result<(), String> {
-        load::upload(&running.door, row.set, row.connections, &self.folder, &self.stop)
+        load::upload(
+            &running.door,
+            row.set,
+            row.connections,
+            running.folder(),
+            &self.stop,
+        )
     }
 
     fn download(&self, row: &Row<'_>, running: &Running, compare: bool) -> Result<(), String> {
@@ -197,7 +204,7 @@ impl Lab {
     }
 }
 
-fn resident_bytes_peak(running: &mut Running) -> Result<u64, String> {
+fn resident_bytes_peak(running: &Running) -> Result<u64, String> {
     let peaks: Result<Vec<u64>, String> = running
         .ids()?
         .into_iter()

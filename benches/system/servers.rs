@@ -10,6 +10,7 @@ use pixseal::client::{Client, Patience};
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::store::Durability;
+use tempfile::TempDir;
 
 use super::bare::{self, Way};
 use super::load::Door;
@@ -72,10 +73,17 @@ pub struct Running {
     pub door: Door,
     /// The cluster, if it is one.
     pub members: Option<Members>,
+    // Before the folder: servers end while it is there.
     processes: Vec<Process>,
+    folder: TempDir,
 }
 
 impl Running {
+    /// Where they write.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The ids of all processes, children included.
     pub fn ids(&self) -> Result<Vec<u32>, String> {
         let families: Result<Vec<_>, String> = self.processes.iter().map(|p| family(p.id())).collect();
@@ -90,24 +98,29 @@ impl Running {
     }
 }
 
+/// What was started: where it takes images, who its members are, its processes.
+type Started = (Door, Option<Members>, Vec<Process>);
+
 /// Starts what `who` says in `folder`, which is empty, and returns once it serves.
-pub fn start(who: Contestant, folder: &Path) -> Result<Running, String> {
-    match who {
+pub fn start(who: Contestant, folder: TempDir) -> Result<Running, String> {
+    let (door, members, processes) = match who {
         Contestant::Bare(way) => {
-            let (process, address) = bare::start(way, folder)?;
-            Ok(Running {
-                door: Door::Bare(address),
-                members: None,
-                processes: vec![process],
-            })
+            let (process, address) = bare::start(way, folder.path())?;
+            (Door::Bare(address), None, vec![process])
         }
         Contestant::Pixseal {
             nodes,
             durability,
             audience,
-        } => start_cluster(nodes, durability, audience, folder),
-        Contestant::Nginx { tls, by_curl } => start_nginx(tls, by_curl, folder),
-    }
+        } => start_cluster(nodes, durability, audience, folder.path())?,
+        Contestant::Nginx { tls, by_curl } => start_nginx(tls, by_curl, folder.path())?,
+    };
+    Ok(Running {
+        door,
+        members,
+        processes,
+        folder,
+    })
 }
 
 fn start_cluster(
@@ -115,7 +128,7 @@ fn start_cluster(
     durability: Durability,
     audience: Audience,
     folder: &Path,
-) -> Result<Running, String> {
+) -> Result<Started, String> {
     let mut text = String::from("[nodes]\n");
     for (id, port) in (1..=nodes).zip(free_ports(nodes)?) {
         text.push_str(&format!("{id} = \"127.0.0.1:{port}\"\n"));
@@ -135,11 +148,7 @@ fn start_cluster(
     }
     let mut client = Client::new(&members, Patience::default());
     wait_until(|| agree(&mut client, &members)).map_err(|e| format!("the cluster found no leader: {e}"))?;
-    Ok(Running {
-        door: Door::Cluster(members.clone(), audience),
-        members: Some(members),
-        processes,
-    })
+    Ok((Door::Cluster(members.clone(), audience), Some(members), processes))
 }
 
 /// Whether every member answers, sees everybody alive and follows the same leader.
@@ -189,7 +198,7 @@ fn nginx_program() -> Option<PathBuf> {
         .find(|program| program.exists())
 }
 
-fn start_nginx(tls: bool, by_curl: bool, folder: &Path) -> Result<Running, String> {
+fn start_nginx(tls: bool, by_curl: bool, folder: &Path) -> Result<Started, String> {
     let port = free_ports(1)?[0];
     let address = format!("127.0.0.1:{port}");
     let config = folder.join("nginx.conf");
@@ -218,11 +227,7 @@ fn start_nginx(tls: bool, by_curl: bool, folder: &Path) -> Result<Running, Strin
         (false, false) => Door::Http(address),
         (tls, _) => Door::Curl(format!("http{}://{address}", if tls { "s" } else { "" })),
     };
-    Ok(Running {
-        door,
-        members: None,
-        processes: vec![process],
-    })
+    Ok((door, None, vec![process]))
 }
 
 fn last_words(log: &Path) -> String {

@@ -12,7 +12,7 @@ use super::load;
 use super::offers::{self, CONNECTIONS};
 use super::process;
 use super::rounds::{Lab, Spread};
-use super::servers::{self, Contestant};
+use super::servers::Contestant;
 
 const NODES: u32 = 3;
 const CROWD: usize = 64;
@@ -31,8 +31,8 @@ pub fn memory(lab: &Lab) -> Result<(), String> {
     let mut peaks = vec![Vec::new(); NODES as usize];
     for round in 0..lab.rounds {
         eprintln!("memory: round {} of {}", round + 1, lab.rounds);
-        let running = lab.prepared(|folder| servers::start(CLUSTER, folder))?;
-        load::upload(&running.door, &set, CROWD, &lab.folder, &lab.stop)?;
+        let running = lab.prepared(CLUSTER, |_| Ok(()))?;
+        load::upload(&running.door, &set, CROWD, running.folder(), &lab.stop)?;
         for (peaks, id) in peaks.iter_mut().zip(running.ids()?) {
             peaks.push(process::resident_bytes_peak(id)? as f64 / 1048576.0);
         }
@@ -49,7 +49,7 @@ pub fn idle(lab: &Lab) -> Result<(), String> {
     let mut shares = Vec::new();
     for round in 0..lab.rounds {
         eprintln!("idle: round {} of {}", round + 1, lab.rounds);
-        let running = lab.prepared(|folder| servers::start(CLUSTER, folder))?;
+        let running = lab.prepared(CLUSTER, |_| Ok(()))?;
         let before = running.cpu()?;
         lab.wait(IDLE_TIME)?;
         let used = running.cpu()? - before;
@@ -65,7 +65,7 @@ pub fn offers(lab: &Lab) -> Result<(), String> {
     let (mut rates, mut costs) = (Vec::new(), Vec::new());
     for round in 0..lab.rounds {
         eprintln!("offers: round {} of {}", round + 1, lab.rounds);
-        let running = lab.prepared(|folder| servers::start(CLUSTER, folder))?;
+        let running = lab.prepared(CLUSTER, |_| Ok(()))?;
         let members: &Members = running.members.as_ref().expect("it is a cluster");
         let before = running.cpu()?;
         let start = Instant::now();
