@@ -4,7 +4,7 @@
 //! ```text
 //! file      28 · salt[32] · prefix[7] · segment 0 · segment 1 · … · last segment
 //!           └────── header, 40 ─────┘
-//! segment   ciphertext · tag[32]                    1,048,576 bytes; segment 0 has 40 less, the last any number
+//! segment   ciphertext · tag[32]                    1,048,576 bytes; segment 0 has 40 less, the last may be shorter
 //! keys      HKDF-SHA256(key, salt, associated data) → AES-256 key[32] · HMAC key[32]
 //! IV        prefix[7] · index[4] · last[1] · 00 00 00 00, where the counter of AES-CTR begins; big-endian
 //! tag       HMAC-SHA256(IV · ciphertext)
@@ -195,9 +195,9 @@ impl SegmentCipher {
 
     fn iv(&self, index: u32, last: bool) -> [u8; IV_BYTES] {
         let mut iv = [0; IV_BYTES];
-        iv[..7].copy_from_slice(&self.prefix);
-        iv[7..11].copy_from_slice(&index.to_be_bytes());
-        iv[11] = last.into();
+        iv[..PREFIX_BYTES].copy_from_slice(&self.prefix);
+        iv[PREFIX_BYTES..][..4].copy_from_slice(&index.to_be_bytes());
+        iv[PREFIX_BYTES + 4] = last.into();
         iv
     }
 
@@ -222,7 +222,7 @@ pub fn plain_bytes(sealed: u64) -> Option<u64> {
 /// How many segments hold `plain` bytes, at least one; the last of them has the index one below.
 ///
 /// # Panics
-/// Over [`PLAIN_BYTES_MAX`], like all that follows.
+/// Over [`PLAIN_BYTES_MAX`], which no file that [`plain_bytes`] knows comes from.
 pub fn segments(plain: u64) -> u32 {
     let segments = plain.saturating_add(HEADER).div_ceil(PLAIN_SEGMENT);
     u32::try_from(segments).expect("at most PLAIN_BYTES_MAX")
@@ -234,6 +234,9 @@ pub fn segment_plain_bytes(index: u32) -> usize {
 }
 
 /// Segment and offset in its plaintext where byte `offset` of the plaintext of a file is.
+///
+/// # Panics
+/// Over [`PLAIN_BYTES_MAX`].
 pub fn position(offset: u64) -> (u32, usize) {
     // Header and plaintext without the tags are a row of equal pieces, one to a segment.
     let index = (offset + HEADER) / PLAIN_SEGMENT;
