@@ -391,6 +391,16 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_segment_behind_a_full_one_does_not_open_even_with_the_right_tag() {
+        let cipher = cipher(1);
+        for (index, expected) in [(0, Ok(())), (1, Err(Forged))] {
+            let mac = cipher.mac.clone().chain_update(cipher.iv(index, true));
+            let mut tag = mac.finalize().into_bytes();
+            assert_eq!(cipher.open(index, true, &mut tag), expected);
+        }
+    }
+
+    #[test]
     #[should_panic = "no segment 1"]
     fn a_short_segment_in_the_middle_is_never_sealed() {
         sealed(1, false, b"short");
