@@ -359,6 +359,9 @@ mod tests {
         let json = String::from_utf8(keyset.to_json().to_vec()).unwrap();
         assert!(json.len() < JSON_BYTES_MAX && json.len() < JSON_KEY_BYTES * KEYS_MAX);
         assert_eq!(Keyset::parse(&json).unwrap().list().count(), KEYS_MAX);
+        let one_more = r#""key": [{"status": "DESTROYED", "keyId": 77, "outputPrefixType": "RAW"},"#;
+        let crowded = json.replacen("\"key\": [", one_more, 1);
+        assert_eq!(refusal(&crowded), format!("a keyset has at most {KEYS_MAX} keys"));
     }
 
     #[test]
