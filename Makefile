@@ -32,9 +32,10 @@ check: ## formatting, lints, documentation, licences and advisories
 test: ## unit, property, simulation and real-process tests
 	cargo test --workspace --locked
 
+SEEDS ?= 100000
 .PHONY: sim
-sim: ## simulate 100,000 clusters under every fault (SEEDS=…), or replay one (SEED=…)
-	$(if $(SEED),SIM_SEED=$(SEED),SIM_SEEDS=$(or $(SEEDS),100000)) cargo test --release --locked --test election chaos -- --nocapture
+sim: ## simulate SEEDS=100000 clusters under every fault; SEED=17 replays one as a transcript
+	@$(if $(SEED),SIM_SEED=$(SEED),SIM_SEEDS=$(SEEDS)) cargo test --release --locked --test election laws_hold -- --nocapture
 
 .PHONY: interop
 interop: ## the real Tink opens what we seal and the other way round (installs it into target/, or says SKIPPED)
@@ -56,6 +57,26 @@ bench: ## seal, open and the PNG check beside the hashes that they consist of
 .PHONY: bench-system
 bench-system: ## three nodes against the bare pipeline and nginx; ARGS="--help" names the sections
 	cargo bench --locked --bench system -- $(ARGS)
+
+.PHONY: bench-failover
+bench-failover: ## 50 kills and 50 pauses, idle and saturated, and what was seen that was not there
+	@cargo bench --locked --bench failover
+
+.PHONY: bench-crowd
+bench-crowd: ## what membership costs with 3, 9, 30 and more nodes
+	@cargo bench --locked --bench failover -- crowd
+
+.PHONY: bench-flood
+bench-flood: ## heartbeats while each node gets 10,000 hostile datagrams a second
+	@cargo bench --locked --bench failover -- flood
+
+.PHONY: soak
+soak: ## saturate three nodes for SECONDS=600 and count false suspicions and deaths
+	@cargo bench --locked --bench failover -- soak $(or $(SECONDS),600)
+
+.PHONY: drill-net
+drill-net: ## as root: three network namespaces; cut, one-way, lossy and slow networks
+	@cargo bench --locked --bench drill
 
 .PHONY: cluster
 cluster: build ## start NODES=3 nodes in the background and wait for their leader
