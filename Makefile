@@ -21,7 +21,7 @@ build: ## server, client, seal and stress_test in target/release
 	cargo build --release --locked
 
 .PHONY: check
-check: ## formatting, lints, documentation, licences and advisories
+check: ## formatting, lints, documentation, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
