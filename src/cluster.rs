@@ -313,7 +313,7 @@ mod tests {
                     started.elapsed() < PATIENCE,
                     "no agreement on {leader} and {alive}"
                 );
-                thread::yield_now();
+                thread::park_timeout(Duration::from_millis(5));
             }
         }
     }

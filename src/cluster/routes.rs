@@ -3,8 +3,9 @@
 //! A connected socket tells what an unconnected one keeps to itself: that the peer's host has nobody listening on
 //! the port. The kernel believes that only of the address and ports that we wrote to ourselves.
 //!
-//! Looking up a host name may take many seconds, so it happens on a thread of its own, which ends with it. A peer
-//! that is not heard is looked up again, in case it has moved; a name with several addresses gets them in turn.
+//! Looking up a host name may take many seconds, so it happens on a thread of its own, which ends with it. The way
+//! to a peer that does not count is laid anew again and again, in case the peer has moved, or we have: a connected
+//! socket keeps the address that it began with. A name with several addresses gets them in turn.
 #![allow(
     clippy::disallowed_types,
     clippy::disallowed_methods,
@@ -19,24 +20,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::election::Election;
-use crate::election::detector::State;
 use crate::members::Members;
 use crate::roster::NodeId;
 
-/// A silent peer's name is looked up this often.
-const LOOK_UP_EVERY: Duration = Duration::from_secs(2);
+/// The way to a peer that is not heard is laid anew this often.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) struct Routes {
     routes: BTreeMap<NodeId, Route>,
     looking_up: Option<Receiver<Found>>,
-    looked_up: Option<Instant>,
+    renewed: Instant,
 }
 
 struct Route {
     name: String,
-    /// No name but an address: there is nothing to look up.
-    literal: bool,
-    address: Option<SocketAddr>,
+    /// What the name says, if it is an address: then there is nothing to look up.
+    literal: Option<SocketAddr>,
     socket: Option<UdpSocket>,
     attempts: usize,
 }
@@ -62,9 +61,9 @@ impl Routes {
         let mut routes = Routes {
             routes,
             looking_up: None,
-            looked_up: None,
+            renewed: Instant::now(),
         };
-        routes.look_up(|_| true);
+        routes.renew(|_| true);
         routes
     }
 
@@ -83,39 +82,40 @@ impl Routes {
         }
     }
 
-    /// Takes what was looked up, and looks up again whoever is not heard.
+    /// Takes what was looked up, and lays the way anew to whoever does not count.
     pub(super) fn refresh(&mut self, election: &Election) {
         if let Some(found) = &self.looking_up {
             match found.try_recv() {
                 Ok(found) => {
                     if let Some(route) = self.routes.get_mut(&found.peer) {
-                        route.take(&found.addresses);
+                        route.lay(&found.addresses);
                     }
                 }
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => self.looking_up = None,
             }
-        } else if self.looked_up.is_some_and(|at| at.elapsed() >= LOOK_UP_EVERY) {
-            let heard: Vec<NodeId> = election
-                .peers()
-                .filter(|(_, state, _)| *state == State::Alive)
-                .map(|(id, ..)| id)
-                .collect();
-            self.look_up(|peer| !heard.contains(&peer));
+        } else if self.renewed.elapsed() >= RENEW_EVERY {
+            let peers = election.peers().filter(|(_, state, _)| state.is_present());
+            let present: Vec<NodeId> = peers.map(|(id, ..)| id).collect();
+            self.renew(|peer| !present.contains(&peer));
         }
     }
 
-    fn look_up(&mut self, wanted: impl Fn(NodeId) -> bool) {
-        let names: Vec<(NodeId, String)> = self
-            .routes
-            .iter()
-            .filter(|(peer, route)| !route.literal && wanted(**peer))
-            .map(|(peer, route)| (*peer, route.name.clone()))
-            .collect();
-        self.looked_up = Some(Instant::now());
-        if names.is_empty() {
-            return;
+    fn renew(&mut self, wanted: impl Fn(NodeId) -> bool) {
+        self.renewed = Instant::now();
+        let mut names = Vec::new();
+        for (peer, route) in self.routes.iter_mut().filter(|(peer, _)| wanted(**peer)) {
+            match route.literal {
+                Some(address) => route.lay(&[address]),
+                None => names.push((*peer, route.name.clone())),
+            }
         }
+        if !names.is_empty() {
+            self.look_up(names);
+        }
+    }
+
+    fn look_up(&mut self, names: Vec<(NodeId, String)>) {
         let (sender, receiver) = channel();
         let resolver = move || {
             for (peer, name) in names {
@@ -133,27 +133,18 @@ impl Routes {
 
 impl Route {
     fn new(name: &str) -> Route {
-        let literal: Option<SocketAddr> = name.parse().ok();
-        let mut route = Route {
+        Route {
             name: name.to_owned(),
-            literal: literal.is_some(),
-            address: None,
+            literal: name.parse().ok(),
             socket: None,
             attempts: 0,
-        };
-        route.take(literal.as_slice());
-        route
+        }
     }
 
-    fn take(&mut self, addresses: &[SocketAddr]) {
-        if addresses.is_empty() {
-            return;
-        }
-        let address = addresses[self.attempts % addresses.len()];
-        self.attempts += 1;
-        if self.address != Some(address) || self.socket.is_none() {
-            self.socket = connect(address).ok();
-            self.address = Some(address);
+    fn lay(&mut self, addresses: &[SocketAddr]) {
+        if !addresses.is_empty() {
+            self.socket = connect(addresses[self.attempts % addresses.len()]).ok();
+            self.attempts += 1;
         }
     }
 }
@@ -167,4 +158,62 @@ fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.connect(address)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::election::datagram::ClusterKey;
+    use crate::election::{HEALTH_TIMEOUT, Settings};
+
+    fn nobody_heard(own: NodeId, members: &Members) -> Election {
+        Election::new(Settings {
+            own,
+            members: members.iter().map(|(id, _)| id).collect(),
+            key: ClusterKey::new(&[7; 32]),
+            incarnation: 1,
+            health_timeout: HEALTH_TIMEOUT,
+        })
+    }
+
+    #[test]
+    fn a_host_name_is_looked_up_beside_the_heartbeat() {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let port = peer.local_addr().unwrap().port();
+        let text = format!("[nodes]\n1 = \"127.0.0.1:1\"\n2 = \"localhost:{port}\"\n");
+        let members = Members::parse(&text).unwrap();
+        let mut routes = Routes::new(NodeId(1), &members);
+        let election = nobody_heard(NodeId(1), &members);
+        let started = Instant::now();
+        // The name may stand for an IPv6 address first: then it takes another round.
+        while peer.recv(&mut [0; 8]).is_err() {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "localhost was not found"
+            );
+            routes.refresh(&election);
+            routes.send(NodeId(2), b"hello");
+        }
+    }
+
+    #[test]
+    fn a_closed_port_is_told() {
+        let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let text = format!(
+            "[nodes]\n1 = \"127.0.0.1:1\"\n2 = \"{}\"\n",
+            held.local_addr().unwrap()
+        );
+        let routes = Routes::new(NodeId(1), &Members::parse(&text).unwrap());
+        assert_eq!(routes.send(NodeId(2), b"hello"), Sent::Perhaps);
+        drop(held);
+        let started = Instant::now();
+        while routes.send(NodeId(2), b"hello") == Sent::Perhaps {
+            assert!(
+                started.elapsed() < Duration::from_secs(30),
+                "nobody said that the port is closed"
+            );
+        }
+        assert_eq!(routes.send(NodeId(3), b"to nobody"), Sent::Perhaps);
+    }
 }
