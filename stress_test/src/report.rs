@@ -321,7 +321,7 @@ fn trouble(run: &Summary, _: Paint, out: &mut String) -> Written {
 fn verification(run: &Summary, paint: Paint, out: &mut String) -> Written {
     let read = &run.verification;
     writeln!(out, "\nVerification ({}):", run.settings.verify)?;
-    if run.settings.verify == "none" {
+    if read.checked == 0 {
         return writeln!(out, "  nothing was read back");
     }
     let line = format!(

@@ -39,9 +39,17 @@ use crate::watch::{PATIENCE, Watch};
 /// Samples that wait to be counted.
 const SAMPLES_MAX: usize = 1024;
 /// How often the views are refreshed when nothing happens.
-const REFRESH: Duration = Duration::from_millis(100);
+const REFRESH: Duration = Duration::from_millis(50);
 /// How long a cluster that is up may take to find a leader.
 const LEADER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What every part of a run works with.
+struct Stage<'a> {
+    config: &'a Config,
+    halt: &'a Halt,
+    deadline: Instant,
+    live: bool,
+}
 
 /// Runs and returns the exit code; an error is something that kept the run from beginning.
 pub fn run(mut config: Config, halt: &Halt) -> Result<u8, String> {
@@ -62,31 +70,29 @@ pub fn run(mut config: Config, halt: &Halt) -> Result<u8, String> {
     let source = look(&config)?;
     confirm(&config, source)?;
     let mut journal = Journal::open(&config).map_err(|e| e.to_string())?;
-    let live = is_live(config.plain);
-    let mut summary = begin(&config, source);
-    let gallery = generate(&config, source, live, halt, deadline, &mut summary.phases)?;
-    let outcome = perform(
-        &config,
-        &gallery,
-        cluster.as_ref(),
-        &mut journal,
-        live,
+    let stage = Stage {
+        config: &config,
         halt,
         deadline,
-        &mut summary,
-    );
-    drop(gallery);
-    drop(cluster);
+        live: is_live(config.plain),
+    };
+    let mut summary = begin(&config, source);
+    let gallery = stage.generate(source, &mut summary.phases)?;
+    let outcome = stage.perform(&gallery, cluster.as_ref(), &mut journal, &mut summary);
     journal.close().map_err(|e| e.to_string())?;
     outcome?;
     summary.verdict = verdict::judge(&summary, halt.end(), &config.thresholds);
-    let colour = !config.plain && std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal();
-    print!(
-        "{}",
-        report::text(&summary, if colour { Paint::Colour } else { Paint::Plain })
-    );
+    print!("{}", report::text(&summary, colours(&config)));
     write_files(&config, &summary)?;
+    // Only now are servers stopped and files removed: with many small files that takes longer than the run.
     Ok(summary.verdict.exit_code())
+}
+
+fn colours(config: &Config) -> Paint {
+    match !config.plain && std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal() {
+        true => Paint::Colour,
+        false => Paint::Plain,
+    }
 }
 
 /// Asks every node who leads; says which do not answer. Waits a little for a cluster that was just started.
@@ -218,83 +224,161 @@ fn begin(config: &Config, source: Source) -> Summary {
     }
 }
 
-/// Has the images ready: on disk, or to be painted when they are needed.
-fn generate(
-    config: &Config,
-    source: Source,
-    live: bool,
-    halt: &Halt,
-    deadline: Instant,
-    phases: &mut summary::Phases,
-) -> Result<Gallery, String> {
-    if source == Source::Memory {
-        return Ok(Gallery::in_memory(config.plan));
-    }
-    let start = Instant::now();
-    let folder = Folder::new("images", config.keep).map_err(|e| format!("temporary folder: {e}"))?;
-    if config.keep {
-        println!("generated images stay in {}", folder.path().display());
-    }
-    let painted = AtomicU64::new(0);
-    let mut screen = Screen::new("Generating", config.images, 0, live);
-    let gallery = thread::scope(|scope| {
-        let painter = scope.spawn(|| Gallery::on_disk(config.plan, config.images, folder, &painted, halt));
-        while !painter.is_finished() {
-            if Instant::now() >= deadline {
-                halt.raise(End::TimedOut);
+impl Stage<'_> {
+    /// Has the images ready: on disk, or to be painted when they are needed.
+    fn generate(&self, source: Source, phases: &mut summary::Phases) -> Result<Gallery, String> {
+        let Stage {
+            config,
+            halt,
+            deadline,
+            live,
+        } = *self;
+        if source == Source::Memory {
+            return Ok(Gallery::in_memory(config.plan));
+        }
+        let start = Instant::now();
+        let folder = Folder::new("images", config.keep).map_err(|e| format!("temporary folder: {e}"))?;
+        if config.keep {
+            println!("generated images stay in {}", folder.path().display());
+        }
+        let painted = AtomicU64::new(0);
+        let mut screen = Screen::new("Generating", config.images, 0, live);
+        let gallery = thread::scope(|scope| {
+            let painter =
+                scope.spawn(|| Gallery::on_disk(config.plan, config.images, folder, &painted, halt));
+            while !painter.is_finished() {
+                if Instant::now() >= deadline {
+                    halt.raise(End::TimedOut);
+                }
+                screen.count(painted.load(Ordering::Relaxed));
+                thread::sleep(REFRESH);
             }
-            screen.count(painted.load(Ordering::Relaxed));
-            thread::sleep(REFRESH);
-        }
-        painter
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    });
-    screen.finish();
-    phases.generate_seconds = start.elapsed().as_secs_f64();
-    gallery.map_err(|e| {
-        format!("generating images: {e}\nfree some disk, or use --source memory, a smaller -n or --max-size")
-    })
-}
+            painter
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        screen.finish();
+        phases.generate_seconds = start.elapsed().as_secs_f64();
+        gallery.map_err(|e| {
+            format!(
+                "generating images: {e}\nfree some disk, or use --source memory, a smaller -n or --max-size"
+            )
+        })
+    }
 
-/// Uploads, drills and reads back; fills in everything of the summary but the verdict.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "called once; the parts of a run, each owned by the caller"
-)]
-fn perform(
-    config: &Config,
-    gallery: &Gallery,
-    cluster: Option<&Spawned>,
-    journal: &mut Journal,
-    live: bool,
-    halt: &Halt,
-    deadline: Instant,
-    summary: &mut Summary,
-) -> Result<(), String> {
-    let (watch, done) = (Watch::default(), Halt::default());
-    let holders: Vec<AtomicU32> = (0..config.images).map(|_| AtomicU32::new(0)).collect();
-    let mut tally = Tally::new(&config.user, config.members.iter().map(|(id, _)| id));
-    thread::scope(|scope| {
-        let _done = Raise(&done);
-        watch
-            .start(scope, &config.members, &done)
-            .map_err(|e| format!("a thread could not be started: {e}"))?;
-        let load = Load::new(config, gallery, &watch, halt, deadline, &holders);
-        let before = Usage::now();
-        summary.drills = upload(&load, cluster, journal, live, &mut tally)?;
-        let used = Usage::now().cpu_seconds - before.cpu_seconds;
-        tally.report(&config.plan, &watch.told(load.origin), summary);
-        if let Some(cluster) = cluster
-            && !config.drill.is_empty()
-        {
-            cluster.recover()?;
-        }
-        read_back(config, &holders, live, halt, deadline, summary)?;
-        summary.events = watch.events(load.origin);
-        summary.resources = resources(config, used, summary.phases.upload_seconds, &watch);
+    /// Uploads, drills and reads back; fills in everything of the summary but the verdict.
+    fn perform(
+        &self,
+        gallery: &Gallery,
+        cluster: Option<&Spawned>,
+        journal: &mut Journal,
+        summary: &mut Summary,
+    ) -> Result<(), String> {
+        let Stage {
+            config,
+            halt,
+            deadline,
+            ..
+        } = *self;
+        let (watch, done) = (Watch::default(), Halt::default());
+        let holders: Vec<AtomicU32> = (0..config.images).map(|_| AtomicU32::new(0)).collect();
+        let mut tally = Tally::new(&config.user, config.members.iter().map(|(id, _)| id));
+        thread::scope(|scope| {
+            let _done = Raise(&done);
+            watch
+                .start(scope, &config.members, &done)
+                .map_err(|e| format!("a thread could not be started: {e}"))?;
+            let load = Load::new(config, gallery, &watch, halt, deadline, &holders);
+            let before = Usage::now();
+            summary.drills = self.upload(&load, cluster, journal, &mut tally)?;
+            let used = Usage::now().cpu_seconds - before.cpu_seconds;
+            tally.report(&config.plan, &watch.told(load.origin), summary);
+            if let Some(cluster) = cluster
+                && !config.drill.is_empty()
+            {
+                cluster.recover()?;
+            }
+            self.read_back(&holders, summary)?;
+            summary.events = watch.events(load.origin);
+            summary.resources = resources(config, used, summary.phases.upload_seconds, &watch);
+            Ok(())
+        })
+    }
+
+    /// The uploads, counted as they end.
+    fn upload(
+        &self,
+        load: &Load<'_>,
+        cluster: Option<&Spawned>,
+        journal: &mut Journal,
+        tally: &mut Tally,
+    ) -> Result<Vec<summary::Drill>, String> {
+        let Stage { config, live, .. } = *self;
+        let failed = |e: io::Error| format!("a thread could not be started: {e}");
+        let finished = AtomicU64::new(0);
+        let over = Halt::default();
+        thread::scope(|scope| {
+            let _over = Raise(&over);
+            let (sender, samples) = bounded(SAMPLES_MAX);
+            for i in 0..config.concurrency {
+                let sender = sender.clone();
+                let work = move || load.work(&sender);
+                thread::Builder::new()
+                    .name(format!("upload-{i}"))
+                    .spawn_scoped(scope, work)
+                    .map_err(failed)?;
+            }
+            drop(sender);
+            let drill = cluster.map(|cluster| Drill {
+                cluster,
+                watch: load.watch,
+                halt: &over,
+                finished: &finished,
+                images: config.images,
+                origin: load.origin,
+            });
+            let drill = drill.map(|drill| scope.spawn(move || drill.run(&config.drill)));
+            let mut screen = Screen::new("Uploading", config.images, config.members.count(), live);
+            let counted = count(&samples, load, journal, tally, &finished, &mut screen);
+            screen.finish();
+            over.raise(End::Complete);
+            let told = drill.map(|drill| {
+                drill
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            counted
+                .map(|()| told.unwrap_or_default())
+                .map_err(|e| e.to_string())
+        })
+    }
+
+    /// Reads back what was stored.
+    fn read_back(&self, holders: &[AtomicU32], summary: &mut Summary) -> Result<(), String> {
+        let Stage {
+            config,
+            halt,
+            deadline,
+            live,
+        } = *self;
+        let start = Instant::now();
+        let checked = AtomicU64::new(0);
+        let mut screen = Screen::new("Verifying", verify::expected(config, holders), 0, live);
+        summary.verification = thread::scope(|scope| {
+            let reader = scope.spawn(|| verify::read_back(config, holders, halt, deadline, &checked));
+            while !reader.is_finished() {
+                screen.count(checked.load(Ordering::Relaxed));
+                thread::sleep(REFRESH);
+            }
+            reader
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+        .map_err(|e| format!("a thread could not be started: {e}"))?;
+        screen.finish();
+        summary.phases.verify_seconds = start.elapsed().as_secs_f64();
         Ok(())
-    })
+    }
 }
 
 /// Raises a flag when it goes out of scope, whatever the reason: threads of a scope must not outlive a failure.
@@ -304,54 +388,6 @@ impl Drop for Raise<'_> {
     fn drop(&mut self) {
         self.0.raise(End::Complete);
     }
-}
-
-/// The uploads, counted as they end.
-fn upload(
-    load: &Load<'_>,
-    cluster: Option<&Spawned>,
-    journal: &mut Journal,
-    live: bool,
-    tally: &mut Tally,
-) -> Result<Vec<summary::Drill>, String> {
-    let config = load.config;
-    let failed = |e: io::Error| format!("a thread could not be started: {e}");
-    let finished = AtomicU64::new(0);
-    let over = Halt::default();
-    thread::scope(|scope| {
-        let _over = Raise(&over);
-        let (sender, samples) = bounded(SAMPLES_MAX);
-        for i in 0..config.concurrency {
-            let sender = sender.clone();
-            let work = move || load.work(&sender);
-            thread::Builder::new()
-                .name(format!("upload-{i}"))
-                .spawn_scoped(scope, work)
-                .map_err(failed)?;
-        }
-        drop(sender);
-        let drill = cluster.map(|cluster| Drill {
-            cluster,
-            watch: load.watch,
-            halt: &over,
-            finished: &finished,
-            images: config.images,
-            origin: load.origin,
-        });
-        let drill = drill.map(|drill| scope.spawn(move || drill.run(&config.drill)));
-        let mut screen = Screen::new("Uploading", config.images, config.members.count(), live);
-        let counted = count(&samples, load, journal, tally, &finished, &mut screen);
-        screen.finish();
-        over.raise(End::Complete);
-        let told = drill.map(|drill| {
-            drill
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        });
-        counted
-            .map(|()| told.unwrap_or_default())
-            .map_err(|e| e.to_string())
-    })
 }
 
 fn count(
@@ -380,33 +416,6 @@ fn count(
         }
         screen.show(tally, load.watch);
     }
-}
-
-fn read_back(
-    config: &Config,
-    holders: &[AtomicU32],
-    live: bool,
-    halt: &Halt,
-    deadline: Instant,
-    summary: &mut Summary,
-) -> Result<(), String> {
-    let start = Instant::now();
-    let checked = AtomicU64::new(0);
-    let mut screen = Screen::new("Verifying", verify::expected(config, holders), 0, live);
-    summary.verification = thread::scope(|scope| {
-        let reader = scope.spawn(|| verify::read_back(config, holders, halt, deadline, &checked));
-        while !reader.is_finished() {
-            screen.count(checked.load(Ordering::Relaxed));
-            thread::sleep(REFRESH);
-        }
-        reader
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
-    .map_err(|e| format!("a thread could not be started: {e}"))?;
-    screen.finish();
-    summary.phases.verify_seconds = start.elapsed().as_secs_f64();
-    Ok(())
 }
 
 fn resources(config: &Config, cpu_seconds: f64, seconds: f64, watch: &Watch) -> summary::Resources {

@@ -103,7 +103,7 @@ impl Watch {
         let newer = known.latest.as_ref().is_none_or(|latest| {
             status.term > latest.0
                 || (status.term == latest.0 && new)
-                || (latest.1.is_none() && status.leader.is_some())
+                || (latest.1.is_none() && status.leader.is_some() && latest.2 == status.alive)
         });
         if newer {
             let ids: Vec<u32> = status.alive.iter().map(|id| id.0).collect();

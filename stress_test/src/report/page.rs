@@ -33,6 +33,9 @@ pub fn html(run: &Summary) -> String {
     out
 }
 
+/// The most columns of the throughput over time.
+const COLUMNS_MAX: usize = 60;
+
 type Written = Result<(), std::fmt::Error>;
 
 fn write(run: &Summary, out: &mut String) -> Written {
@@ -204,13 +207,17 @@ fn balance(run: &Summary, out: &mut String) -> Written {
 fn timeline(run: &Summary, out: &mut String) -> Written {
     let line = &run.timeline;
     write!(out, "<section class=\"wide\"><h2>Throughput</h2>")?;
-    let width = line.bin_seconds.max(f64::EPSILON);
-    let rates: Vec<f64> = line.uploads.iter().map(|count| *count as f64 / width).collect();
-    let megabytes: Vec<f64> = line
-        .bytes
-        .iter()
-        .map(|count| *count as f64 / width / 1e6)
-        .collect();
+    // Bins of a tenth of a second are mostly noise to the eye.
+    let group = line.uploads.len().div_ceil(COLUMNS_MAX).max(1);
+    let width = (line.bin_seconds * group as f64).max(f64::EPSILON);
+    let per_second = |counts: &[u64]| -> Vec<f64> {
+        counts
+            .chunks(group)
+            .map(|bins| bins.iter().sum::<u64>() as f64 / width)
+            .collect()
+    };
+    let rates = per_second(&line.uploads);
+    let megabytes: Vec<f64> = per_second(&line.bytes).iter().map(|rate| rate / 1e6).collect();
     let seconds = width * rates.len() as f64;
     let frame = Frame {
         width: 1000.0,
