@@ -1,0 +1,229 @@
+//! Connections that take a seat and give nothing: one thread drives all of them, a byte a second each.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SendFlags, SocketType, bind, connect, send, socket, sockopt};
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::support::picture;
+use crate::support::wait_for;
+
+/// Loopback addresses that the attack comes from.
+pub const ADDRESSES: usize = 50;
+/// How often each connection sends a byte.
+const BEAT: Duration = Duration::from_secs(1);
+/// How often those that were cut are looked for.
+const LOOK: Duration = Duration::from_millis(50);
+/// What slow readers let the kernel hold for them.
+const SMALL_WINDOW_BYTES: usize = 2048;
+/// What every other slow body sends at once before it slows down: enough to be given a block.
+const GREEDY_BYTES: usize = 200_000;
+
+/// What a connection does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Sends nothing.
+    Idle,
+    /// Sends a head that never ends.
+    SlowHeader,
+    /// Sends a body that never ends.
+    SlowBody,
+    /// Asks for a large image and does not read it.
+    SlowRead,
+}
+
+struct Attacker {
+    kind: Kind,
+    stream: TcpStream,
+    opened: Instant,
+}
+
+/// How the connections fared.
+pub struct Outcome {
+    /// How long those were open that were cut.
+    pub stays: Vec<Duration>,
+    /// How many were never cut.
+    pub left: usize,
+}
+
+/// An attack in progress.
+pub struct Attack {
+    thread: thread::JoinHandle<Outcome>,
+    open: Arc<AtomicUsize>,
+    pressing: Arc<AtomicBool>,
+    giving_up: Arc<AtomicBool>,
+    count: usize,
+}
+
+impl Attack {
+    /// Opens `count` connections of `kinds` in turn.
+    pub fn start(server: SocketAddr, large: &'static str, kinds: &[Kind], count: usize) -> Attack {
+        let (open, pressing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        let giving_up = Arc::new(AtomicBool::new(false));
+        let mut crowd = Crowd {
+            server,
+            large,
+            kinds: kinds.to_vec(),
+            attackers: Vec::new(),
+            opened: 0,
+            stays: Vec::new(),
+            open: Arc::clone(&open),
+            greedy: picture::sized(GREEDY_BYTES * 2)[..GREEDY_BYTES].to_vec(),
+        };
+        let (press, give_up) = (Arc::clone(&pressing), Arc::clone(&giving_up));
+        let thread = thread::spawn(move || {
+            crowd.press(count, &press, &give_up);
+            Outcome {
+                stays: crowd.stays,
+                left: crowd.attackers.len(),
+            }
+        });
+        Attack {
+            thread,
+            open,
+            pressing,
+            giving_up,
+            count,
+        }
+    }
+
+    /// Waits until every connection was open at the same time.
+    pub fn await_all_open(&self) {
+        wait_for("the attackers are there", || {
+            (self.open.load(Ordering::Relaxed) >= self.count * 9 / 10).then_some(())
+        });
+    }
+
+    /// No connection is opened any more. Returns when all are cut, or after `patience`.
+    pub fn finish(self, patience: Duration) -> Outcome {
+        self.pressing.store(false, Ordering::Relaxed);
+        let end = Instant::now() + patience;
+        while Instant::now() < end && !self.thread.is_finished() {
+            thread::sleep(LOOK);
+        }
+        self.giving_up.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+struct Crowd {
+    server: SocketAddr,
+    large: &'static str,
+    kinds: Vec<Kind>,
+    attackers: Vec<Attacker>,
+    opened: usize,
+    stays: Vec<Duration>,
+    open: Arc<AtomicUsize>,
+    greedy: Vec<u8>,
+}
+
+impl Crowd {
+    fn press(&mut self, count: usize, pressing: &AtomicBool, giving_up: &AtomicBool) {
+        let mut next_beat = Instant::now() + BEAT;
+        loop {
+            let keep = pressing.load(Ordering::Relaxed);
+            while keep && self.attackers.len() < count {
+                self.open_one();
+            }
+            self.forget_cut();
+            self.open.store(self.attackers.len(), Ordering::Relaxed);
+            if Instant::now() >= next_beat {
+                next_beat += BEAT;
+                self.attackers.iter().for_each(Attacker::beat);
+            }
+            if (!keep && self.attackers.is_empty()) || giving_up.load(Ordering::Relaxed) {
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn open_one(&mut self) {
+        let kind = self.kinds[self.opened % self.kinds.len()];
+        let last = u8::try_from(self.opened % ADDRESSES).unwrap() + 10;
+        let from = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), 0);
+        let greedy = (self.opened / self.kinds.len()).is_multiple_of(2);
+        self.opened += 1;
+        let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        if kind == Kind::SlowRead {
+            sockopt::set_socket_recv_buffer_size(&fd, SMALL_WINDOW_BYTES).unwrap();
+        }
+        bind(&fd, &from).unwrap();
+        connect(&fd, &self.server).unwrap();
+        let attacker = Attacker {
+            kind,
+            stream: TcpStream::from(fd),
+            opened: Instant::now(),
+        };
+        attacker.begin(
+            self.server,
+            self.large,
+            if greedy { &self.greedy } else { picture::SIGNATURE },
+        );
+        self.attackers.push(attacker);
+    }
+
+    /// Notes how long those were there that the server has cut, and forgets them.
+    fn forget_cut(&mut self) {
+        let mut watched: Vec<PollFd<'_>> = self
+            .attackers
+            .iter()
+            .map(|attacker| PollFd::new(&attacker.stream, PollFlags::RDHUP))
+            .collect();
+        let none = Timespec::default();
+        let _ = poll(&mut watched, Some(&none));
+        let cut: Vec<bool> = watched.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let mut cut = cut.into_iter();
+        let stays = &mut self.stays;
+        self.attackers.retain(|attacker| {
+            let is_cut = cut.next() == Some(true);
+            if is_cut {
+                stays.push(attacker.opened.elapsed());
+            }
+            !is_cut
+        });
+    }
+}
+
+impl Attacker {
+    fn begin(&self, server: SocketAddr, large: &str, body: &[u8]) {
+        match self.kind {
+            Kind::Idle => {}
+            Kind::SlowHeader => self.send(b"GET /healthz HTTP/1.1\r\nX: "),
+            Kind::SlowBody => {
+                let head = "PUT /images/attacker/picture.png HTTP/1.1\r\nContent-Length: 20000000\r\nHost: ";
+                self.send(format!("{head}{server}\r\n\r\n").as_bytes());
+                self.send(body);
+            }
+            Kind::SlowRead => self.send(format!("GET {large} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()),
+        }
+    }
+
+    fn beat(&self) {
+        match self.kind {
+            Kind::Idle => {}
+            Kind::SlowHeader | Kind::SlowBody => self.send(b"x"),
+            Kind::SlowRead => {
+                let mut byte = [0];
+                let _ = rustix::net::recv(&self.stream, &mut byte[..], rustix::net::RecvFlags::DONTWAIT);
+            }
+        }
+    }
+
+    /// What does not go out at once does not go out.
+    fn send(&self, bytes: &[u8]) {
+        let _ = send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+}
+
+/// A thousand connections are more than a program usually may have.
+pub fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
+}
