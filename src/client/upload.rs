@@ -110,6 +110,8 @@ struct Offered {
     node: NodeId,
     connection: Connection,
     reused: bool,
+    /// Counted from the offer: several nodes that do not answer are waited for at the same time.
+    deadline: Instant,
 }
 
 /// One image while it is being uploaded.
@@ -230,6 +232,7 @@ impl Client {
                 node,
                 connection,
                 reused,
+                deadline,
             })
         });
         outcome.map_err(|failure| self.setback(job, node, &failure)).ok()
@@ -244,7 +247,7 @@ impl Client {
         outcome: &mut Result<Receipt, Failure>,
     ) {
         let node = offered.node;
-        let heard = offered.connection.head(Instant::now() + self.patience.offer);
+        let heard = offered.connection.head(offered.deadline);
         match heard {
             Ok(response) if response.status == 100 && job.upload.accepted.is_some() => {
                 // It waits for a body that will not come: closing tells it so.

@@ -383,6 +383,11 @@ mod tests {
     }
 
     #[test]
+    fn the_usage_is_in_the_readme_to_the_letter() {
+        assert!(include_str!("../../README.md").contains(USAGE.trim_end()));
+    }
+
+    #[test]
     fn every_option_is_in_the_usage() {
         let brief = options().usage("");
         for word in brief.split_whitespace().filter(|word| word.starts_with("--")) {

@@ -59,6 +59,17 @@ pub struct Load<'a> {
     failures: AtomicU32,
 }
 
+/// When an image is offered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// As soon as it is at hand: the load is closed-loop.
+    AtOnce,
+    /// At this moment, by the schedule of a rate.
+    Scheduled(Instant),
+    /// The run was stopped before.
+    Never,
+}
+
 /// Whether the last byte of image `number` is held back for a moment.
 pub fn is_held_back(number: u64) -> bool {
     number <= HOLD_FIRST || number.is_multiple_of(HOLD_EVERY)
@@ -93,10 +104,11 @@ impl<'a> Load<'a> {
         let mut client = Client::new(&self.config.members, Patience::default());
         let mut buffer = Vec::new();
         while let Some(number) = self.next() {
-            let Some(intended) = self.await_turn(number) else {
+            let turn = self.await_turn(number);
+            if turn == Turn::Never {
                 return;
-            };
-            let sample = self.upload(&mut client, number, intended, &mut buffer);
+            }
+            let sample = self.upload(&mut client, number, turn, &mut buffer);
             self.look_after(&sample);
             if samples.send(sample).is_err() {
                 return;
@@ -115,58 +127,34 @@ impl<'a> Load<'a> {
         (number <= self.config.images).then_some(number)
     }
 
-    /// Waits for the intended start of an image and returns it; without a rate, returns at once with `Some(None)`.
-    /// `None`: the run was stopped meanwhile.
-    fn await_turn(&self, number: u64) -> Option<Option<Instant>> {
+    /// Waits until an image should be offered.
+    fn await_turn(&self, number: u64) -> Turn {
         let Some(rate) = self.config.rate else {
-            return Some(None);
+            return Turn::AtOnce;
         };
         let intended = self.origin + Duration::from_secs_f64((number - 1) as f64 / rate);
         while !self.halt.is_raised() {
             let now = Instant::now();
             if now >= intended {
-                return Some(Some(intended));
+                return Turn::Scheduled(intended);
             }
             if now >= self.deadline {
                 self.halt.raise(End::TimedOut);
             }
             thread::sleep((intended - now).min(SLEEP_MAX));
         }
-        None
+        Turn::Never
     }
 
-    fn upload(
-        &self,
-        client: &mut Client,
-        number: u64,
-        intended: Option<Instant>,
-        buffer: &mut Vec<u8>,
-    ) -> Sample {
+    fn upload(&self, client: &mut Client, number: u64, turn: Turn, buffer: &mut Vec<u8>) -> Sample {
         let picture = self.gallery.picture(number);
-        let mut sample = Sample {
-            number,
-            band: picture.band,
-            bytes: picture.bytes(),
-            intended: Duration::ZERO,
-            late: Duration::ZERO,
-            paint: Duration::ZERO,
-            total: Duration::ZERO,
-            offer: Duration::ZERO,
-            transfer: Duration::ZERO,
-            receipt: Duration::ZERO,
-            rounds: 0,
-            setbacks: Vec::new(),
-            also_accepted: Vec::new(),
-            answered_early: false,
-            body_bytes_sent: 0,
-            outcome: Outcome::Failed {
-                cause: Cause::Stopped,
-                text: String::new(),
-            },
-        };
+        let mut sample = Sample::untried(number, picture.band, picture.bytes());
         let taken = self.gallery.take(number, buffer);
         let start = Instant::now();
-        let intended = intended.unwrap_or(start);
+        let intended = match turn {
+            Turn::Scheduled(intended) => intended,
+            _ => start,
+        };
         let mut file;
         let body = match taken {
             Ok(Exhibit::Painted(bytes, took)) => {

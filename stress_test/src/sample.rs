@@ -43,6 +43,33 @@ pub struct Sample {
     pub outcome: Outcome,
 }
 
+impl Sample {
+    /// An image that nothing has happened to yet.
+    pub fn untried(number: u64, band: usize, bytes: u64) -> Sample {
+        Sample {
+            number,
+            band,
+            bytes,
+            intended: Duration::ZERO,
+            late: Duration::ZERO,
+            paint: Duration::ZERO,
+            total: Duration::ZERO,
+            offer: Duration::ZERO,
+            transfer: Duration::ZERO,
+            receipt: Duration::ZERO,
+            rounds: 0,
+            setbacks: Vec::new(),
+            also_accepted: Vec::new(),
+            answered_early: false,
+            body_bytes_sent: 0,
+            outcome: Outcome::Failed {
+                cause: Cause::Stopped,
+                text: "not tried".to_owned(),
+            },
+        }
+    }
+}
+
 /// How an upload ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
