@@ -410,7 +410,8 @@ impl Job<'_, '_> {
         let mut sent = 0;
         if let Body::File(file, _) = &mut self.body {
             file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-            buffer.resize(PIECE_BYTES, 0);
+            let piece = usize::try_from(total).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+            buffer = vec![0; piece];
         }
         while sent < total {
             let piece = match &mut self.body {
