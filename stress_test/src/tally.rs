@@ -1,6 +1,9 @@
 //! Samples in, counts out. Bounded memory at any number of uploads: histograms, counts per node and view, and a few
 //! examples in words. Knows no clock, file or socket; says nothing about passing or failing (that is `verdict`).
 
+pub mod bins;
+pub mod points;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,8 +14,10 @@ use pixseal::roster::{NodeId, Roster};
 use crate::chance::{self, View};
 use crate::paint::{BAND_NAMES, BANDS, Plan};
 use crate::sample::{Outcome, Sample};
-use crate::stopwatch::{Stopwatch, estimate};
+use crate::stopwatch::Stopwatch;
 use crate::summary;
+use bins::Bins;
+use points::Points;
 
 /// How many faults are kept in words, of each kind.
 pub const EXAMPLES_MAX: usize = 10;
@@ -21,9 +26,6 @@ pub const CHANGE_SLACK: Duration = Duration::from_secs(2);
 
 const DOUBLES_MAX: usize = 1000;
 const CLAIMS_MAX: usize = 10_000;
-const POINTS_MAX: usize = 2000;
-const BIN_FIRST: Duration = Duration::from_millis(100);
-const BINS_MAX: usize = 240;
 
 /// Everything counted so far.
 pub struct Tally {
@@ -340,7 +342,7 @@ impl Tally {
         };
         summary.setbacks = self.setbacks.iter().map(setback).collect();
         summary.failures = self.failures.clone();
-        summary.scatter = self.points.kept.clone();
+        summary.scatter = self.points.kept().to_vec();
     }
 
     fn node_rows(&self) -> Vec<summary::Node> {
@@ -431,92 +433,91 @@ fn percent(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { 100.0 * part / whole } else { 0.0 }
 }
 
-/// Counts over time, in bins that double their width when there are too many.
-struct Bins {
-    width: Duration,
-    rows: Vec<[u64; 4]>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Default for Bins {
-    fn default() -> Bins {
-        Bins {
-            width: BIN_FIRST,
-            rows: Vec::new(),
-        }
-    }
-}
+    const PLAN: Plan = Plan {
+        seed: 1,
+        side_min: 100,
+        side_max: 200,
+    };
 
-impl Bins {
-    fn add(&mut self, at: Duration, uploads: u64, bytes: u64, failures: u64, setbacks: u64) {
-        let bin = |width: Duration| usize::try_from(at.as_nanos() / width.as_nanos()).unwrap_or(usize::MAX);
-        while bin(self.width) >= BINS_MAX {
-            self.width *= 2;
-            let sum = |pair: &[[u64; 4]]| std::array::from_fn(|i| pair.iter().map(|row| row[i]).sum());
-            self.rows = self.rows.chunks(2).map(sum).collect();
-        }
-        let bin = bin(self.width);
-        if self.rows.len() <= bin {
-            self.rows.resize(bin + 1, [0; 4]);
-        }
-        for (count, more) in self.rows[bin]
-            .iter_mut()
-            .zip([uploads, bytes, failures, setbacks])
-        {
-            *count += more;
+    fn stored(number: u64, node: u32, alive: &[u32]) -> Sample {
+        Sample {
+            intended: Duration::from_secs(number),
+            total: Duration::from_millis(10),
+            rounds: 1,
+            outcome: Outcome::Stored {
+                node: NodeId(node),
+                term: 1,
+                views: vec![alive.iter().copied().map(NodeId).collect()],
+                claimed: true,
+                wrong_receipt: None,
+            },
+            ..Sample::untried(number, 0, 1000)
         }
     }
 
-    fn rows(&self) -> summary::Timeline {
-        let column = |i: usize| self.rows.iter().map(|row| row[i]).collect();
-        summary::Timeline {
-            bin_seconds: self.width.as_secs_f64(),
-            uploads: column(0),
-            bytes: column(1),
-            failures: column(2),
-            setbacks: column(3),
+    fn reported(samples: &[Sample], told: &Told) -> summary::Summary {
+        let mut tally = Tally::new("stresstest", (1..=3).map(NodeId));
+        for sample in samples {
+            tally.add(sample, &format!("stress_image_{}.png", sample.number), false);
+        }
+        let mut summary = summary::Summary::default();
+        tally.report(&PLAN, told, &mut summary);
+        summary
+    }
+
+    #[test]
+    fn placement_is_recomputed_from_name_and_view() {
+        // Published vectors: among 1, 2, 3, image 1 belongs to node 1 and image 2 to node 2.
+        let run = reported(
+            &[stored(1, 1, &[1, 2, 3]), stored(2, 3, &[1, 2, 3])],
+            &Told::default(),
+        );
+        assert_eq!((run.placement.on_assigned, run.placement.misplaced), (1, 1));
+        assert_eq!(
+            run.placement.examples,
+            ["stress_image_2.png is on node 3, it belongs to node 2 (alive: [1, 2, 3])"]
+        );
+        assert_eq!(
+            run.nodes.iter().map(|node| node.assigned).collect::<Vec<_>>(),
+            [1, 1, 0]
+        );
+        let alone = reported(&[stored(2, 3, &[3])], &Told::default());
+        assert_eq!(alone.placement.on_assigned, 1);
+    }
+
+    #[test]
+    fn two_acceptances_are_forgiven_only_while_the_membership_changes() {
+        let mut twice = stored(100, 1, &[1, 2, 3]);
+        twice.also_accepted.push(NodeId(2));
+        let told = |seconds: u64| Told {
+            changes: vec![Duration::from_secs(seconds)],
+            views: BTreeMap::new(),
+        };
+        for (change, fault) in [(90, 1), (98, 0), (100, 0), (102, 0), (103, 1)] {
+            let placement = reported(&[twice.clone()], &told(change)).placement;
+            assert_eq!(
+                (placement.accepted_twice, placement.accepted_twice_in_change),
+                (fault, 1 - fault),
+                "{change}"
+            );
         }
     }
 
-    /// Uploads and bytes per second with the intervals of their means over the bins; the last bin, which is not
-    /// full, is left out when there are others.
-    fn rates(&self) -> (summary::Estimate, summary::Estimate) {
-        let full = &self.rows[..self.rows.len().saturating_sub(1).max(self.rows.len().min(1))];
-        let seconds = self.width.as_secs_f64();
-        let rate = |i: usize| estimate(full.iter().map(move |row| row[i] as f64 / seconds));
-        (rate(0), rate(1))
-    }
-}
-
-/// An even selection of points: every n-th, with n doubling when there are too many.
-struct Points {
-    kept: Vec<(u64, f64, u32)>,
-    every: usize,
-    seen: usize,
-}
-
-impl Default for Points {
-    fn default() -> Points {
-        Points {
-            kept: Vec::new(),
-            every: 1,
-            seen: 0,
-        }
-    }
-}
-
-impl Points {
-    fn add(&mut self, point: (u64, f64, u32)) {
-        if self.seen.is_multiple_of(self.every) {
-            self.kept.push(point);
-        }
-        self.seen += 1;
-        if self.kept.len() > POINTS_MAX {
-            let mut index = 0;
-            self.kept.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
-            self.every *= 2;
-        }
+    #[test]
+    fn failures_are_counted_and_spoil_no_latency() {
+        let mut failed = Sample::untried(2, 0, 1000);
+        failed.outcome = Outcome::Failed {
+            cause: Cause::DiskFull,
+            text: "full".to_owned(),
+        };
+        let run = reported(&[stored(1, 1, &[1, 2, 3]), failed], &Told::default());
+        assert_eq!((run.uploads.stored, run.uploads.failed), (1, 1));
+        assert_eq!(run.uploads.success_percent, 50.0);
+        assert_eq!(run.failures.examples, ["stress_image_2.png: full"]);
+        assert_eq!(run.latency.total.count, 1);
     }
 }

@@ -281,3 +281,127 @@ fn slow_cause(run: &Summary) -> &'static str {
         "Throughput is very low, and most of the time goes into waiting for receipts: the servers' disks; see iostat -x 1"
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::{Balance, Node, Test};
+
+    /// A run of three nodes that took so many images each, all of them where they belong.
+    fn run(counts: [u64; 3]) -> Summary {
+        let mut run = Summary::default();
+        let total: u64 = counts.iter().sum();
+        run.settings.images = total;
+        run.uploads.offered = total;
+        run.uploads.stored = total;
+        run.uploads.success_percent = 100.0;
+        run.uploads.per_second.value = 100.0;
+        let node = |(id, uploads)| Node {
+            id,
+            uploads,
+            percent: 0.0,
+            expected: 0.0,
+            bytes: 0,
+            bytes_percent: 0.0,
+            assigned: uploads,
+            seen_alive: true,
+            latency: Default::default(),
+        };
+        run.nodes = (1..).zip(counts).map(node).collect();
+        run.balance = Some(Balance {
+            sigma_percent: 0.5,
+            grade: "Perfect".to_owned(),
+            test: None,
+            views: vec![],
+        });
+        run
+    }
+
+    fn faults(run: &Summary) -> Vec<String> {
+        judge(run, End::Complete, &[]).faults
+    }
+
+    #[test]
+    fn an_even_run_passes_and_exits_with_0() {
+        let verdict = judge(&run([666, 667, 667]), End::Complete, &[]);
+        assert!(verdict.passed && verdict.warnings.is_empty() && verdict.remedies.is_empty());
+        assert_eq!(verdict.exit_code(), 0);
+    }
+
+    #[test]
+    fn a_node_without_images_is_a_fault_only_if_some_belong_to_it() {
+        assert!(faults(&run([2, 1, 0])).is_empty());
+        let mut idle = run([2000, 0, 0]);
+        idle.nodes[1].assigned = 700;
+        idle.nodes[2].seen_alive = false;
+        assert_eq!(
+            faults(&idle),
+            [
+                "Only 1 node is processing requests",
+                "Node 2 is not processing requests (700 of the images belong to it)",
+                "Node 3 is not processing requests (it was not alive at any time)",
+                "Load balancing is NOT working!"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_poor_sigma_counts_only_when_chance_does_not_explain_it() {
+        for (p_value, fault) in [(0.5, false), (0.001, true)] {
+            let mut uneven = run([5, 1, 1]);
+            let balance = uneven.balance.as_mut().unwrap();
+            balance.sigma_percent = 27.0;
+            balance.test = Some(Test {
+                sigma_mean: 15.0,
+                sigma_bound: 30.0,
+                chi_square: 4.0,
+                freedom: 2,
+                p_value,
+                exact: true,
+                meaning: String::new(),
+            });
+            assert_eq!(!faults(&uneven).is_empty(), fault);
+        }
+    }
+
+    #[test]
+    fn success_must_be_over_95_percent() {
+        let mut run = run([10, 10, 10]);
+        for (percent, passes) in [(95.0, false), (95.01, true)] {
+            run.uploads.success_percent = percent;
+            assert_eq!(faults(&run).is_empty(), passes);
+        }
+    }
+
+    #[test]
+    fn exit_codes_tell_the_ends_apart() {
+        let crossed = [Threshold::parse("rate>1").unwrap()];
+        let code = |end, thresholds: &[Threshold]| judge(&run([1, 1, 1]), end, thresholds).exit_code();
+        assert_eq!(code(End::Interrupted, &crossed), 130);
+        assert_eq!(code(End::TimedOut, &crossed), 3);
+        assert_eq!(code(End::GivenUp, &crossed), 1);
+        assert_eq!(code(End::Complete, &crossed), 4);
+        let mut lost = run([1, 1, 1]);
+        lost.verification.missing = 1;
+        assert_eq!(judge(&lost, End::Complete, &crossed).exit_code(), 1);
+    }
+
+    #[test]
+    fn every_trouble_of_the_seed_gets_its_remedy() {
+        let remedy = |change: &dyn Fn(&mut Summary), end| {
+            let mut run = run([10, 10, 10]);
+            change(&mut run);
+            judge(&run, end, &[]).remedies.join("; ")
+        };
+        assert!(remedy(&|_| {}, End::TimedOut).contains("-n 500"));
+        let full = |run: &mut Summary| {
+            run.failures.causes.insert("disk full (507)".to_owned(), 3);
+        };
+        assert!(remedy(&full, End::Complete).contains("make clean-images"));
+        let slow = |run: &mut Summary| {
+            run.uploads.per_second.value = 0.3;
+            run.latency.receipt.mean.value = 900.0;
+        };
+        assert!(remedy(&slow, End::Complete).contains("iostat"));
+    }
+}
