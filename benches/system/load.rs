@@ -91,8 +91,7 @@ fn share<W: FnMut(usize) -> Result<(), String>>(
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().expect("a sender does not panic"))
-            .collect()
+            .try_for_each(|thread| thread.join().expect("a sender does not panic"))
     })
 }
 
@@ -110,11 +109,10 @@ impl Sender {
                 stream.set_nodelay(true).map_err(|e| format!("{address}: {e}"))?;
                 Ok(Sender::Bare(stream))
             }
-            Door::Http(address) | Door::Curl(address) => {
-                Connection::open(address, Patience::default().connect)
-                    .map(Sender::Http)
-                    .map_err(|failure| failure.text)
-            }
+            Door::Http(address) => Connection::open(address, Patience::default().connect)
+                .map(Sender::Http)
+                .map_err(|failure| failure.text),
+            Door::Curl(_) => Err("curl sends for itself".to_owned()),
             Door::Cluster(members, audience) => Ok(Sender::Cluster(
                 Client::new(members, Patience::default()),
                 *audience,

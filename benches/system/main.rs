@@ -51,6 +51,7 @@ Sections:
 Options:
     --rounds N          how often each is measured (default 5)
     --settle SECONDS    from deleting old files to measuring (default 6)
+    --only TEXT         of tables, the rows with TEXT in their names
     --dir DIR           where the images lie, about 3 GB (default: beside the build)
     --help              print this
 ";
@@ -100,7 +101,8 @@ fn run(args: &[String]) -> Result<(), String> {
     options
         .optopt("", "rounds", "", "")
         .optopt("", "settle", "", "")
-        .optopt("", "dir", "", "");
+        .optopt("", "dir", "", "")
+        .optopt("", "only", "", "");
     let matches = options.parse(args).map_err(|e| e.to_string())?;
     if matches.opt_present("help") {
         print!("{USAGE}");
@@ -126,6 +128,7 @@ fn run(args: &[String]) -> Result<(), String> {
         folder: folder.path().to_owned(),
         rounds: number("rounds", 5)?.max(1) as usize,
         settle: Duration::from_secs(number("settle", 6)?.into()),
+        only: matches.opt_str("only").unwrap_or_default(),
         stop: stop_on_signals()?,
     };
     sections.into_iter().try_for_each(|section| section(&lab))

@@ -25,6 +25,8 @@ pub struct Lab {
     pub rounds: usize,
     /// How long after the old files were deleted a measurement begins.
     pub settle: Duration,
+    /// Only rows whose name contains this are measured.
+    pub only: String,
     /// Raised by a signal: end soon, and tidy up.
     pub stop: std::sync::Arc<AtomicBool>,
 }
@@ -129,10 +131,13 @@ impl Lab {
     /// Measures all rows in alternating rounds, prints the table, and below it the ratio of each pair of rows.
     pub fn compare(&self, title: &str, rows: &[Row<'_>], pairs: &[(usize, usize)]) -> Result<(), String> {
         let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); rows.len()];
+        let chosen: Vec<usize> = (0..rows.len())
+            .filter(|&at| rows[at].name().contains(&self.only))
+            .collect();
         for round in 0..self.rounds {
             // Nobody is always first, or always behind the same.
-            for place in 0..rows.len() {
-                let at = (round + place) % rows.len();
+            for place in 0..chosen.len() {
+                let at = chosen[(round + place) % chosen.len()];
                 eprintln!(
                     "{title}: round {} of {}, {}",
                     round + 1,
@@ -143,7 +148,10 @@ impl Lab {
             }
         }
         print_table(title, rows, &figures);
-        for &(one, other) in pairs {
+        for &(one, other) in pairs
+            .iter()
+            .filter(|(one, other)| chosen.contains(one) && chosen.contains(other))
+        {
             let quotients = figures[one].iter().zip(&figures[other]).map(|(a, b)| {
                 (rows[one].set.bytes() as f64 / a.seconds) / (rows[other].set.bytes() as f64 / b.seconds)
             });
@@ -221,7 +229,12 @@ fn print_table(title: &str, rows: &[Row<'_>], figures: &[Vec<Figure>]) {
         "  {:width$} {:>20} {:>22} {:>17} {:>17} {:>6}",
         "", "MB/s", "images/s", "client CPU s/GB", "server CPU s/GB", "MiB"
     );
-    for ((row, name), figures) in rows.iter().zip(names).zip(figures) {
+    for ((row, name), figures) in rows
+        .iter()
+        .zip(names)
+        .zip(figures)
+        .filter(|(_, figures)| !figures.is_empty())
+    {
         let (bytes, count) = (row.set.bytes() as f64, row.set.count() as f64);
         let per_gb = |cpu: fn(&Figure) -> Cpu| {
             let part = |part: fn(Cpu) -> f64| {
