@@ -29,7 +29,8 @@ check: ## formatting, lints, documentation, licences
 	else echo "check: cargo-deny is not installed (cargo install cargo-deny), licences were not checked"; fi
 
 .PHONY: test
-test: ## unit, property, simulation and real-process tests
+test: ## unit, property, simulation and real-process tests, and the real Tink if it can be had
+	@tests/interop/run.sh
 	cargo test --workspace --locked
 
 SEEDS ?= 100000
