@@ -52,8 +52,8 @@ fuzz: ## one minute over all fuzz targets (SECONDS_EACH=10); needs nightly Rust 
 	@fuzz/run.sh $(SECONDS_EACH)
 
 .PHONY: bench
-bench: ## seal, open and the PNG check beside the hashes that they consist of
-	cargo bench --locked --bench seal --bench image
+bench: ## seal, open, PNG check, head, target, name and balancer, beside the hashes that they consist of
+	cargo bench --locked --bench seal --bench image --bench micro
 
 .PHONY: bench-system
 bench-system: ## three nodes against the bare pipeline and nginx; ARGS="--help" names the sections
