@@ -31,7 +31,7 @@ pub fn place<'n>(node: &'n Node, id: &ImageId, put: &Put, request: &Request) -> 
     let referral = put.referral;
     match balancer::verdict(node.id, id.user(), id.name(), &view.roster) {
         // Whoever redirected knew at least as much as this node does.
-        Verdict::Theirs(_) if referral.hops > 0 && referral.term >= view.term => {}
+        Verdict::Theirs(_) if (1..=HOPS_MAX).contains(&referral.hops) && referral.term >= view.term => {}
         Verdict::Theirs(_) if referral.hops >= HOPS_MAX => {
             return Err(busy("The nodes see different clusters at the moment."));
         }

@@ -107,12 +107,17 @@ fn redirects_end() {
     let behind = ask(term - 1, 1);
     assert_eq!(behind.status, 307, "whoever redirected knew less: sent on, once");
     assert!(behind.field("location").unwrap().ends_with("&hop=2"));
-    for hop in [2, 3, u64::MAX] {
+    assert_eq!(
+        ask(term, 2).status,
+        100,
+        "the last hop that is ever named: accepted"
+    );
+    for (term, hop) in [(term - 1, 2), (term, 3), (term, u64::MAX)] {
         let answer = ask(term, hop);
         assert_eq!(
             (answer.status, answer.field("retry-after")),
             (503, Some("1")),
-            "hop {hop}"
+            "term {term}, hop {hop}"
         );
     }
     let own = format!("/images/{USER}/{}?term={term}&hop=2", cluster.name_on(1, USER));
