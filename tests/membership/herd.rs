@@ -14,9 +14,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +29,8 @@ use tempfile::TempDir;
 
 /// How long to wait for what should take a second, on a machine that does ten other things.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+const PORTS: Range<u32> = 21_000..32_000;
 
 pub(crate) struct Herd {
     pub(crate) members: Members,
@@ -263,12 +267,20 @@ impl Drop for Herd {
     }
 }
 
-/// A port that is free for both kinds of socket.
+/// A port that is free for both kinds of socket, below those that the kernel hands out by itself: nodes take many of
+/// these for their own sending, and one could be the port of a node that starts later.
 fn free_port() -> (TcpListener, UdpSocket) {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(101) % 1_000_000;
+    let next = || {
+        u16::try_from(
+            PORTS.start + (begin + COUNT.fetch_add(1, Ordering::Relaxed)) % (PORTS.end - PORTS.start),
+        )
+        .unwrap()
+    };
     let both = || {
-        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let udp = UdpSocket::bind(tcp.local_addr().unwrap()).ok()?;
-        Some((tcp, udp))
+        let address = (Ipv4Addr::LOCALHOST, next());
+        Some((TcpListener::bind(address).ok()?, UdpSocket::bind(address).ok()?))
     };
     std::iter::repeat_with(both).flatten().next().unwrap()
 }
