@@ -71,6 +71,8 @@ struct Node {
     connection: Option<Connection>,
     /// Until then nobody bothers a node that did not answer.
     rests_until: Option<Instant>,
+    /// How often in a row it did not answer.
+    rests: u32,
 }
 
 /// An answer that was read whole.
@@ -98,6 +100,7 @@ impl Client {
             address: address.to_owned(),
             connection: None,
             rests_until: None,
+            rests: 0,
         };
         let nodes: BTreeMap<NodeId, Node> = members.iter().map(|(id, address)| (id, node(address))).collect();
         let first = *nodes.keys().next().expect("a cluster has at least one member");
@@ -232,6 +235,7 @@ impl Client {
     fn keep(&mut self, id: NodeId, connection: Connection, response: &Response) {
         let node = self.nodes.get_mut(&id).expect("only members are asked");
         node.rests_until = None;
+        node.rests = 0;
         if response.keep_alive {
             node.connection = Some(connection);
         }

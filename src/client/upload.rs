@@ -26,8 +26,12 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest wait that a node can ask for with `Retry-After`.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long a node that did not answer is left alone, unless another one names it.
+/// How long a node that did not answer is left alone, unless another one names it; doubled each further time.
 const REST: Duration = Duration::from_millis(500);
+const REST_DOUBLINGS_MAX: u32 = 4;
+/// How long the refusals of other nodes are waited for once the image is stored: a node that hangs must not hold up
+/// the next image.
+const REFUSAL_PATIENCE: Duration = Duration::from_millis(100);
 /// A node that fails this often in a row, by its own word, is believed.
 const BROKEN_MAX: u32 = 3;
 /// How many setbacks of one image are kept.
@@ -71,6 +75,8 @@ pub struct Upload {
     pub accepted: Option<NodeId>,
     /// Who answered 100 as well.
     pub also_accepted: Vec<NodeId>,
+    /// From the first offer until the receipt, or until the end of trying; pauses and `held` included.
+    pub elapsed: Duration,
     /// From the first offer of the last round until 100.
     pub offer: Duration,
     /// From there until the last byte of the body was handed to the kernel.
@@ -116,6 +122,7 @@ struct Offered {
 
 /// One image while it is being uploaded.
 struct Job<'a, 'b> {
+    started: Instant,
     image: &'a ImageId,
     target: String,
     fields: String,
@@ -135,6 +142,7 @@ impl Client {
             body.bytes()
         );
         let mut job = Job {
+            started: Instant::now(),
             image,
             target: target_of(image),
             fields,
@@ -164,6 +172,7 @@ impl Client {
                 || job.terms.stop.load(Ordering::Relaxed)
                 || Instant::now() + job.wait >= job.terms.deadline
             {
+                job.upload.elapsed = job.started.elapsed();
                 return job.upload;
             }
             std::thread::sleep(job.wait);
@@ -247,7 +256,11 @@ impl Client {
         outcome: &mut Result<Receipt, Failure>,
     ) {
         let node = offered.node;
-        let heard = offered.connection.head(offered.deadline);
+        let deadline = match job.upload.accepted {
+            Some(_) => offered.deadline.min(Instant::now() + REFUSAL_PATIENCE),
+            None => offered.deadline,
+        };
+        let heard = offered.connection.head(deadline);
         match heard {
             Ok(response) if response.status == 100 && job.upload.accepted.is_some() => {
                 // It waits for a body that will not come: closing tells it so.
@@ -331,6 +344,7 @@ impl Client {
         };
         let content = connection.read_all(&response, ANSWER_BYTES_MAX, deadline)?;
         job.upload.receipt = start.elapsed();
+        job.upload.elapsed = job.started.elapsed();
         self.keep(node, connection, &response);
         let answered = Answered {
             node,
@@ -347,7 +361,8 @@ impl Client {
         job.note(Some(node), failure.cause);
         if matches!(failure.cause, Cause::Unreachable | Cause::Silent) {
             let node = self.nodes.get_mut(&node).expect("only members are asked");
-            node.rests_until = Some(Instant::now() + REST);
+            node.rests_until = Some(Instant::now() + REST * 2_u32.pow(node.rests.min(REST_DOUBLINGS_MAX)));
+            node.rests += 1;
         }
     }
 
@@ -373,6 +388,7 @@ impl Upload {
             }),
             accepted: None,
             also_accepted: Vec::new(),
+            elapsed: Duration::ZERO,
             offer: Duration::ZERO,
             transfer: Duration::ZERO,
             receipt: Duration::ZERO,

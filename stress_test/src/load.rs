@@ -184,7 +184,7 @@ impl<'a> Load<'a> {
         let upload = client.upload(&image, body, terms);
         sample.intended = intended.saturating_duration_since(self.origin);
         sample.late = start.saturating_duration_since(intended);
-        sample.total = intended.elapsed().saturating_sub(upload.held);
+        sample.total = sample.late + upload.elapsed.saturating_sub(upload.held);
         self.fill(&mut sample, client, &image, upload);
         sample
     }
