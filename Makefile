@@ -75,6 +75,14 @@ bench-flood: ## heartbeats while each node gets 10,000 hostile datagrams a secon
 soak: ## saturate three nodes for SECONDS=600 and count false suspicions and deaths
 	@cargo bench --locked --bench failover -- soak $(or $(SECONDS),600)
 
+.PHONY: attack
+attack: ## 1,000 idle and slow connections from 50 addresses, and what a normal client notices of them
+	@cargo bench --locked --bench attack -- $(ARGS)
+
+.PHONY: slowhttp
+slowhttp: build ## slowhttptest (Debian package) in all its modes against a node of its own; says SKIPPED without it
+	@sh scripts/slowhttp $(or $(PORT),8090) $(or $(CONNECTIONS),500) $(or $(SECONDS),25)
+
 .PHONY: drill-net
 drill-net: ## as root: three network namespaces; cut, one-way, lossy and slow networks
 	@cargo bench --locked --bench drill

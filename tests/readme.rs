@@ -3,9 +3,12 @@
 use std::process::Command;
 
 fn usage(program: &str) -> String {
-    let output = Command::new(program).arg("--help").output().unwrap();
+    let output = Command::new(program)
+        .arg("--help")
+        .output()
+        .expect("the program starts");
     assert!(output.status.success(), "{program} --help failed");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("a usage text is UTF-8")
 }
 
 #[test]
