@@ -39,7 +39,7 @@ use self::blocks::Blocks;
 use self::connection::{Connection, Seats, is_stall};
 use self::counters::Counters;
 use self::download::{Reply, Sent};
-use self::front::{Desk, Front};
+use self::front::{Desk, Front, busy};
 use self::gate::Gate;
 use self::request::{Action, Put, Request};
 use self::upload::{Failure, Place};
@@ -55,6 +55,9 @@ use crate::members::Members;
 use crate::roster::NodeId;
 use crate::secrets;
 use crate::store::{self, Durability, Store};
+
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -153,7 +156,8 @@ impl Server {
         let limits = config.limits;
         let seats = Seats::new(limits.connections_max, limits.connections_per_address_max);
         let counters = Arc::new(Counters::default());
-        let front = Front::new(listener, Arc::clone(&seats), Arc::clone(&counters))
+        let turns = Seats::shared_fairly(limits.workers);
+        let front = Front::new(listener, Arc::clone(&seats), turns, Arc::clone(&counters))
             .map_err(|e| format!("cannot watch connections: {e}"))?;
         let node = Arc::new(Node {
             id: config.id,
@@ -187,7 +191,10 @@ impl Server {
 
 #[allow(clippy::disallowed_types, reason = "the only listener")]
 fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    std::net::TcpListener::bind(address)
+    let listener = std::net::TcpListener::bind(address)?;
+    // The library asks for 128. When more come at once, the kernel drops them, and they come back after a second.
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
 
 #[allow(
@@ -215,6 +222,7 @@ fn serve(node: &Node, mut connection: Connection, queue: &Receiver<Connection>) 
             Next::Request(request) => match handle(node, &mut connection, &request) {
                 After::Reuse if !node.desk.is_closing() => {}
                 After::Reuse | After::Close => return,
+                After::Reset => return connection.reset(),
                 After::Drain => return node.desk.drain(connection),
             },
             Next::Quiet => return node.desk.park(connection),
@@ -285,6 +293,8 @@ fn fault_answer(fault: Fault) -> Answer {
 enum After {
     Reuse,
     Close,
+    /// Part of an answer was sent, and the rest will not come.
+    Reset,
     /// The body was not read: say so, and let the client finish sending.
     Drain,
 }
@@ -322,7 +332,8 @@ fn handle(node: &Node, connection: &mut Connection, request: &Request) -> After 
                 Sent::Answer(answer) => answer,
                 Sent::Whole if reusable => return After::Reuse,
                 Sent::Whole if connection.has_input() => return After::Drain,
-                Sent::Whole | Sent::Cut => return After::Close,
+                Sent::Whole => return After::Close,
+                Sent::Cut => return After::Reset,
             }
         }
         Action::Delete(id, reach) => placing::delete(node, id, *reach),
@@ -402,6 +413,7 @@ fn take_in(
 fn store_answer(error: &store::Error) -> Answer {
     match error {
         store::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
+        store::Error::Exhausted(_) => busy("Too many files and connections are open."),
         store::Error::Taken => Answer::text(412, "An image of this name exists."),
         store::Error::Io(text) => {
             log::error!("{text}");

@@ -66,6 +66,8 @@ impl fmt::Display for Durability {
 pub enum Error {
     /// No space or no quota is left.
     Full(String),
+    /// No file descriptor is left; a moment later there may be one.
+    Exhausted(String),
     /// The name was taken, and the caller asked not to replace.
     Taken,
     /// Anything else, with the operation and the path.
@@ -75,7 +77,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Full(text) | Error::Io(text) => text.fmt(f),
+            Error::Full(text) | Error::Exhausted(text) | Error::Io(text) => text.fmt(f),
             Error::Taken => "an image of this name exists".fmt(f),
         }
     }
@@ -86,6 +88,9 @@ impl std::error::Error for Error {}
 fn failed<'p>(operation: &'p str, path: &'p Path) -> impl FnOnce(io::Error) -> Error + 'p {
     move |e| {
         let text = format!("cannot {operation} {}: {e}", path.display());
+        if matches!(Errno::from_io_error(&e), Some(Errno::MFILE | Errno::NFILE)) {
+            return Error::Exhausted(text);
+        }
         match e.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
                 Error::Full(text)

@@ -19,6 +19,8 @@ pub const ADDRESSES: usize = 50;
 const BEAT: Duration = Duration::from_secs(1);
 /// How often those that were cut are looked for.
 const LOOK: Duration = Duration::from_millis(50);
+/// How many of those that were cut come back with each look: 200 a second.
+const RETURNS_AT_ONCE: usize = 10;
 /// What slow readers let the kernel hold for them.
 const SMALL_WINDOW_BYTES: usize = 2048;
 /// What every other slow body sends at once before it slows down: enough to be given a block.
@@ -54,7 +56,7 @@ pub struct Outcome {
 /// An attack in progress.
 pub struct Attack {
     thread: thread::JoinHandle<Outcome>,
-    open: Arc<AtomicUsize>,
+    opened: Arc<AtomicUsize>,
     pressing: Arc<AtomicBool>,
     giving_up: Arc<AtomicBool>,
     count: usize,
@@ -63,7 +65,7 @@ pub struct Attack {
 impl Attack {
     /// Opens `count` connections of `kinds` in turn.
     pub fn start(server: SocketAddr, large: &'static str, kinds: &[Kind], count: usize) -> Attack {
-        let (open, pressing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+        let (opened, pressing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
         let giving_up = Arc::new(AtomicBool::new(false));
         let mut crowd = Crowd {
             server,
@@ -72,7 +74,7 @@ impl Attack {
             attackers: Vec::new(),
             opened: 0,
             stays: Vec::new(),
-            open: Arc::clone(&open),
+            all_opened: Arc::clone(&opened),
             greedy: picture::sized(GREEDY_BYTES * 2)[..GREEDY_BYTES].to_vec(),
         };
         let (press, give_up) = (Arc::clone(&pressing), Arc::clone(&giving_up));
@@ -85,17 +87,17 @@ impl Attack {
         });
         Attack {
             thread,
-            open,
+            opened,
             pressing,
             giving_up,
             count,
         }
     }
 
-    /// Waits until every connection was open at the same time.
+    /// Waits until every connection was opened once; some may be refused by then.
     pub fn await_all_open(&self) {
         wait_for("the attackers are there", || {
-            (self.open.load(Ordering::Relaxed) >= self.count * 9 / 10).then_some(())
+            (self.opened.load(Ordering::Relaxed) >= self.count).then_some(())
         });
     }
 
@@ -118,7 +120,7 @@ struct Crowd {
     attackers: Vec<Attacker>,
     opened: usize,
     stays: Vec<Duration>,
-    open: Arc<AtomicUsize>,
+    all_opened: Arc<AtomicUsize>,
     greedy: Vec<u8>,
 }
 
@@ -127,11 +129,17 @@ impl Crowd {
         let mut next_beat = Instant::now() + BEAT;
         loop {
             let keep = pressing.load(Ordering::Relaxed);
-            while keep && self.attackers.len() < count {
+            let missing = if keep { count - self.attackers.len() } else { 0 };
+            let all_were_here = self.opened >= count;
+            for _ in 0..if all_were_here {
+                missing.min(RETURNS_AT_ONCE)
+            } else {
+                missing
+            } {
                 self.open_one();
             }
             self.forget_cut();
-            self.open.store(self.attackers.len(), Ordering::Relaxed);
+            self.all_opened.store(self.opened, Ordering::Relaxed);
             if Instant::now() >= next_beat {
                 next_beat += BEAT;
                 self.attackers.iter().for_each(Attacker::beat);

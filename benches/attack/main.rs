@@ -1,7 +1,7 @@
 //! `make attack`: 1,000 idle and slow connections from 50 addresses against one node, and what a normal client
 //! notices of them.
 //!
-//! Each kind of attack is run alone and all are run mixed. Whoever is cut comes back at once, for as long as the
+//! Each kind of attack is run alone and all are run mixed. Whoever is cut comes back, 200 a second, for as long as the
 //! attack presses; then it is seen how long the last ones stay. The usual times are measured on the same node just
 //! before each attack. Everything happens on loopback addresses of this machine and ends by itself.
 #![allow(

@@ -3,7 +3,7 @@
 //! Memory is bounded here and nowhere else: an upload that finds no free block waits, and TCP makes its sender
 //! wait. Nobody holds a block while waiting for a second one (see `upload`), so somebody always goes on.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::seal::SEGMENT_BYTES;
@@ -19,7 +19,8 @@ pub struct Blocks(Arc<Pool>);
 struct Pool {
     state: Mutex<State>,
     returned: Condvar,
-    stalled: AtomicUsize,
+    /// Whoever has leave, in the order in which they stalled, with whether it is revoked.
+    stalled: Mutex<Vec<Arc<AtomicBool>>>,
 }
 
 struct State {
@@ -31,7 +32,10 @@ struct State {
 }
 
 /// The right of one stalled upload to keep a segment outside the pool, until dropped.
-pub struct Leave(Arc<Pool>);
+pub struct Leave {
+    pool: Arc<Pool>,
+    revoked: Arc<AtomicBool>,
+}
 
 /// A segment's worth of memory, aligned for O_DIRECT. Goes back to the pool when dropped.
 pub struct Block {
@@ -51,7 +55,7 @@ impl Blocks {
         Blocks(Arc::new(Pool {
             state: Mutex::new(state),
             returned: Condvar::new(),
-            stalled: AtomicUsize::new(0),
+            stalled: Mutex::new(Vec::new()),
         }))
     }
 
@@ -88,11 +92,22 @@ impl Blocks {
             > 0
     }
 
-    /// Leave to keep a segment outside the pool; none if too many have it.
+    /// Leave to keep a segment outside the pool. If too many have it there is none now, but whoever has stalled for
+    /// longest is told to make room: a client that stalls for a moment must not pay for those who do nothing else.
     pub fn leave(&self) -> Option<Leave> {
-        let leave = Leave(Arc::clone(&self.0));
-        let others = self.0.stalled.fetch_add(1, Ordering::Relaxed);
-        (others < STALLED_SEGMENTS_MAX).then_some(leave)
+        let mut stalled = self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        if stalled.len() >= STALLED_SEGMENTS_MAX {
+            if let Some(longest) = stalled.iter().find(|revoked| !revoked.load(Ordering::Relaxed)) {
+                longest.store(true, Ordering::Relaxed);
+            }
+            return None;
+        }
+        let revoked = Arc::new(AtomicBool::new(false));
+        stalled.push(Arc::clone(&revoked));
+        Some(Leave {
+            pool: Arc::clone(&self.0),
+            revoked,
+        })
     }
 
     fn pick(&self, state: &mut State) -> Option<Block> {
@@ -138,9 +153,17 @@ impl Drop for Block {
     }
 }
 
+impl Leave {
+    /// Whether somebody needs the room, and this upload has stalled for longest.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Relaxed)
+    }
+}
+
 impl Drop for Leave {
     fn drop(&mut self) {
-        self.0.stalled.fetch_sub(1, Ordering::Relaxed);
+        let mut stalled = self.pool.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        stalled.retain(|revoked| !Arc::ptr_eq(revoked, &self.revoked));
     }
 }
 
@@ -165,8 +188,13 @@ mod tests {
         let blocks = Blocks::new(1);
         let leaves: Vec<_> = std::iter::from_fn(|| blocks.leave()).take(100).collect();
         assert_eq!(leaves.len(), STALLED_SEGMENTS_MAX);
+        let revoked: Vec<bool> = leaves.iter().map(Leave::is_revoked).collect();
+        assert!(
+            revoked[0] && !revoked[1..].contains(&true),
+            "the longest makes room"
+        );
         drop(leaves);
-        assert!(blocks.leave().is_some());
+        assert!(blocks.leave().is_some_and(|leave| !leave.is_revoked()));
     }
 
     #[test]

@@ -38,32 +38,70 @@ pub struct Permit {
     address: IpAddr,
 }
 
-/// How many connections are open, in total and from each address.
+/// How many places are taken, in total and from each address.
 pub struct Seats {
     taken: Mutex<HashMap<IpAddr, usize>>,
-    total_max: usize,
-    per_address_max: usize,
+    rule: Rule,
+}
+
+/// Who gets a place.
+enum Rule {
+    /// Whoever comes, up to so many in total and so many from one address.
+    Caps {
+        total_max: usize,
+        per_address_max: usize,
+    },
+    /// Whoever comes, until half of `total` are taken; then, if several addresses come, each as many as it gets when
+    /// they divide the total.
+    FairShare { total: usize },
+}
+
+impl Rule {
+    fn allows(&self, taken: &HashMap<IpAddr, usize>, address: IpAddr) -> bool {
+        let in_all: usize = taken.values().sum();
+        let own = taken.get(&address).copied().unwrap_or(0);
+        match *self {
+            Rule::Caps {
+                total_max,
+                per_address_max,
+            } => in_all < total_max && own < per_address_max,
+            Rule::FairShare { total } => {
+                let wanting = taken.len() + usize::from(own == 0);
+                wanting == 1 || in_all < total / 2 || own < (total / wanting).max(1)
+            }
+        }
+    }
 }
 
 impl Seats {
-    /// Nobody is seated yet.
+    /// Places for open connections: nobody is seated yet.
     pub fn new(total_max: usize, per_address_max: usize) -> Arc<Seats> {
-        Arc::new(Seats {
-            taken: Mutex::new(HashMap::new()),
+        Seats::with(Rule::Caps {
             total_max,
             per_address_max,
         })
     }
 
-    /// A place for one more connection from `address`, unless a cap is reached.
+    /// Places that are shared fairly once they get scarce: whoever comes from many addresses gets many, but whoever
+    /// comes from one more always gets one too.
+    pub fn shared_fairly(total: usize) -> Arc<Seats> {
+        Seats::with(Rule::FairShare { total })
+    }
+
+    fn with(rule: Rule) -> Arc<Seats> {
+        Arc::new(Seats {
+            taken: Mutex::new(HashMap::new()),
+            rule,
+        })
+    }
+
+    /// A place for one more from `address`, unless the rule is against it.
     pub fn seat(self: &Arc<Seats>, address: IpAddr) -> Option<Permit> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = taken.values().sum();
-        let own = taken.entry(address).or_insert(0);
-        if total >= self.total_max || *own >= self.per_address_max {
+        if !self.rule.allows(&taken, address) {
             return None;
         }
-        *own += 1;
+        *taken.entry(address).or_insert(0) += 1;
         Some(Permit {
             seats: Arc::clone(self),
             address,
@@ -134,7 +172,9 @@ pub struct Connection {
     pub head_since: Option<Instant>,
     /// Reused for every answer.
     pub outbox: Vec<u8>,
-    _permit: Permit,
+    /// The place among those who are served or wait for a worker; none while the connection is parked.
+    pub turn: Option<Permit>,
+    permit: Permit,
 }
 
 impl Connection {
@@ -148,7 +188,8 @@ impl Connection {
             inbox: Inbox::default(),
             head_since: None,
             outbox: Vec::new(),
-            _permit: permit,
+            turn: None,
+            permit,
         })
     }
 
@@ -160,6 +201,17 @@ impl Connection {
     /// Who is at the other end, for the log.
     pub fn peer(&self) -> Option<SocketAddr> {
         self.stream.peer_addr().ok()
+    }
+
+    /// The address that the client's places are counted for.
+    pub fn address(&self) -> IpAddr {
+        self.permit.address
+    }
+
+    /// Closes without a farewell: what was sent and not yet taken is dropped. A client that takes nothing would keep
+    /// the kernel's memory for minutes otherwise, and one that waits for the rest sees at once that it will not come.
+    pub fn reset(self) {
+        let _ = rustix::net::sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
     }
 
     /// Inbox and wire at once, for readers that need both. The wire keeps the pace.
@@ -316,6 +368,21 @@ mod tests {
         assert_eq!(seats.taken(), 1);
         drop(last);
         assert!(seats.taken.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_more_address_always_finds_a_place() {
+        let address = |last: u8| IpAddr::from([127, 0, 0, last]);
+        let seats = Seats::shared_fairly(100);
+        let alone: Vec<Permit> = std::iter::from_fn(|| seats.seat(address(1))).take(200).collect();
+        assert_eq!(alone.len(), 200, "nobody else wants them");
+        drop(alone);
+        let mut held = Vec::new();
+        for round in 0..200_u8 {
+            held.extend(seats.seat(address(round % 20)));
+        }
+        assert!(held.len() >= 50 && held.len() <= 100, "{} are held", held.len());
+        assert!(seats.seat(address(77)).is_some());
     }
 
     #[test]

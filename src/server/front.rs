@@ -41,6 +41,10 @@ const SCRATCH_BYTES: usize = 64 << 10;
 const ACCEPTS_AT_ONCE: usize = 64;
 /// How long accepting rests when there are no file descriptors left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Idle connections that are closed when there are no file descriptors left.
+const EVICTED_AT_ONCE: usize = 16;
+/// How often it is said that there are none left.
+const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 /// How often the parked connections are looked through for those that waited too long.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Events taken from epoll at a time.
@@ -70,12 +74,14 @@ impl Desk {
     pub fn park(&self, mut connection: Connection) {
         connection.inbox.release_if_empty();
         connection.outbox = Vec::new();
+        connection.turn = None;
         self.send(Return::Park(connection));
     }
 
     /// Gives a connection back whose client is still sending what was refused.
-    pub fn drain(&self, connection: Connection) {
+    pub fn drain(&self, mut connection: Connection) {
         connection.finish_sending();
+        connection.turn = None;
         self.send(Return::Drain(connection));
     }
 
@@ -119,15 +125,22 @@ pub struct Front {
     parked: HashMap<u64, Parked>,
     next_token: u64,
     seats: Arc<Seats>,
+    turns: Arc<Seats>,
     counters: Arc<Counters>,
     resting_until: Option<Instant>,
+    next_warning: Instant,
     next_sweep: Instant,
     scratch: Vec<u8>,
 }
 
 impl Front {
     /// Prepares the thread's state; the listener is already bound.
-    pub fn new(listener: TcpListener, seats: Arc<Seats>, counters: Arc<Counters>) -> io::Result<Front> {
+    pub fn new(
+        listener: TcpListener,
+        seats: Arc<Seats>,
+        turns: Arc<Seats>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Front> {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let waker = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
@@ -158,8 +171,10 @@ impl Front {
             parked: HashMap::new(),
             next_token: FIRST_CONNECTION,
             seats,
+            turns,
             counters,
             resting_until: None,
+            next_warning: Instant::now(),
             next_sweep: Instant::now() + SWEEP_INTERVAL,
             scratch: vec![0; SCRATCH_BYTES],
         })
@@ -235,14 +250,15 @@ impl Front {
     }
 
     /// No file descriptors are left. Looking at the listener again at once would spin, so it rests, and the
-    /// connection that has been idle longest makes room.
+    /// connections that have been idle longest make room.
     fn rest(&mut self) {
-        let oldest = self
+        let mut idle: Vec<(Instant, u64)> = self
             .parked
             .iter()
-            .min_by_key(|(_, parked)| parked.until)
-            .map(|(token, _)| *token);
-        if let Some(token) = oldest {
+            .map(|(token, parked)| (parked.until, *token))
+            .collect();
+        idle.sort_unstable();
+        for (_, token) in idle.into_iter().take(EVICTED_AT_ONCE) {
             drop(self.unpark(token));
         }
         let flags = epoll::EventFlags::empty();
@@ -252,8 +268,12 @@ impl Front {
             epoll::EventData::new_u64(LISTENER),
             flags,
         );
-        self.resting_until = Some(Instant::now() + ACCEPT_REST);
-        log::warn!("no file descriptors are left: raise the limit (ulimit -n) or lower --connections");
+        let now = Instant::now();
+        self.resting_until = Some(now + ACCEPT_REST);
+        if now >= self.next_warning {
+            self.next_warning = now + WARNING_INTERVAL;
+            log::warn!("no file descriptors are left: raise the limit (ulimit -n) or lower --connections");
+        }
     }
 
     fn take_returns(&mut self, workers: &mut Workers) {
@@ -317,10 +337,16 @@ impl Front {
         }
     }
 
-    fn dispatch(&mut self, connection: Connection, workers: &mut Workers) {
+    fn dispatch(&mut self, mut connection: Connection, workers: &mut Workers) {
         if workers.are_all_busy() && connection.begins_with(b"GET /healthz ") {
             // Alive is what is asked, and a full house is alive.
             self.refuse(connection, &Answer::text(200, "ok"));
+            return;
+        }
+        connection.turn = self.turns.seat(connection.address());
+        if connection.turn.is_none() {
+            Counters::add(&self.counters.queue_full, 1);
+            self.refuse(connection, &busy("Others wait for a worker as well."));
             return;
         }
         match workers.hand_over(connection) {
@@ -333,7 +359,8 @@ impl Front {
     }
 
     /// Answers from this thread, and lets the client finish what it is sending.
-    fn refuse(&mut self, connection: Connection, answer: &Answer) {
+    fn refuse(&mut self, mut connection: Connection, answer: &Answer) {
+        connection.turn = None;
         let mut bytes = Vec::new();
         answer.encode(&mut bytes, false, false);
         connection.write_at_once(&bytes);

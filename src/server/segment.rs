@@ -17,7 +17,7 @@ const FIRST_BYTES: usize = 16 << 10;
 
 enum Memory {
     Small(Vec<u8>),
-    Stalled { bytes: Vec<u8>, _leave: Leave },
+    Stalled { bytes: Vec<u8>, leave: Leave },
     Block(Block),
 }
 
@@ -29,9 +29,6 @@ pub struct Segment {
     /// Plaintext bytes so far.
     filled: usize,
 }
-
-/// Too many uploads have stalled already.
-pub struct Crowded;
 
 impl Segment {
     /// An empty segment number `index` of a file.
@@ -77,20 +74,28 @@ impl Segment {
         self.memory = Memory::Block(block);
     }
 
-    /// The sender stalls: gives the block back if others wait for one.
-    pub fn yield_block(&mut self, blocks: &Blocks) -> Result<(), Crowded> {
+    /// Whether the sender has stalled for so long that others need the memory.
+    pub fn is_revoked(&self) -> bool {
+        matches!(&self.memory, Memory::Stalled { leave, .. } if leave.is_revoked())
+    }
+
+    /// Whether anybody may want back what is held here.
+    pub fn is_coveted(&self) -> bool {
+        !matches!(self.memory, Memory::Small(_))
+    }
+
+    /// The sender stalls: gives the block back if others wait for one and there is room elsewhere.
+    pub fn yield_block(&mut self, blocks: &Blocks) {
         if !self.holds_block() || !blocks.are_scarce() {
-            return Ok(());
+            return;
         }
-        let leave = blocks.leave().ok_or(Crowded)?;
+        let Some(leave) = blocks.leave() else {
+            return;
+        };
         let used = self.start + self.filled;
         let mut kept = Vec::with_capacity(SEGMENT_BYTES);
         kept.extend_from_slice(&self.bytes()[..used]);
-        self.memory = Memory::Stalled {
-            bytes: kept,
-            _leave: leave,
-        };
-        Ok(())
+        self.memory = Memory::Stalled { bytes: kept, leave };
     }
 
     /// Room for more plaintext; never empty unless the segment is full or wants a block.
@@ -167,7 +172,8 @@ mod tests {
                     while !blocks.are_scarce() {
                         std::thread::yield_now();
                     }
-                    assert!(segment.yield_block(&blocks).is_ok());
+                    segment.yield_block(&blocks);
+                    assert!(!segment.holds_block() && !segment.is_revoked());
                     waiter.join().unwrap();
                 });
             }

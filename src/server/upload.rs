@@ -18,7 +18,7 @@ use super::Node;
 use super::connection::{Connection, Pace, is_stall, is_too_slow};
 use super::front::busy;
 use super::request::Put;
-use super::segment::{Crowded, Segment};
+use super::segment::Segment;
 use crate::election::View;
 use crate::http::answer::Answer;
 use crate::http::body::{Body, BodyError};
@@ -237,11 +237,13 @@ impl<'u> Intake<'u> {
     fn wait(&mut self, segment: &mut Segment, sealing: &mut Sealing<'_>) -> Result<(), Failure> {
         self.flows = false;
         sealing.write_until(0)?;
-        segment
-            .yield_block(&self.node.blocks)
-            .map_err(|Crowded| Failure::Refused(busy("Too many uploads have stalled.")))?;
-        if segment.holds_block() {
-            // Back in a tick, to see whether somebody waits for it by then.
+        segment.yield_block(&self.node.blocks);
+        if segment.is_revoked() {
+            let text = "Too many uploads have stalled, and this one for longest.";
+            return Err(Failure::Refused(busy(text)));
+        }
+        if segment.is_coveted() {
+            // Back in a tick, to see whether somebody needs the memory by then.
             return Ok(());
         }
         self.connection

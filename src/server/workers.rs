@@ -61,6 +61,10 @@ impl Workers {
     }
 
     /// Queues a connection, and starts one more worker if all of them are busy and more are allowed.
+    #[allow(
+        clippy::result_large_err,
+        reason = "a connection that nobody can take goes back to whoever has it"
+    )]
     pub fn hand_over(&mut self, connection: Connection) -> Result<(), TrySendError<Connection>> {
         self.queue.try_send(connection)?;
         if self.queue.len() > self.template.idle.load(Ordering::Acquire)

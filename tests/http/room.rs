@@ -53,10 +53,14 @@ fn a_full_queue_is_told_at_once_and_health_is_told_all_the_same() {
 fn connections_are_capped_per_address() {
     let cluster = Cluster::with(1, &["--connections-per-address", "3"]);
     let node = cluster.node(1);
-    let mut held: Vec<Wire> = (0..3).map(|_| get(node, "/healthz")).collect();
-    for wire in &mut held {
-        assert_eq!(wire.answer().unwrap().status, 200);
-    }
+    // The places of connections that were just closed come back when the server has seen that.
+    let take = |_| {
+        wait_for("a place is free", || {
+            let mut wire = get(node, "/healthz");
+            (wire.answer()?.status == 200).then_some(wire)
+        })
+    };
+    let held: Vec<Wire> = (0..3).map(take).collect();
     let refused = get(node, "/healthz").answer().unwrap();
     assert_eq!((refused.status, refused.field("retry-after")), (503, Some("1")));
     drop(held);
@@ -175,4 +179,56 @@ fn a_folder_that_became_read_only_is_said() {
     assert_eq!(node.ask("GET", TARGET).status, 200, "what is there can be read");
     mode(0o700);
     assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 201);
+}
+
+/// The processor time that a node has used, in ticks of a hundredth of a second.
+fn ticks(node: &Node) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", node.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn running_out_of_descriptors_neither_spins_nor_loses_the_listener() {
+    const DESCRIPTORS: &str = "64";
+    let mut cluster = Cluster::prepare(1, &[]);
+    let node = cluster.node_mut(1);
+    // The node raises its soft limit to the hard one, so both are lowered.
+    let plain = node.command();
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -n \"$0\" && exec \"$@\"", DESCRIPTORS])
+        .arg(plain.get_program())
+        .args(plain.get_args())
+        .current_dir(&node.root);
+    let log = fs::File::create(node.root.join("log")).unwrap();
+    limited.stdout(log.try_clone().unwrap()).stderr(log);
+    let child = limited.spawn().unwrap();
+    node.adopt(child);
+    cluster.await_agreement();
+    let node = cluster.node(1);
+    assert_eq!(node.put(TARGET, &picture::dot()).status, 201);
+    let idle: Vec<Wire> = (0..150).map(|_| Wire::connect(node.address)).collect();
+    wait_for("the descriptors run out", || {
+        node.log().contains("no file descriptors are left").then_some(())
+    });
+    let before = ticks(node);
+    // Those that were idle for longest make room, so a client that waits its turn is served all the same.
+    let image = picture::sized(100_000);
+    for i in 0..3 {
+        let answer = node.put(&format!("/images/alice/{i}.png"), &image);
+        assert!(
+            [201, 503].contains(&answer.status),
+            "{}: {}",
+            answer.status,
+            answer.text()
+        );
+    }
+    drop(idle);
+    wait_for("everything is as before", || {
+        (node.put(TARGET, &image).status == 200).then_some(())
+    });
+    assert_eq!(node.ask("GET", TARGET).body, image);
+    // All of this takes a blink of processor time; a thread that spins takes all there is.
+    assert!(ticks(node) - before < 200, "{} ticks", ticks(node) - before);
 }
