@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -196,11 +196,6 @@ impl Connection {
     /// The socket, to be polled.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
-    }
-
-    /// Who is at the other end, for the log.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
     }
 
     /// The address that the client's places are counted for.
