@@ -117,7 +117,7 @@ impl Default for Limits {
 pub struct Node {
     id: NodeId,
     members: Members,
-    gate: Gate,
+    gate: Arc<Gate>,
     keyset: Keyset,
     store: Store,
     cluster: Cluster,
@@ -157,11 +157,18 @@ impl Server {
         let seats = Seats::new(limits.connections_max, limits.connections_per_address_max);
         let counters = Arc::new(Counters::default());
         let turns = Seats::shared_fairly(limits.workers);
-        let front = Front::new(listener, Arc::clone(&seats), turns, Arc::clone(&counters))
-            .map_err(|e| format!("cannot watch connections: {e}"))?;
+        let gate = Arc::new(Gate::new(&config.members, listen));
+        let front = Front::new(
+            listener,
+            Arc::clone(&seats),
+            turns,
+            Arc::clone(&gate),
+            Arc::clone(&counters),
+        )
+        .map_err(|e| format!("cannot watch connections: {e}"))?;
         let node = Arc::new(Node {
             id: config.id,
-            gate: Gate::new(&config.members, listen),
+            gate,
             members: config.members,
             keyset: secrets.keyset,
             store,

@@ -239,12 +239,10 @@ impl Connection {
         )
     }
 
-    /// Whether the next bytes are `prefix`, looked at without waiting or consuming.
-    pub fn begins_with(&self, prefix: &[u8]) -> bool {
-        let mut bytes = [0; 64];
-        let room = &mut bytes[..prefix.len().min(64)];
-        let peeked = rustix::net::recv(&self.stream, &mut *room, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        self.inbox.unread().is_empty() && peeked.is_ok_and(|(_, count)| room[..count.min(64)] == *prefix)
+    /// Copies what comes next into `room`, without waiting or consuming, and returns how much.
+    pub fn peek(&self, room: &mut [u8]) -> usize {
+        let peeked = rustix::net::recv(&self.stream, room, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        peeked.map_or(0, |(_, count)| count)
     }
 
     /// Waits until there is something to read, at most as long as the pace allows.

@@ -28,8 +28,10 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
 use super::connection::{Connection, HEAD_TIME_MAX, IDLE_TIME_MAX, Seats};
 use super::counters::Counters;
+use super::gate::Gate;
 use super::workers::Workers;
 use crate::http::answer::Answer;
+use crate::http::head::{self, Framing};
 
 /// How long a client may go on sending what was refused, so that it gets to read why.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
@@ -49,6 +51,9 @@ const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Events taken from epoll at a time.
 const EVENTS: usize = 256;
+
+/// The longest head that this thread reads itself.
+const HEALTH_HEAD_BYTES_MAX: usize = 1024;
 
 const LISTENER: u64 = 0;
 const WAKER: u64 = 1;
@@ -126,6 +131,7 @@ pub struct Front {
     next_token: u64,
     seats: Arc<Seats>,
     turns: Arc<Seats>,
+    gate: Arc<Gate>,
     counters: Arc<Counters>,
     resting_until: Option<Instant>,
     next_warning: Instant,
@@ -139,6 +145,7 @@ impl Front {
         listener: TcpListener,
         seats: Arc<Seats>,
         turns: Arc<Seats>,
+        gate: Arc<Gate>,
         counters: Arc<Counters>,
     ) -> io::Result<Front> {
         listener.set_nonblocking(true)?;
@@ -172,6 +179,7 @@ impl Front {
             next_token: FIRST_CONNECTION,
             seats,
             turns,
+            gate,
             counters,
             resting_until: None,
             next_warning: Instant::now(),
@@ -338,8 +346,8 @@ impl Front {
     }
 
     fn dispatch(&mut self, mut connection: Connection, workers: &mut Workers) {
-        if workers.are_all_busy() && connection.begins_with(b"GET /healthz ") {
-            // Alive is what is asked, and a full house is alive.
+        if asks_for_health(&connection, &self.gate) {
+            // Alive is what is asked, and a full house is alive: nobody waits for a worker to say so.
             self.refuse(connection, &Answer::text(200, "ok"));
             return;
         }
@@ -397,6 +405,22 @@ impl Front {
         if connection.head_since.take().is_some() {
             self.refuse(connection, &head_too_slow());
         }
+    }
+}
+
+/// Whether all that arrived is one whole `GET /healthz` that the gate lets in. Anything else, and any doubt, is a
+/// worker's.
+fn asks_for_health(connection: &Connection, gate: &Gate) -> bool {
+    let mut bytes = [0; HEALTH_HEAD_BYTES_MAX];
+    let count = connection.peek(&mut bytes);
+    if !bytes.starts_with(b"GET /healthz ") || !connection.inbox.unread().is_empty() {
+        return false;
+    }
+    match head::parse(&bytes[..count]) {
+        Ok(Some((head, length))) => {
+            length == count && head.framing == Framing::None && gate.admit(&head, None).is_ok()
+        }
+        Ok(None) | Err(_) => false,
     }
 }
 

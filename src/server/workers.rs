@@ -78,12 +78,6 @@ impl Workers {
         Ok(())
     }
 
-    /// Whether a connection that is handed over now would have to wait.
-    pub fn are_all_busy(&self) -> bool {
-        self.threads.len() == self.threads_max
-            && self.queue.len() >= self.template.idle.load(Ordering::Acquire)
-    }
-
     fn spawn(&self) -> io::Result<thread::JoinHandle<()>> {
         let template = Arc::clone(&self.template);
         thread::Builder::new()
