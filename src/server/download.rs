@@ -283,14 +283,20 @@ impl<'n> Source<'n> {
         self.sealed
             .read(place.start, buf)
             .map_err(|_| damaged(self.node, self.id))?;
-        let opened = match &self.cipher {
+        // In the pool, as sealing is: hundreds of workers that opened segments at once would have a core each of them
+        // to wait for, and the accept thread and the heartbeat behind them.
+        let cipher = &mut self.cipher;
+        let (keys, header, data) = (
+            self.node.keyset.enabled(),
+            &self.header,
+            self.id.associated_data(),
+        );
+        let opened = self.node.pool.install(|| match cipher {
             Some(cipher) => cipher.open(index, last, buf),
             None => {
-                let (keys, data) = (self.node.keyset.enabled(), self.id.associated_data());
-                SegmentCipher::find(keys, &self.header, &data, index, last, buf)
-                    .map(|cipher| self.cipher = Some(cipher))
+                SegmentCipher::find(keys, header, &data, index, last, buf).map(|found| *cipher = Some(found))
             }
-        };
+        });
         opened.map_err(|_| damaged(self.node, self.id))?;
         Ok(Opened {
             block,
