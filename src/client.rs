@@ -214,7 +214,7 @@ impl Client {
             let mut connection = self.take(id)?;
             let reused = connection.is_reused();
             let deadline = Instant::now() + self.patience.body;
-            let sent = connection.send_head(method, target, fields, deadline);
+            let sent = connection.send_head(method, target, fields, &[], deadline);
             match sent.and_then(|()| connection.head(deadline)) {
                 Ok(response) => return Ok((connection, response)),
                 Err(failure) if reused && failure.cause == Cause::Lost => {}

@@ -174,7 +174,7 @@ fn send_http(
 ) -> Result<(), String> {
     let fields = format!("Content-Length: {}\r\nContent-Type: image/png\r\n", item.bytes);
     let mut exchange = || {
-        connection.send_head("PUT", &target_of(&item.id), &fields, deadline)?;
+        connection.send_head("PUT", &target_of(&item.id), &fields, &[], deadline)?;
         while let Ok(count @ 1..) = file.read(room) {
             connection.send(&room[..count], deadline)?;
         }

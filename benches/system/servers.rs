@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use pixseal::client::upload::Audience;
 use pixseal::client::{Client, Patience};
@@ -18,6 +20,8 @@ use super::process::{self, Process, family, wait_until};
 
 /// The server that the package builds.
 const SERVER: &str = env!("CARGO_BIN_EXE_server");
+/// Where servers listen.
+const PORTS: Range<u16> = 12_000..20_000;
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,19 +166,26 @@ fn agree(client: &mut Client, members: &Members) -> bool {
     })
 }
 
-/// Ports that were free for TCP and UDP a moment ago.
+/// Ports that were free for TCP and UDP a moment ago, below those that the kernel hands out by itself: whoever asks
+/// a server that is not up yet could be given its port to ask from.
 fn free_ports(count: u32) -> Result<Vec<u16>, String> {
-    let failed = |e: std::io::Error| format!("no free port: {e}");
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     let mut held = Vec::new();
-    while held.len() < count as usize {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+    for _ in PORTS {
+        if held.len() == count as usize {
+            return Ok(held.into_iter().map(|(port, _, _)| port).collect());
+        }
+        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
+        let address = (Ipv4Addr::LOCALHOST, port);
         // Held until all are found, so that none is found twice.
-        if let Ok(socket) = UdpSocket::bind(address) {
-            held.push((address.port(), listener, socket));
+        if let (Ok(listener), Ok(socket)) = (TcpListener::bind(address), UdpSocket::bind(address)) {
+            held.push((port, listener, socket));
         }
     }
-    Ok(held.into_iter().map(|(port, _, _)| port).collect())
+    Err(format!(
+        "no {count} ports are free from {} to {}",
+        PORTS.start, PORTS.end
+    ))
 }
 
 /// Why nginx cannot be measured here, if it cannot.

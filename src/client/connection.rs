@@ -3,7 +3,7 @@
 //! Blocking, with a bound on every wait. Knows nothing of which node should be asked, nor of trying again: whoever
 //! gets a [`Failure`] drops the connection.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, ErrorKind, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ pub struct Connection {
     stream: TcpStream,
     address: String,
     inbox: Inbox,
-    out: String,
+    out: Vec<u8>,
     served: bool,
 }
 
@@ -98,7 +98,7 @@ impl Connection {
                         stream,
                         address: address.to_owned(),
                         inbox: Inbox::default(),
-                        out: String::new(),
+                        out: Vec::new(),
                         served: false,
                     });
                 }
@@ -113,23 +113,26 @@ impl Connection {
         self.served
     }
 
-    /// Sends a request head. `fields` are whole lines, each with its CRLF.
+    /// Sends a request head, and with it `body`, as much of one as should not wait. `fields` are whole lines, each with
+    /// its CRLF.
     pub fn send_head(
         &mut self,
         method: &str,
         target: &str,
         fields: &str,
+        body: &[u8],
         deadline: Instant,
     ) -> Result<(), Failure> {
-        self.out.clear();
+        let mut out = std::mem::take(&mut self.out);
+        out.clear();
         let head = write!(
-            self.out,
+            out,
             "{method} {target} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n",
             self.address
         );
         head.expect("writing to memory does not fail");
-        let out = std::mem::take(&mut self.out);
-        let sent = self.send(out.as_bytes(), deadline);
+        out.extend_from_slice(body);
+        let sent = self.send(&out, deadline);
         self.out = out;
         sent
     }

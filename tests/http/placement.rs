@@ -1,10 +1,19 @@
 //! Three nodes: who takes an upload, who knows where an image is, and what is said when a node is gone.
 
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use pixseal::balancer;
+use pixseal::client::upload::{Audience, Body, Terms};
+use pixseal::client::{Client, Patience, target_of};
+use pixseal::image_id::ImageId;
+use pixseal::members::Members;
+use pixseal::roster::{NodeId, Roster};
 use serde_json::json;
 
 use crate::support::picture;
 use crate::support::wire::{Answer, Wire, put_head};
-use crate::support::{Cluster, Node};
+use crate::support::{Cluster, Node, PATIENCE};
 
 const USER: &str = "alice";
 
@@ -248,4 +257,37 @@ fn deleting_reaches_the_holder() {
     assert_eq!(holder.ask("DELETE", &location).status, 204);
     assert_eq!(cluster.node(1).ask("GET", &target).status, 404);
     assert_eq!(cluster.node(3).files(), [""; 0]);
+}
+
+#[test]
+fn a_small_image_for_one_node_goes_out_with_its_head_and_follows_a_redirect() {
+    let mut cluster = Cluster::start(3);
+    let text: String = cluster
+        .nodes
+        .iter()
+        .map(|node| format!("{} = \"{}\"\n", node.id, node.address))
+        .collect();
+    let members = Members::parse(&format!("[nodes]\n{text}")).unwrap();
+    cluster.node_mut(3).stop();
+    cluster.await_agreement();
+    // It still believes in node 3, so a third of its guesses go there, and of the others every second is redirected.
+    let mut client = Client::new(&members, Patience::default());
+    let alive = Roster::new(NodeId(1), [NodeId(1), NodeId(2)]);
+    let (image, stop) = (picture::sized(20_000), AtomicBool::new(false));
+    for i in 0..12 {
+        let id = ImageId::new(USER, &format!("eager_{i}.png")).unwrap();
+        let terms = Terms {
+            audience: Audience::Assigned,
+            deadline: Instant::now() + PATIENCE,
+            stop: &stop,
+            hold: None,
+        };
+        let upload = client.upload(&id, Body::Bytes(&image), terms);
+        let receipt = upload.outcome.unwrap();
+        assert_eq!(receipt.node, balancer::assigned(id.user(), id.name(), &alive));
+        assert_eq!((receipt.bytes, upload.accepted), (20_000, Some(receipt.node)));
+        assert!(upload.offer.is_zero(), "nobody was asked for 100 Continue");
+        let stored = cluster.node(receipt.node.0).ask("GET", &target_of(&id));
+        assert!(stored.body == image);
+    }
 }
