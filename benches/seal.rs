@@ -4,7 +4,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use hmac::{Hmac, KeyInit, Mac};
 use pixseal::keyset::Key;
-use pixseal::seal::{Header, RANDOM_BYTES, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
+use pixseal::seal::{self, Header, Plain, RANDOM_BYTES, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
 use sha2::{Digest, Sha256};
 
 /// Small, a small image, a full segment.
@@ -43,6 +43,22 @@ fn seal(bencher: Bencher, size: usize) {
     bencher
         .counter(BytesCount::new(size))
         .bench_local(|| cipher.seal(1, true, black_box(&mut buf)));
+}
+
+/// Two segments at once, as the server does with those that wait: twice the bytes.
+#[divan::bench(args = SIZES)]
+fn seal_two(bencher: Bencher, size: usize) {
+    let cipher = cipher();
+    let mut bufs = [vec![3; size + TAG_BYTES], vec![3; size + TAG_BYTES]];
+    bencher.counter(BytesCount::new(2 * size)).bench_local(|| {
+        let [one, two] = bufs.each_mut().map(|buf| Plain {
+            cipher: &cipher,
+            index: 1,
+            last: true,
+            buf: black_box(buf),
+        });
+        seal::seal_two(one, two);
+    });
 }
 
 /// Opening undoes what sealing did, so every round has to seal again; only the opening is timed.

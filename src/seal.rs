@@ -19,6 +19,7 @@
 //!
 //! Source: Tink's page "Streaming AEAD", AES-CTR-HMAC; Hoang, Reyhanitabar, Rogaway, Vizár (2015), STREAM.
 
+mod lane;
 pub mod whole;
 
 use std::fmt;
@@ -33,6 +34,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use self::lane::{Lane, MacKey};
 use crate::keyset::{KEY_BYTES, Key};
 
 /// A sealed segment with its tag; in segment 0 the header is counted in.
@@ -117,7 +119,9 @@ impl Header {
 /// once, and wiped when it is dropped.
 pub struct SegmentCipher {
     cipher: Aes256Enc,
+    /// The MAC's key twice: what verifies is not what seals.
     mac: Hmac<Sha256>,
+    mac_key: MacKey,
     prefix: [u8; PREFIX_BYTES],
 }
 
@@ -132,6 +136,7 @@ impl SegmentCipher {
         SegmentCipher {
             cipher: Aes256Enc::new_from_slice(cipher_key).expect("a key of 32 bytes is AES-256"),
             mac: Hmac::new_from_slice(mac_key).expect("HMAC takes keys of any length"),
+            mac_key: MacKey::new(mac_key.try_into().expect("the rest is the MAC's key")),
             prefix: header.prefix,
         }
     }
@@ -160,21 +165,15 @@ impl SegmentCipher {
     /// # Panics
     /// If `buf` has another length than such a segment has: what is sealed must be readable by others.
     pub fn seal(&self, index: u32, last: bool, buf: &mut [u8]) {
-        assert!(
-            fits(index, last, buf.len()),
-            "{} bytes are no segment {index}",
-            buf.len()
-        );
-        let (text, tag) = buf.split_at_mut(buf.len() - TAG_BYTES);
-        let iv = self.iv(index, last);
-        let mut keystream = self.keystream(&iv);
-        let mut mac = self.mac.clone();
-        mac.update(&iv);
-        for piece in text.chunks_mut(PIECE_BYTES) {
-            keystream.apply_keystream(piece);
-            mac.update(piece);
+        let cipher = self;
+        Plain {
+            cipher,
+            index,
+            last,
+            buf,
         }
-        tag.copy_from_slice(&mac.finalize().into_bytes());
+        .lane()
+        .run();
     }
 
     /// Opens in place: the plaintext is `buf` without its last [`TAG_BYTES`]. The tag is compared in constant time
@@ -203,6 +202,45 @@ impl SegmentCipher {
 
     fn keystream(&self, iv: &[u8; IV_BYTES]) -> Keystream<'_> {
         Keystream::from_core(CtrCore::inner_iv_init(&self.cipher, iv.into()))
+    }
+}
+
+/// A segment of plaintext, for [`seal_two`]: what [`SegmentCipher::seal`] takes.
+pub struct Plain<'b> {
+    /// The cipher of its file.
+    pub cipher: &'b SegmentCipher,
+    /// Its place in the file.
+    pub index: u32,
+    /// Whether it is the last.
+    pub last: bool,
+    /// The plaintext, and [`TAG_BYTES`] of room behind it.
+    pub buf: &'b mut [u8],
+}
+
+/// Seals two segments, of one file or of two, as [`SegmentCipher::seal`] does; together they take four fifths of the
+/// time.
+///
+/// # Panics
+/// As [`SegmentCipher::seal`].
+pub fn seal_two(one: Plain<'_>, two: Plain<'_>) {
+    lane::run_two(one.lane(), two.lane());
+}
+
+impl<'b> Plain<'b> {
+    fn lane(self) -> Lane<'b> {
+        let Plain {
+            cipher,
+            index,
+            last,
+            buf,
+        } = self;
+        assert!(
+            fits(index, last, buf.len()),
+            "{} bytes are no segment {index}",
+            buf.len()
+        );
+        let iv = cipher.iv(index, last);
+        Lane::new(&cipher.mac_key, cipher.keystream(&iv), iv, buf)
     }
 }
 
@@ -286,6 +324,15 @@ mod tests {
         )
     }
 
+    fn plain<'b>(cipher: &'b SegmentCipher, index: u32, buf: &'b mut [u8]) -> Plain<'b> {
+        Plain {
+            cipher,
+            index,
+            last: true,
+            buf,
+        }
+    }
+
     fn sealed(index: u32, last: bool, plain: &[u8]) -> Vec<u8> {
         let mut buf = [plain, &[0; TAG_BYTES]].concat();
         cipher(1).seal(index, last, &mut buf);
@@ -355,6 +402,13 @@ mod tests {
         for (index, last, plain) in [
             (0, true, 0),
             (0, true, 1),
+            (0, true, 39),
+            (0, true, 40),
+            (0, true, 47),
+            (0, true, 48),
+            (0, true, 103),
+            (0, true, 104),
+            (0, true, 112),
             (0, true, PIECE_BYTES + 1),
             (0, true, FIRST),
             (0, false, FIRST),
@@ -368,6 +422,44 @@ mod tests {
             let mut buf = sealed(index, last, &text);
             cipher(1).open(index, last, &mut buf).unwrap();
             assert!(buf[..plain] == text[..], "segment {index} of {plain} bytes");
+        }
+    }
+
+    #[test]
+    fn two_at_once_come_out_as_one_at_a_time() {
+        let sizes = [
+            0,
+            1,
+            47,
+            48,
+            49,
+            55,
+            56,
+            111,
+            112,
+            113,
+            119,
+            120,
+            128,
+            PIECE_BYTES + 48,
+            FIRST - 1,
+            FIRST,
+        ];
+        for one in sizes {
+            for two in sizes.map(|size| size.max(1)) {
+                let texts = [vec![7; one], vec![9; two]];
+                let mut bufs = texts.clone().map(|text| [&text[..], &[0; TAG_BYTES]].concat());
+                let [first, second] = &mut bufs;
+                let (one_cipher, two_cipher) = (cipher(1), cipher(2));
+                seal_two(plain(&one_cipher, 0, first), plain(&two_cipher, 3, second));
+                assert!(bufs[0] == sealed(0, true, &texts[0]), "{one} beside {two}");
+                assert_eq!(
+                    cipher(2).open(3, true, &mut bufs[1]),
+                    Ok(()),
+                    "{two} beside {one}"
+                );
+                assert!(bufs[1][..two] == texts[1][..]);
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`upload`], [`download`], [`listing`], [`status`]: the answers
 //! - [`placing`]: whose upload it is, and which copy of an image counts
 //! - [`locate`]: what only the other nodes know
+//! - [`sealing`]: the pool that encrypts, and what waits for it
 //! - [`blocks`], [`segment`]: the memory that images pass through
 //! - [`counters`]: what is counted
 
@@ -21,6 +22,7 @@ pub mod listing;
 pub mod locate;
 pub mod placing;
 pub mod request;
+pub mod sealing;
 pub mod segment;
 pub mod status;
 pub mod upload;
@@ -121,7 +123,7 @@ pub struct Node {
     keyset: Keyset,
     store: Store,
     cluster: Cluster,
-    pool: rayon::ThreadPool,
+    pool: sealing::Pool,
     blocks: Blocks,
     counters: Arc<Counters>,
     seats: Arc<Seats>,
@@ -173,7 +175,7 @@ impl Server {
             keyset: secrets.keyset,
             store,
             cluster,
-            pool: sealing_pool().map_err(|e| format!("cannot start the sealing pool: {e}"))?,
+            pool: sealing::Pool::new().map_err(|e| format!("cannot start the sealing pool: {e}"))?,
             blocks: Blocks::new(limits.blocks),
             counters,
             seats,
@@ -210,14 +212,6 @@ fn listen_on(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 )]
 fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()
-}
-
-/// One thread a core, at the workers' priority.
-fn sealing_pool() -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
-    rayon::ThreadPoolBuilder::new()
-        .thread_name(|i| format!("seal {i}"))
-        .start_handler(|_| workers::lower_priority())
-        .build()
 }
 
 /// Serves a connection until it has nothing to say, misbehaves or ends.

@@ -18,6 +18,7 @@ use super::Node;
 use super::connection::{Connection, Pace, is_stall, is_too_slow};
 use super::front::busy;
 use super::request::Put;
+use super::sealing::Job;
 use super::segment::Segment;
 use crate::election::View;
 use crate::http::answer::Answer;
@@ -288,13 +289,14 @@ impl<'n> Sealing<'n> {
         }
     }
 
-    fn begin(&mut self, index: u32, last: bool, mut segment: Segment) {
+    fn begin(&mut self, index: u32, last: bool, segment: Segment) {
         self.in_flight += 1;
-        let (cipher, done) = (Arc::clone(&self.cipher), self.seal.clone());
-        self.node.pool.spawn(move || {
-            cipher.seal(index, last, segment.text_and_tag_mut());
-            // An upload that was given up has no more use for its segments.
-            let _ = done.send((index, segment));
+        self.node.pool.seal(Job {
+            cipher: Arc::clone(&self.cipher),
+            index,
+            last,
+            segment,
+            done: self.seal.clone(),
         });
     }
 

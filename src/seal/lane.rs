@@ -1,0 +1,191 @@
+//! Encrypting and authenticating one or two segments at the pace of the processor.
+//!
+//! SHA-256 is one long chain: each round waits for the one before, and the unit that computes it idles three cycles of
+//! four. A second chain fits into the gaps. Measured on Zen 4, a block of one segment after a block of the other:
+//! 2.5 GB/s of SHA-256 a core against 1.8 in a single chain, 1.6 against 1.3 with AES-CTR. A third chain adds nothing.
+//! The hash crates keep to one chain each, so the two meet here, in the compression function that `sha2` lends out.
+//!
+//! HMAC is that of RFC 2104, SHA-256 that of FIPS 180-4. Opening goes through the `hmac` crate: whatever is sealed
+//! wrongly here does not open there.
+
+use aes::cipher::StreamCipher;
+use sha2::block_api::compress256;
+use zeroize::Zeroizing;
+
+use super::{IV_BYTES, KEY_BYTES, Keystream, PIECE_BYTES, TAG_BYTES};
+
+/// FIPS 180-4 section 5.3.3.
+const INITIAL: State = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+const BLOCK_BYTES: usize = 64;
+/// A block's last bytes, where the length of the message stands (FIPS 180-4 section 5.1.1).
+const LENGTH_BYTES: usize = 8;
+/// What of a segment completes the block that its IV begins.
+const FIRST_BYTES: usize = BLOCK_BYTES - IV_BYTES;
+
+type State = [u32; 8];
+
+/// The key of HMAC-SHA256, as the two states that it starts from.
+pub(super) struct MacKey {
+    inner: Zeroizing<State>,
+    outer: Zeroizing<State>,
+}
+
+impl MacKey {
+    /// RFC 2104 section 2, for a key that is shorter than a block.
+    pub(super) fn new(key: &[u8; KEY_BYTES]) -> MacKey {
+        let start = |pad: u8| {
+            let mut block = Zeroizing::new([pad; BLOCK_BYTES]);
+            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            let mut state = Zeroizing::new(INITIAL);
+            compress256(&mut state, &[*block]);
+            state
+        };
+        MacKey {
+            inner: start(0x36),
+            outer: start(0x5c),
+        }
+    }
+}
+
+/// A segment on its way from plaintext to ciphertext and tag.
+pub(super) struct Lane<'s> {
+    key: &'s MacKey,
+    keystream: Keystream<'s>,
+    state: Zeroizing<State>,
+    /// The MAC begins with it.
+    iv: [u8; IV_BYTES],
+    text: &'s mut [u8],
+    tag: &'s mut [u8],
+    /// Plaintext bytes that are encrypted and hashed.
+    done: usize,
+}
+
+impl<'s> Lane<'s> {
+    /// A segment of plaintext with room for its tag behind it.
+    pub(super) fn new(
+        key: &'s MacKey,
+        keystream: Keystream<'s>,
+        iv: [u8; IV_BYTES],
+        buf: &'s mut [u8],
+    ) -> Lane<'s> {
+        let (text, tag) = buf.split_at_mut(buf.len() - TAG_BYTES);
+        let mut lane = Lane {
+            key,
+            keystream,
+            state: key.inner.clone(),
+            iv,
+            text,
+            tag,
+            done: 0,
+        };
+        if lane.text.len() >= FIRST_BYTES {
+            lane.first_block();
+        }
+        lane
+    }
+
+    fn first_block(&mut self) {
+        let first = &mut self.text[..FIRST_BYTES];
+        self.keystream.apply_keystream(first);
+        let mut block = [0; BLOCK_BYTES];
+        block[..IV_BYTES].copy_from_slice(&self.iv);
+        block[IV_BYTES..].copy_from_slice(first);
+        compress256(&mut self.state, &[block]);
+        self.done = FIRST_BYTES;
+    }
+
+    /// Whole blocks that are left, as far as they are taken at a time; in bytes.
+    fn ready(&self) -> usize {
+        if self.done == 0 {
+            return 0;
+        }
+        let left = self.text.len() - self.done;
+        (left - left % BLOCK_BYTES).min(PIECE_BYTES)
+    }
+
+    /// Encrypts the next `bytes`, whole blocks, and returns them with the state that they go into.
+    fn encrypt(&mut self, bytes: usize) -> (&mut State, &[[u8; BLOCK_BYTES]]) {
+        let piece = &mut self.text[self.done..self.done + bytes];
+        self.done += bytes;
+        self.keystream.apply_keystream(piece);
+        (&mut self.state, piece.as_chunks().0)
+    }
+
+    /// Seals what is left.
+    pub(super) fn run(mut self) {
+        while self.ready() > 0 {
+            let (state, blocks) = self.encrypt(self.ready());
+            compress256(state, blocks);
+        }
+        self.finish();
+    }
+
+    fn finish(self) {
+        let Lane {
+            key,
+            mut keystream,
+            mut state,
+            iv,
+            text,
+            tag,
+            done,
+        } = self;
+        let whole = (BLOCK_BYTES + IV_BYTES + text.len()) as u64;
+        let rest = &mut text[done..];
+        keystream.apply_keystream(rest);
+        // Nothing was hashed of a segment that is too short to complete the first block: then its IV is left as well.
+        let iv = if done == 0 { &iv[..] } else { &[] };
+        let mut last = [0; BLOCK_BYTES];
+        last[..iv.len()].copy_from_slice(iv);
+        last[iv.len()..iv.len() + rest.len()].copy_from_slice(rest);
+        pad(&mut state, last, iv.len() + rest.len(), whole);
+        let mut outer = key.outer.clone();
+        let mut block = [0; BLOCK_BYTES];
+        write_state(&state, &mut block);
+        pad(&mut outer, block, TAG_BYTES, (BLOCK_BYTES + TAG_BYTES) as u64);
+        write_state(&outer, tag);
+    }
+}
+
+/// Seals two segments, block by block in turns for as long as both have some.
+pub(super) fn run_two(mut one: Lane<'_>, mut two: Lane<'_>) {
+    loop {
+        let bytes = one.ready().min(two.ready());
+        if bytes == 0 {
+            break;
+        }
+        let ((first, ours), (second, theirs)) = (one.encrypt(bytes), two.encrypt(bytes));
+        for (our, their) in ours.iter().zip(theirs) {
+            compress256(first, std::slice::from_ref(our));
+            compress256(second, std::slice::from_ref(their));
+        }
+    }
+    one.run();
+    two.run();
+}
+
+/// The end of a message of `message_bytes` in all, whose last `filled` bytes, less than a block, are in `block`.
+fn pad(state: &mut State, mut block: [u8; BLOCK_BYTES], filled: usize, message_bytes: u64) {
+    block[filled] = 0x80;
+    if filled >= BLOCK_BYTES - LENGTH_BYTES {
+        compress256(state, &[block]);
+        block = [0; BLOCK_BYTES];
+    }
+    block[BLOCK_BYTES - LENGTH_BYTES..].copy_from_slice(&(8 * message_bytes).to_be_bytes());
+    compress256(state, &[block]);
+}
+
+fn write_state(state: &State, out: &mut [u8]) {
+    for (word, bytes) in state.iter().zip(out.chunks_exact_mut(4)) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+}
