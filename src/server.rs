@@ -105,7 +105,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             workers: 640,
-            queue: 256,
+            queue: 640,
             body_bytes_max: 64 << 20,
             pixels_max: 1 << 28,
             connections_max: 4096,

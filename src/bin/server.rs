@@ -30,7 +30,7 @@ Options:
     --images DIR           folder of the sealed images (default images)
     --secrets DIR          folder of the keys (default secrets)
     --workers N            threads that serve requests, at most (default 640)
-    --queue N              connections that may wait for one of them (default 256)
+    --queue N              connections that may wait for one of them (default 640)
     --connections N        open connections, at most (default 4096)
     --connections-per-address N
                            the same from one address (default 1024)

@@ -195,7 +195,7 @@ impl Front {
 
     /// Runs until [`Desk::close`]. Then nobody new is let in, idle connections close, and what is being served is
     /// finished.
-    pub fn run(mut self, mut workers: Workers) {
+    pub fn run(mut self, workers: Workers) {
         let mut events = Vec::with_capacity(EVENTS);
         while !self.desk.is_closing() {
             let timeout = Timespec::try_from(self.patience()).expect("a second fits a timespec");
@@ -205,9 +205,9 @@ impl Front {
             let _ = epoll::wait(&self.epoll, spare, Some(&timeout));
             for event in &events {
                 match event.data.u64() {
-                    LISTENER => self.accept(&mut workers),
-                    WAKER => self.take_returns(&mut workers),
-                    token => self.moved(token, &mut workers),
+                    LISTENER => self.accept(&workers),
+                    WAKER => self.take_returns(&workers),
+                    token => self.moved(token, &workers),
                 }
             }
             self.sweep();
@@ -226,7 +226,7 @@ impl Front {
         wake.saturating_duration_since(Instant::now())
     }
 
-    fn accept(&mut self, workers: &mut Workers) {
+    fn accept(&mut self, workers: &Workers) {
         for _ in 0..ACCEPTS_AT_ONCE {
             let (stream, peer) = match self.listener.accept() {
                 Ok(accepted) => accepted,
@@ -284,7 +284,7 @@ impl Front {
         }
     }
 
-    fn take_returns(&mut self, workers: &mut Workers) {
+    fn take_returns(&mut self, workers: &Workers) {
         let mut counter = [0; 8];
         let _ = rustix::io::read(&*self.desk.waker, &mut counter[..]);
         while let Ok(back) = self.returns.try_recv() {
@@ -329,7 +329,7 @@ impl Front {
         Some(parked)
     }
 
-    fn moved(&mut self, token: u64, workers: &mut Workers) {
+    fn moved(&mut self, token: u64, workers: &Workers) {
         if let Some(Parked {
             connection,
             draining: Some(left),
@@ -345,7 +345,7 @@ impl Front {
         }
     }
 
-    fn dispatch(&mut self, mut connection: Connection, workers: &mut Workers) {
+    fn dispatch(&mut self, mut connection: Connection, workers: &Workers) {
         if asks_for_health(&connection, &self.gate) {
             // Alive is what is asked, and a full house is alive: nobody waits for a worker to say so.
             self.refuse(connection, &Answer::text(200, "ok"));

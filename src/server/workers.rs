@@ -2,12 +2,15 @@
 //!
 //! Threads are started as they are needed, up to the number that is configured, and then stay. They run at lower
 //! priority than the heartbeat: a node that is busy must not look dead.
+//!
+//! Workers start each other: whoever takes a connection and leaves nobody idle behind starts the next. The accept
+//! thread must not do it, since a new thread needs memory, and the lock of the address space may be held by a worker
+//! of lower priority that waits for a core: at the start of a storm that kept the door shut for up to 400 ms.
 
 #![allow(clippy::disallowed_methods, reason = "this room owns the worker threads")]
 
-use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -24,18 +27,20 @@ const STACK_BYTES: usize = 256 << 10;
 /// The accept thread's end of the pool. Dropping it lets the workers end when the queue is empty.
 pub struct Workers {
     queue: Sender<Connection>,
-    template: Arc<Template>,
-    threads: Vec<thread::JoinHandle<()>>,
-    threads_max: usize,
+    crew: Arc<Crew>,
 }
 
 /// Serves a connection; sees the queue, to tell whether others wait.
 type Serve = dyn Fn(Connection, &Receiver<Connection>) + Send + Sync;
 
-struct Template {
+struct Crew {
     queue: Receiver<Connection>,
-    idle: AtomicUsize,
     serve: Box<Serve>,
+    threads_max: usize,
+    started: AtomicUsize,
+    /// Workers that wait for a connection, or will as soon as they run.
+    idle: AtomicUsize,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
 }
 
 impl Workers {
@@ -47,58 +52,73 @@ impl Workers {
         serve: impl Fn(Connection, &Receiver<Connection>) + Send + Sync + 'static,
     ) -> Workers {
         let (sender, queue) = bounded(queue_max);
-        let template = Template {
+        let crew = Crew {
             queue,
-            idle: AtomicUsize::new(0),
             serve: Box::new(serve),
+            threads_max,
+            started: AtomicUsize::new(0),
+            idle: AtomicUsize::new(0),
+            threads: Mutex::new(Vec::new()),
         };
         Workers {
             queue: sender,
-            template: Arc::new(template),
-            threads: Vec::new(),
-            threads_max,
+            crew: Arc::new(crew),
         }
     }
 
-    /// Queues a connection, and starts one more worker if all of them are busy and more are allowed.
+    /// Queues a connection for the next worker that has time.
     #[allow(
         clippy::result_large_err,
         reason = "a connection that nobody can take goes back to whoever has it"
     )]
-    pub fn hand_over(&mut self, connection: Connection) -> Result<(), TrySendError<Connection>> {
+    pub fn hand_over(&self, connection: Connection) -> Result<(), TrySendError<Connection>> {
         self.queue.try_send(connection)?;
-        if self.queue.len() > self.template.idle.load(Ordering::Acquire)
-            && self.threads.len() < self.threads_max
-        {
-            match self.spawn() {
-                Ok(thread) => self.threads.push(thread),
-                Err(e) => log::warn!("cannot start worker {}: {e}", self.threads.len() + 1),
-            }
+        if self.crew.started.load(Ordering::Acquire) == 0 {
+            hire(&self.crew);
         }
         Ok(())
     }
+}
 
-    fn spawn(&self) -> io::Result<thread::JoinHandle<()>> {
-        let template = Arc::clone(&self.template);
-        thread::Builder::new()
-            .name(format!("worker {}", self.threads.len() + 1))
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                lower_priority();
-                work(&template);
-            })
+/// Starts one more worker, if more are allowed.
+fn hire(crew: &Arc<Crew>) {
+    let place = |started| (started < crew.threads_max).then_some(started + 1);
+    let Ok(before) = crew
+        .started
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
+    else {
+        return;
+    };
+    crew.idle.fetch_add(1, Ordering::AcqRel);
+    let hired = Arc::clone(crew);
+    let spawned = thread::Builder::new()
+        .name(format!("worker {}", before + 1))
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            lower_priority();
+            work(&hired);
+        });
+    match spawned {
+        Ok(thread) => crew
+            .threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread),
+        Err(e) => {
+            crew.idle.fetch_sub(1, Ordering::AcqRel);
+            crew.started.fetch_sub(1, Ordering::AcqRel);
+            log::warn!("cannot start worker {}: {e}", before + 1);
+        }
     }
 }
 
-fn work(template: &Template) {
-    loop {
-        template.idle.fetch_add(1, Ordering::AcqRel);
-        let next = template.queue.recv();
-        template.idle.fetch_sub(1, Ordering::AcqRel);
-        match next {
-            Ok(connection) => (template.serve)(connection, &template.queue),
-            Err(_) => return,
+fn work(crew: &Arc<Crew>) {
+    while let Ok(connection) = crew.queue.recv() {
+        if crew.idle.fetch_sub(1, Ordering::AcqRel) == 1 {
+            hire(crew);
         }
+        (crew.serve)(connection, &crew.queue);
+        crew.idle.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -112,7 +132,12 @@ impl Drop for Workers {
     fn drop(&mut self) {
         let (disconnected, _) = bounded(0);
         drop(std::mem::replace(&mut self.queue, disconnected));
-        for thread in self.threads.drain(..) {
+        let next = || {
+            let mut threads = self.crew.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.pop()
+        };
+        // A worker that starts another one does so before it ends.
+        while let Some(thread) = next() {
             let _ = thread.join();
         }
     }
