@@ -24,7 +24,7 @@ use crate::roster::{NodeId, Roster};
 
 /// How much of a body is read and sent at a time. Larger pieces leave the processor's cache.
 pub const PIECE_BYTES: usize = 256 << 10;
-/// The largest image that is sent without being offered first, if it goes to one node only. For 40 kB that is a fifth
+/// The largest image that is sent without being offered first, if it goes to one node only. For 40 kB that is a tenth
 /// more uploads a second.
 const EAGER_BYTES_MAX: u64 = 64 << 10;
 /// The longest answer to an offer or an upload, in bytes.

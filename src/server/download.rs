@@ -283,8 +283,8 @@ impl<'n> Source<'n> {
         self.sealed
             .read(place.start, buf)
             .map_err(|_| damaged(self.node, self.id))?;
-        // In the pool, as sealing is: hundreds of workers that opened segments at once would have a core each of them
-        // to wait for, and the accept thread and the heartbeat behind them.
+        // In the pool, as sealing is: if every worker that holds a block computed at once, whatever else the node does
+        // would wait for a core behind all of them.
         let cipher = &mut self.cipher;
         let (keys, header, data) = (
             self.node.keyset.enabled(),
