@@ -23,7 +23,6 @@ mod lane;
 pub mod whole;
 
 use std::fmt;
-use std::ops::Range;
 
 use aes::Aes256Enc;
 use aes::cipher::{InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
@@ -271,25 +270,18 @@ pub fn segment_plain_bytes(index: u32) -> usize {
     segment_sealed_bytes(index) - TAG_BYTES
 }
 
-/// Segment and offset in its plaintext where byte `offset` of the plaintext of a file is.
+/// The segment that byte `offset` of the plaintext of a file is in.
 ///
 /// # Panics
 /// Over [`PLAIN_BYTES_MAX`].
-pub fn position(offset: u64) -> (u32, usize) {
+pub fn segment_at(offset: u64) -> u32 {
     // Header and plaintext without the tags are a row of equal pieces, one to a segment.
-    let index = (offset + HEADER) / PLAIN_SEGMENT;
-    let offset = offset - (index * PLAIN_SEGMENT).saturating_sub(HEADER);
-    (
-        u32::try_from(index).expect("at most PLAIN_BYTES_MAX"),
-        usize::try_from(offset).expect("less than a segment"),
-    )
+    u32::try_from((offset + HEADER) / PLAIN_SEGMENT).expect("at most PLAIN_BYTES_MAX")
 }
 
-/// Where segment `index`, tag included, lies in a file of `sealed` bytes.
-pub fn segment_range(index: u32, sealed: u64) -> Range<u64> {
-    let begin = u64::from(index) * SEGMENT;
-    let end = (begin + SEGMENT).min(sealed);
-    begin.max(HEADER)..end
+/// Where the plaintext of segment `index` begins in that of a file.
+pub fn segment_start(index: u32) -> u64 {
+    (u64::from(index) * PLAIN_SEGMENT).saturating_sub(HEADER)
 }
 
 fn segment_sealed_bytes(index: u32) -> usize {
@@ -358,12 +350,10 @@ mod tests {
             assert_eq!(sealed_bytes(size), file as u64);
             assert_eq!(plain_bytes(file as u64), Some(size));
             assert_eq!(segments(size), u32::try_from(count).unwrap());
-            assert_eq!(position(size), end);
-            assert_eq!(segment_range(segments(size) - 1, file as u64).end, file as u64);
+            let index = segment_at(size);
+            assert_eq!((index, size - segment_start(index)), (end.0, end.1 as u64));
         }
         assert_eq!((segment_plain_bytes(0), segment_plain_bytes(1)), (FIRST, OTHER));
-        assert_eq!(segment_range(0, u64::MAX), HEADER..SEGMENT);
-        assert_eq!(segment_range(7, u64::MAX), 7 * SEGMENT..8 * SEGMENT);
     }
 
     #[test]
@@ -541,10 +531,11 @@ mod tests {
         fn lengths_of_any_size_agree(plain in 0..=PLAIN_BYTES_MAX) {
             let sealed = sealed_bytes(plain);
             prop_assert_eq!(plain_bytes(sealed), Some(plain));
-            let (index, offset) = position(plain);
-            prop_assert!(offset < segment_plain_bytes(index));
-            let begin = segment_range(index, u64::MAX).start;
-            prop_assert_eq!(begin + offset as u64, HEADER + plain + u64::from(index) * TAG);
+            let index = segment_at(plain);
+            let offset = plain - segment_start(index);
+            prop_assert!(offset < segment_plain_bytes(index) as u64);
+            let begin = (u64::from(index) * SEGMENT).max(HEADER);
+            prop_assert_eq!(begin + offset, HEADER + plain + u64::from(index) * TAG);
         }
 
         #[test]

@@ -9,6 +9,7 @@
 //! - [`placing`]: whose upload it is, and which copy of an image counts
 //! - [`locate`]: what only the other nodes know
 //! - [`sealing`]: the pool that encrypts, and what waits for it
+//! - [`opening`]: the way back, a segment at a time
 //! - [`blocks`], [`segment`]: the memory that images pass through
 //! - [`counters`]: what is counted
 
@@ -20,6 +21,7 @@ pub mod front;
 pub mod gate;
 pub mod listing;
 pub mod locate;
+pub mod opening;
 pub mod placing;
 pub mod request;
 pub mod sealing;

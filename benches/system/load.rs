@@ -3,10 +3,11 @@
 //! The same code for all servers as far as their protocols allow: the body is read from its file a piece at a time
 //! into a buffer that is reused, and written to a blocking socket.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,10 +16,14 @@ use pixseal::client::connection::Connection;
 use pixseal::client::upload::{Audience, Body, PIECE_BYTES, Terms};
 use pixseal::client::{Client, Patience, target_of};
 use pixseal::members::Members;
+use rustix::fs::OFlags;
 
 use super::images::{Item, Set};
 use super::process::Process;
 
+/// Read from the disk at a time, where nothing else is done with it.
+const READ_BYTES: usize = 1 << 20;
+const READ_ALIGNMENT: usize = 4096;
 /// No single image takes this long on a machine that is of any use for measuring.
 const IMAGE_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -65,6 +70,34 @@ pub fn download(
         let mut client = Client::new(members, Patience::default());
         let mut room = vec![0; PIECE_BYTES];
         Ok(move |i: usize| fetch(&mut client, &set.item(i), &mut room, compare))
+    })
+}
+
+/// Reads every file in `folder` past the page cache, on so many threads.
+pub fn read(folder: &Path, threads: usize, stop: &AtomicBool) -> Result<(), String> {
+    let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
+    let entries: Result<Vec<_>, _> = std::fs::read_dir(folder).map_err(failed)?.collect();
+    let mut paths: Vec<PathBuf> = entries.map_err(failed)?.iter().map(DirEntry::path).collect();
+    paths.retain(|path| path.is_file());
+    share(paths.len(), threads, stop, || {
+        let mut memory = vec![0; READ_BYTES + READ_ALIGNMENT];
+        let start = memory.as_ptr().align_offset(READ_ALIGNMENT);
+        let paths = &paths;
+        Ok(move |i: usize| {
+            let failed = |e: std::io::Error| format!("{}: {e}", paths[i].display());
+            let mut options = File::options();
+            options
+                .read(true)
+                .custom_flags(OFlags::DIRECT.bits().cast_signed());
+            let mut file = options.open(&paths[i]).map_err(failed)?;
+            // Only the end of a file comes in less than a block.
+            while file
+                .read(&mut memory[start..start + READ_BYTES])
+                .map_err(failed)?
+                == READ_BYTES
+            {}
+            Ok(())
+        })
     })
 }
 

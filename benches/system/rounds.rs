@@ -38,8 +38,10 @@ pub enum Task {
     Upload,
     /// Downloads the set from where its upload left it.
     Download,
-    /// Downloads it once more, after a first time that compared every byte and warmed the page cache.
+    /// Downloads it once more, after it was compared byte by byte and then downloaded until it was in the page cache.
     DownloadAgain,
+    /// Reads the sealed files, and nothing else.
+    Read,
 }
 
 /// One line of a table.
@@ -168,10 +170,11 @@ impl Lab {
     fn measure(&self, row: &Row<'_>) -> Result<Figure, String> {
         let running = self.prepared(row.who, |running| match row.task {
             Task::Upload => Ok(()),
-            Task::Download => self.upload(row, running),
+            Task::Download | Task::Read => self.upload(row, running),
             Task::DownloadAgain => {
                 self.upload(row, running)?;
-                self.download(row, running, true)
+                self.download(row, running, true)?;
+                self.download(row, running, false)
             }
         })?;
         row.set.warm()?;
@@ -181,6 +184,7 @@ impl Lab {
         match row.task {
             Task::Upload => self.upload(row, &running)?,
             Task::Download | Task::DownloadAgain => self.download(row, &running, false)?,
+            Task::Read => load::read(&running.folder().join("images"), row.connections, &self.stop)?,
         }
         let seconds = start.elapsed().as_secs_f64();
         self.go_on()?;

@@ -198,10 +198,15 @@ pub fn download(lab: &Lab) -> Result<(), String> {
         row("download, from the page cache", Task::DownloadAgain),
         row("upload", Task::Upload),
         Row::upload(BARE, &set, CONNECTIONS).called("upload"),
+        row("the disk alone: reading the files of", Task::Read),
+        Row {
+            connections: 1,
+            ..row("download over 1 connection, from the disk", Task::Download)
+        },
     ];
     lab.compare(
-        "download: the mix, 8 connections",
+        "download: the mix, 8 connections where nothing else is said",
         &rows,
-        &[(0, 3), (1, 3), (0, 2), (1, 2)],
+        &[(0, 3), (1, 3), (0, 2), (1, 2), (0, 4), (4, 3), (5, 0)],
     )
 }

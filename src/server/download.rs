@@ -4,18 +4,19 @@
 //! the announced length is reached, so that no client takes the part for the whole. A range is answered from the
 //! segments it touches, after the last one was verified too: a file that lost its end would go unseen otherwise.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use httpdate::HttpDate;
 
 use super::Node;
-use super::blocks::Block;
+use super::blocks::Blocks;
 use super::connection::{Connection, Pace, is_stall};
 use super::counters::Counters;
+use super::opening::{Damaged, Opened, Source, Stored};
 use super::request::Get;
 use crate::http::answer::Answer;
 use crate::image_id::ImageId;
-use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
+use crate::seal::{self, Header, SEGMENT_BYTES};
 use crate::store::Sealed;
 
 /// What became of a download.
@@ -45,19 +46,15 @@ pub fn send(
     sealed: &Sealed,
     reply: &Reply,
 ) -> Sent {
-    let mut source = match Source::open(node, id, sealed) {
+    let source = match Source::new(node, id, sealed) {
         Ok(source) => source,
-        Err(answer) => return Sent::Answer(answer),
+        Err(Damaged) => return Sent::Answer(damaged(node, id)),
     };
-    let whole = if get.sealed {
-        sealed.bytes()
+    let (whole, etag) = if get.sealed {
+        let etag = etag(source.header()).replacen('"', "\"sealed-", 1);
+        (sealed.bytes(), etag)
     } else {
-        source.plain_bytes
-    };
-    let etag = if get.sealed {
-        source.etag.replacen('"', "\"sealed-", 1)
-    } else {
-        source.etag.clone()
+        (source.plain_bytes(), etag(source.header()))
     };
     let described = |status| {
         describe(status, get.sealed)
@@ -93,15 +90,32 @@ pub fn send(
     if reply.head_only {
         return Sent::Answer(head);
     }
-    let outcome = if get.sealed {
-        source.send_sealed(connection, range, &head, reply)
-    } else {
-        source.send_plain(connection, range, &head, reply)
+    let mut bytes = Vec::new();
+    super::dated(head).encode(&mut bytes, reply.keep_alive, false);
+    let mut outgoing = Outgoing {
+        connection,
+        blocks: &node.blocks,
+        head: Some(bytes),
+        pace: Pace::default(),
     };
-    match outcome {
-        Ok(()) => Sent::Whole,
-        Err(Trouble::BeforeHead(answer)) => Sent::Answer(answer),
-        Err(Trouble::AfterHead) => Sent::Cut,
+    let send = if get.sealed { send_sealed } else { send_plain };
+    match send(&source, &mut outgoing, &range) {
+        Ok(()) => {
+            if !get.sealed {
+                Counters::add(&node.counters.images_sent, 1);
+                Counters::add(&node.counters.bytes_sent, range.end - range.start);
+            }
+            Sent::Whole
+        }
+        Err(Trouble::Gone) => Sent::Cut,
+        Err(Trouble::Damaged) => {
+            let answer = damaged(node, id);
+            if outgoing.head.is_some() {
+                Sent::Answer(answer)
+            } else {
+                Sent::Cut
+            }
+        }
     }
 }
 
@@ -113,9 +127,18 @@ pub struct Reply {
     pub keep_alive: bool,
 }
 
+/// Why not everything was sent.
 enum Trouble {
-    BeforeHead(Answer),
-    AfterHead,
+    /// What should go out does not open.
+    Damaged,
+    /// The client went away, or is too slow.
+    Gone,
+}
+
+impl From<Damaged> for Trouble {
+    fn from(_: Damaged) -> Trouble {
+        Trouble::Damaged
+    }
 }
 
 fn describe(status: u16, sealed: bool) -> Answer {
@@ -174,197 +197,132 @@ fn parse_range(field: &str, whole: u64) -> Asked {
     }
 }
 
-/// A sealed file that is being opened.
-struct Source<'n> {
-    node: &'n Node,
-    id: &'n ImageId,
-    sealed: &'n Sealed,
-    header: Header,
-    etag: String,
-    plain_bytes: u64,
-    cipher: Option<SegmentCipher>,
+/// Sends `range` of the image. Three things go on at a time:
+///
+/// ```text
+/// worker   send segment i, read segment i+2 │ send segment i+1, read segment i+3 │ …
+/// rayon    open segment i+1                 │ open segment i+2                   │ …
+/// ```
+fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Trouble> {
+    let end = seal::segments(source.plain_bytes()) - 1;
+    let first = seal::segment_at(range.start);
+    let last = seal::segment_at(range.end.saturating_sub(1).max(range.start));
+    if last != end && *range != (0..source.plain_bytes()) {
+        source.segment(end)?;
+    }
+    let mut ready = source.segment_and_next(first, last)?;
+    outgoing.head()?;
+    let mut at = range.start;
+    while let Some(stalled_at) = send_from(source, outgoing, ready, at..range.end, last)? {
+        // Others need the blocks, and this client takes its time: verify again when it is ready.
+        outgoing.await_room()?;
+        at = stalled_at;
+        ready = source.segment_and_next(seal::segment_at(at), last)?;
+    }
+    Ok(())
 }
 
-impl<'n> Source<'n> {
-    fn open(node: &'n Node, id: &'n ImageId, sealed: &'n Sealed) -> Result<Source<'n>, Answer> {
-        let mut header = [0; HEADER_BYTES];
-        sealed.read(0, &mut header).map_err(|_| damaged(node, id))?;
-        let header = Header::parse(&header).map_err(|_| damaged(node, id))?;
-        let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or_else(|| damaged(node, id))?;
-        Ok(Source {
-            node,
-            id,
-            sealed,
-            header,
-            etag: etag(&header),
-            plain_bytes,
-            cipher: None,
-        })
-    }
-
-    fn send_plain(
-        &mut self,
-        connection: &Connection,
-        range: Range<u64>,
-        head: &Answer,
-        reply: &Reply,
-    ) -> Result<(), Trouble> {
-        let last = seal::segments(self.plain_bytes) - 1;
-        let (first_touched, _) = seal::position(range.start);
-        let (last_touched, _) = seal::position(range.end.saturating_sub(1).max(range.start));
-        if last_touched != last && range != (0..self.plain_bytes) {
-            self.segment(last).map_err(Trouble::BeforeHead)?;
-        }
-        let mut outgoing = Outgoing::new(connection);
-        for index in first_touched..=last_touched {
-            let start = if index == 0 { 0 } else { segment_start(index) };
-            let end = start + seal::segment_plain_bytes(index) as u64;
-            let from = usize::try_from(range.start.max(start) - start).expect("within a segment");
-            let to = usize::try_from(range.end.min(end) - start).expect("within a segment");
-            let mut opened = match (self.segment(index), index == first_touched) {
-                (Ok(opened), _) => opened,
-                (Err(answer), true) => return Err(Trouble::BeforeHead(answer)),
-                (Err(_), false) => return Err(Trouble::AfterHead),
-            };
-            if index == first_touched {
-                outgoing.head(head, reply)?;
+/// Sends `range`, which begins in the segment that is `ready` and ends in segment `last`. Returns where it stopped if
+/// the client stalls while others wait for a block; by then it has given its own back.
+fn send_from(
+    source: &Source<'_>,
+    outgoing: &mut Outgoing<'_>,
+    (mut front, mut back): (Opened, Option<Stored>),
+    range: Range<u64>,
+    last: u32,
+) -> Result<Option<u64>, Trouble> {
+    loop {
+        let unread = front.index() + 1 + u32::from(back.is_some());
+        let send_and_read = || {
+            if let ControlFlow::Break(stalled_at) = outgoing.send_part(front.text(), front.place(), &range)? {
+                return Ok(ControlFlow::Break(stalled_at));
             }
-            let mut at = from;
-            while let Some(stalled_at) = outgoing.send(&self.node.blocks, opened.text(), at, to)? {
-                // Others need the block, and this client takes its time: verify again when it is ready.
-                drop(opened);
+            let block = front.into_block();
+            let read = (unread <= last).then(|| source.read(unread, block)).transpose()?;
+            Ok::<_, Trouble>(ControlFlow::Continue(read))
+        };
+        let (opened, sent) = match back {
+            Some(back) => {
+                let (opened, sent) = source.open_beside(back, send_and_read);
+                (Some(opened), sent?)
+            }
+            None => (None, send_and_read()?),
+        };
+        let read = match sent {
+            ControlFlow::Continue(read) => read,
+            ControlFlow::Break(stalled_at) => return Ok(Some(stalled_at)),
+        };
+        (front, back) = match (opened.transpose()?, read) {
+            (Some(opened), read) => (opened, read),
+            (None, Some(read)) => source.open_and_read_next(read, last)?,
+            (None, None) => return Ok(None),
+        };
+    }
+}
+
+/// Sends `range` of the file as stored, unverified: whoever has the keyset verifies it.
+fn send_sealed(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Trouble> {
+    outgoing.head()?;
+    let mut at = range.start;
+    while at < range.end {
+        let index = u32::try_from(at / SEGMENT_BYTES as u64).expect("segments are counted in 32 bits");
+        let start = u64::from(index) * SEGMENT_BYTES as u64;
+        let stored = source.read(index, outgoing.blocks.take())?;
+        at = match outgoing.send_part(stored.bytes(), start, &(at..range.end))? {
+            ControlFlow::Continue(()) => start + stored.bytes().len() as u64,
+            ControlFlow::Break(stalled_at) => {
+                drop(stored);
                 outgoing.await_room()?;
-                opened = self.segment(index).map_err(|_| Trouble::AfterHead)?;
-                at = stalled_at;
+                stalled_at
             }
-        }
-        Counters::add(&self.node.counters.images_sent, 1);
-        Counters::add(&self.node.counters.bytes_sent, range.end - range.start);
-        Ok(())
+        };
     }
-
-    /// The file as stored, unverified: whoever has the keyset verifies it.
-    fn send_sealed(
-        &self,
-        connection: &Connection,
-        range: Range<u64>,
-        head: &Answer,
-        reply: &Reply,
-    ) -> Result<(), Trouble> {
-        let mut outgoing = Outgoing::new(connection);
-        outgoing.head(head, reply)?;
-        let mut at = range.start;
-        while at < range.end {
-            let count =
-                usize::try_from((range.end - at).min(SEGMENT_BYTES as u64)).expect("at most a segment");
-            let mut block = self.node.blocks.take();
-            self.sealed
-                .read(at, &mut block.bytes_mut()[..count])
-                .map_err(|_| Trouble::AfterHead)?;
-            match outgoing.send(&self.node.blocks, &block.bytes()[..count], 0, count)? {
-                None => at += count as u64,
-                Some(stalled_at) => {
-                    drop(block);
-                    outgoing.await_room()?;
-                    at += stalled_at as u64;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Segment `index`, verified and decrypted.
-    fn segment(&mut self, index: u32) -> Result<Opened, Answer> {
-        let place = seal::segment_range(index, self.sealed.bytes());
-        let last = place.end == self.sealed.bytes();
-        let bytes = usize::try_from(place.end - place.start).expect("a segment fits memory");
-        let mut block = self.node.blocks.take();
-        let buf = &mut block.bytes_mut()[..bytes];
-        self.sealed
-            .read(place.start, buf)
-            .map_err(|_| damaged(self.node, self.id))?;
-        // In the pool, as sealing is: if every worker that holds a block computed at once, whatever else the node does
-        // would wait for a core behind all of them.
-        let cipher = &mut self.cipher;
-        let (keys, header, data) = (
-            self.node.keyset.enabled(),
-            &self.header,
-            self.id.associated_data(),
-        );
-        let opened = self.node.pool.install(|| match cipher {
-            Some(cipher) => cipher.open(index, last, buf),
-            None => {
-                SegmentCipher::find(keys, header, &data, index, last, buf).map(|found| *cipher = Some(found))
-            }
-        });
-        opened.map_err(|_| damaged(self.node, self.id))?;
-        Ok(Opened {
-            block,
-            bytes: bytes - TAG_BYTES,
-        })
-    }
-}
-
-/// Where the plaintext of segment `index` (not 0) begins.
-fn segment_start(index: u32) -> u64 {
-    let others = u64::from(index - 1) * seal::segment_plain_bytes(1) as u64;
-    seal::segment_plain_bytes(0) as u64 + others
-}
-
-struct Opened {
-    block: Block,
-    bytes: usize,
-}
-
-impl Opened {
-    fn text(&self) -> &[u8] {
-        &self.block.bytes()[..self.bytes]
-    }
+    Ok(())
 }
 
 /// The sending half: bytes to a client that may be slow.
 struct Outgoing<'c> {
     connection: &'c Connection,
+    blocks: &'c Blocks,
+    /// Not yet sent.
+    head: Option<Vec<u8>>,
     pace: Pace,
 }
 
-impl<'c> Outgoing<'c> {
-    fn new(connection: &'c Connection) -> Outgoing<'c> {
-        Outgoing {
-            connection,
-            pace: Pace::default(),
-        }
+impl Outgoing<'_> {
+    fn head(&mut self) -> Result<(), Trouble> {
+        let head = self.head.take().expect("a head goes out once");
+        self.connection.write_all(&head).map_err(|_| Trouble::Gone)
     }
 
-    fn head(&mut self, head: &Answer, reply: &Reply) -> Result<(), Trouble> {
-        let mut bytes = Vec::new();
-        super::dated(head.clone()).encode(&mut bytes, reply.keep_alive, false);
-        self.connection.write_all(&bytes).map_err(|_| Trouble::AfterHead)
-    }
-
-    /// Sends `text[at..to]`. Returns where it stopped if the client stalls while others wait for a block.
-    fn send(
+    /// Sends what of `bytes`, which lie at `place` in the whole, is in `range`. Breaks off where it stopped, as a place
+    /// in the whole, if the client stalls while others wait for a block.
+    fn send_part(
         &mut self,
-        blocks: &super::blocks::Blocks,
-        text: &[u8],
-        mut at: usize,
-        to: usize,
-    ) -> Result<Option<usize>, Trouble> {
+        bytes: &[u8],
+        place: u64,
+        range: &Range<u64>,
+    ) -> Result<ControlFlow<u64>, Trouble> {
+        let within =
+            |at: u64| usize::try_from(at.saturating_sub(place)).map_or(bytes.len(), |at| at.min(bytes.len()));
+        let (mut at, to) = (within(range.start), within(range.end));
         while at < to {
-            match self.connection.write_some(&text[at..to], &mut self.pace) {
+            match self.connection.write_some(&bytes[at..to], &mut self.pace) {
                 Ok(count) => at += count,
-                Err(e) if is_stall(&e) && blocks.are_scarce() => return Ok(Some(at)),
+                Err(e) if is_stall(&e) && self.blocks.are_scarce() => {
+                    return Ok(ControlFlow::Break(place + at as u64));
+                }
                 Err(e) if is_stall(&e) => {}
-                Err(_) => return Err(Trouble::AfterHead),
+                Err(_) => return Err(Trouble::Gone),
             }
         }
-        Ok(None)
+        Ok(ControlFlow::Continue(()))
     }
 
     fn await_room(&mut self) -> Result<(), Trouble> {
         self.connection
             .await_room(&mut self.pace)
-            .map_err(|_| Trouble::AfterHead)
+            .map_err(|_| Trouble::Gone)
     }
 }
 
@@ -413,12 +371,5 @@ mod tests {
     fn entity_tags_match_in_lists() {
         assert!(lists_tag("\"a\", W/\"b\"", "\"b\"") && lists_tag("*", "\"b\""));
         assert!(!lists_tag("\"a\"", "\"b\"") && !lists_tag("", "\"b\""));
-    }
-
-    #[test]
-    fn segments_begin_where_positions_say() {
-        for index in 1..5 {
-            assert_eq!(seal::position(segment_start(index)), (index, 0));
-        }
     }
 }

@@ -56,6 +56,20 @@ impl Pool {
         self.threads.spawn(move || seal_waiting(&queue));
     }
 
+    /// Does `work` in the pool while this thread does `meanwhile`, and waits for both.
+    pub fn beside<A: Send, B>(
+        &self,
+        work: impl FnOnce() -> A + Send,
+        meanwhile: impl FnOnce() -> B,
+    ) -> (A, B) {
+        let mut done = None;
+        let other = self.threads.in_place_scope(|scope| {
+            scope.spawn(|_| done = Some(work()));
+            meanwhile()
+        });
+        (done.expect("a scope ends after what it spawned"), other)
+    }
+
     /// Does `work` in the pool, and waits for it.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.threads.install(work)

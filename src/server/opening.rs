@@ -1,0 +1,155 @@
+//! Segments on their way out: read from the store into blocks, verified and decrypted in the rayon pool.
+
+use std::sync::OnceLock;
+
+use super::Node;
+use super::blocks::Block;
+use crate::image_id::ImageId;
+use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
+use crate::store::Sealed;
+
+/// The stored file is not what this node can open: changed, cut, unreadable, or sealed with another key.
+#[derive(Debug)]
+pub struct Damaged;
+
+/// A sealed file that is being opened.
+pub struct Source<'n> {
+    node: &'n Node,
+    sealed: &'n Sealed<'n>,
+    header: Header,
+    associated_data: Vec<u8>,
+    plain_bytes: u64,
+    /// Known once the first segment was opened.
+    cipher: OnceLock<SegmentCipher>,
+}
+
+/// A segment as it is stored. Nothing of it may leave as an image, because nothing was verified.
+pub struct Stored {
+    block: Block,
+    index: u32,
+    /// How much of the block is filled; in segment 0, that begins with the header of the file.
+    filled: usize,
+}
+
+/// A segment that was verified and decrypted.
+pub struct Opened(Stored);
+
+impl<'n> Source<'n> {
+    /// Reads the header.
+    pub fn new(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Damaged> {
+        let mut header = [0; HEADER_BYTES];
+        sealed.read_start(&mut header).map_err(|_| Damaged)?;
+        let header = Header::parse(&header).map_err(|_| Damaged)?;
+        let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Damaged)?;
+        Ok(Source {
+            node,
+            sealed,
+            header,
+            associated_data: id.associated_data(),
+            plain_bytes,
+            cipher: OnceLock::new(),
+        })
+    }
+
+    /// The header of the file.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Bytes of the image.
+    pub fn plain_bytes(&self) -> u64 {
+        self.plain_bytes
+    }
+
+    /// Reads segment `index` into `block`.
+    pub fn read(&self, index: u32, mut block: Block) -> Result<Stored, Damaged> {
+        let offset = u64::from(index) * SEGMENT_BYTES as u64;
+        let filled = self
+            .sealed
+            .read_block(offset, block.bytes_mut())
+            .map_err(|_| Damaged)?;
+        Ok(Stored { block, index, filled })
+    }
+
+    /// Segment `index`, once there is a block for it. The caller holds none.
+    pub fn segment(&self, index: u32) -> Result<Opened, Damaged> {
+        let stored = self.read(index, self.node.blocks.take())?;
+        self.node.pool.install(|| self.open(stored))
+    }
+
+    /// Segment `index`, once there is a block for it, and the next one if it is not after `last` and there is a block
+    /// for it as well. The caller holds none.
+    pub fn segment_and_next(&self, index: u32, last: u32) -> Result<(Opened, Option<Stored>), Damaged> {
+        self.open_and_read_next(self.read(index, self.node.blocks.take())?, last)
+    }
+
+    /// Opens a segment and, meanwhile, reads the next one if it is not after `last` and there is a block for it.
+    pub fn open_and_read_next(&self, stored: Stored, last: u32) -> Result<(Opened, Option<Stored>), Damaged> {
+        let next = stored.index + 1;
+        let (opened, next) = self.open_beside(stored, || {
+            let block = (next <= last).then(|| self.node.blocks.try_take()).flatten();
+            block.map(|block| self.read(next, block)).transpose()
+        });
+        Ok((opened?, next?))
+    }
+
+    /// Opens a segment while this thread does `meanwhile`.
+    pub fn open_beside<R>(
+        &self,
+        stored: Stored,
+        meanwhile: impl FnOnce() -> R,
+    ) -> (Result<Opened, Damaged>, R) {
+        self.node.pool.beside(|| self.open(stored), meanwhile)
+    }
+
+    /// Always in the pool, as sealing is: if every worker that holds a block computed at once, whatever else the node
+    /// does would wait for a core behind all of them.
+    fn open(&self, mut stored: Stored) -> Result<Opened, Damaged> {
+        let (index, start) = (stored.index, stored.start());
+        let last = u64::from(index) * SEGMENT_BYTES as u64 + stored.filled as u64 == self.sealed.bytes();
+        let buf = &mut stored.block.bytes_mut()[start..stored.filled];
+        let opened = match self.cipher.get() {
+            Some(cipher) => cipher.open(index, last, buf),
+            None => {
+                let keys = self.node.keyset.enabled();
+                SegmentCipher::find(keys, &self.header, &self.associated_data, index, last, buf)
+                    .map(|found| drop(self.cipher.set(found)))
+            }
+        };
+        opened.map_err(|_| Damaged)?;
+        Ok(Opened(stored))
+    }
+}
+
+impl Stored {
+    /// What was read, from the beginning of the block.
+    pub fn bytes(&self) -> &[u8] {
+        &self.block.bytes()[..self.filled]
+    }
+
+    fn start(&self) -> usize {
+        if self.index == 0 { HEADER_BYTES } else { 0 }
+    }
+}
+
+impl Opened {
+    /// Which segment of the file this is.
+    pub fn index(&self) -> u32 {
+        self.0.index
+    }
+
+    /// Where its plaintext begins in that of the file.
+    pub fn place(&self) -> u64 {
+        seal::segment_start(self.0.index)
+    }
+
+    /// The plaintext.
+    pub fn text(&self) -> &[u8] {
+        &self.0.bytes()[self.0.start()..self.0.filled - TAG_BYTES]
+    }
+
+    /// The block, for another segment.
+    pub fn into_block(self) -> Block {
+        self.0.block
+    }
+}
