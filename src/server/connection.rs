@@ -239,6 +239,12 @@ impl Connection {
         )
     }
 
+    /// Whether the next `count` bytes can be read without waiting.
+    pub fn has_arrived(&self, count: u64) -> bool {
+        let held = self.inbox.unread().len() as u64;
+        count <= held || rustix::io::ioctl_fionread(&self.stream).is_ok_and(|more| count - held <= more)
+    }
+
     /// Copies what comes next into `room`, without waiting or consuming, and returns how much.
     pub fn peek(&self, room: &mut [u8]) -> usize {
         let peeked = rustix::net::recv(&self.stream, room, RecvFlags::PEEK | RecvFlags::DONTWAIT);

@@ -2,7 +2,7 @@
 //!
 //! A sender that trickles must not hold a block, so every segment begins in memory that grows with what has
 //! arrived. One that stalls in the middle of a block gives the block back if others wait for it, and goes on
-//! in memory of its own, which only so many may have. Small images never see a block at all.
+//! in memory of its own, which only so many may have.
 //!
 //! Layout, the same in both kinds of memory: what comes before the plaintext (the file header, in segment 0),
 //! the plaintext, room for the tag.

@@ -191,11 +191,7 @@ impl<'u> Intake<'u> {
 
     fn segment(&mut self, index: u32, sealing: &mut Sealing<'_>) -> Result<Segment, Failure> {
         let mut segment = Segment::new(index);
-        if self.flows
-            && self
-                .body
-                .remaining()
-                .is_none_or(|left| left >= SEGMENT_BYTES as u64 / 2)
+        if self.may_begin_in_block()
             && let Some(block) = self.node.blocks.try_take()
         {
             segment.move_into(block);
@@ -220,6 +216,15 @@ impl<'u> Intake<'u> {
             }
         }
         Ok(segment)
+    }
+
+    /// Whether no block would be held for bytes that may not come: the sender keeps them coming and there are enough to
+    /// be worth a block, or all of them are here.
+    fn may_begin_in_block(&self) -> bool {
+        match self.body.remaining() {
+            None => self.flows,
+            Some(left) => self.flows && left >= SEGMENT_BYTES as u64 / 2 || self.connection.has_arrived(left),
+        }
     }
 
     fn took(&mut self, bytes: &[u8]) -> Result<(), Failure> {
