@@ -3,11 +3,10 @@
 //! The same code for all servers as far as their protocols allow: the body is read from its file a piece at a time
 //! into a buffer that is reused, and written to a blocking socket.
 
-use std::fs::{DirEntry, File};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -16,14 +15,16 @@ use pixseal::client::connection::Connection;
 use pixseal::client::upload::{Audience, Body, PIECE_BYTES, Terms};
 use pixseal::client::{Client, Patience, target_of};
 use pixseal::members::Members;
-use rustix::fs::OFlags;
+use pixseal::roster::NodeId;
+use pixseal::seal::SEGMENT_BYTES;
+use pixseal::server::blocks::Blocks;
+use pixseal::store::{Durability, Store};
 
 use super::images::{Item, Set};
 use super::process::Process;
 
-/// Read from the disk at a time, where nothing else is done with it.
-const READ_BYTES: usize = 1 << 20;
-const READ_ALIGNMENT: usize = 4096;
+/// Whoever reads the folder beside the nodes: no node has this id.
+const READER: NodeId = NodeId(u32::MAX);
 /// No single image takes this long on a machine that is of any use for measuring.
 const IMAGE_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -73,29 +74,21 @@ pub fn download(
     })
 }
 
-/// Reads every file in `folder` past the page cache, on so many threads.
-pub fn read(folder: &Path, threads: usize, stop: &AtomicBool) -> Result<(), String> {
-    let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
-    let entries: Result<Vec<_>, _> = std::fs::read_dir(folder).map_err(failed)?.collect();
-    let mut paths: Vec<PathBuf> = entries.map_err(failed)?.iter().map(DirEntry::path).collect();
-    paths.retain(|path| path.is_file());
-    share(paths.len(), threads, stop, || {
-        let mut memory = vec![0; READ_BYTES + READ_ALIGNMENT];
-        let start = memory.as_ptr().align_offset(READ_ALIGNMENT);
-        let paths = &paths;
+/// Reads the sealed files of the set, which lie in `images`, as the servers do when nobody has read them lately.
+pub fn read(images: &Path, set: &Set, threads: usize, stop: &AtomicBool) -> Result<(), String> {
+    let store = Store::open(images, READER, Durability::Fsync).map_err(|e| e.to_string())?;
+    share(set.count(), threads, stop, || {
+        let mut block = Blocks::new(1).take();
+        let store = &store;
         Ok(move |i: usize| {
-            let failed = |e: std::io::Error| format!("{}: {e}", paths[i].display());
-            let mut options = File::options();
-            options
-                .read(true)
-                .custom_flags(OFlags::DIRECT.bits().cast_signed());
-            let mut file = options.open(&paths[i]).map_err(failed)?;
-            // Only the end of a file comes in less than a block.
-            while file
-                .read(&mut memory[start..start + READ_BYTES])
-                .map_err(failed)?
-                == READ_BYTES
-            {}
+            let item = set.item(i);
+            let found = store.find(&item.id).map_err(|e| e.to_string())?;
+            let sealed = found.ok_or_else(|| format!("{} is gone", item.id))?;
+            for at in (0..sealed.bytes()).step_by(SEGMENT_BYTES) {
+                sealed
+                    .read_block(at, block.bytes_mut())
+                    .map_err(|e| e.to_string())?;
+            }
             Ok(())
         })
     })

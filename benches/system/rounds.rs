@@ -184,7 +184,12 @@ impl Lab {
         match row.task {
             Task::Upload => self.upload(row, &running)?,
             Task::Download | Task::DownloadAgain => self.download(row, &running, false)?,
-            Task::Read => load::read(&running.folder().join("images"), row.connections, &self.stop)?,
+            Task::Read => load::read(
+                &running.folder().join("images"),
+                row.set,
+                row.connections,
+                &self.stop,
+            )?,
         }
         let seconds = start.elapsed().as_secs_f64();
         self.go_on()?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use crate::seal::SEGMENT_BYTES;
-use crate::store::DIRECT_BYTES_ALIGNMENT;
+use crate::store::direct::DIRECT_BYTES_ALIGNMENT;
 
 /// How many stalled uploads may keep a segment's worth of bytes outside the pool.
 pub const STALLED_SEGMENTS_MAX: usize = 12;

@@ -17,7 +17,7 @@ use super::request::Get;
 use crate::http::answer::Answer;
 use crate::image_id::ImageId;
 use crate::seal::{self, Header, SEGMENT_BYTES};
-use crate::store::Sealed;
+use crate::store::sealed::Sealed;
 
 /// What became of a download.
 pub enum Sent {
@@ -208,7 +208,7 @@ fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u6
     let first = seal::segment_at(range.start);
     let last = seal::segment_at(range.end.saturating_sub(1).max(range.start));
     if last != end && *range != (0..source.plain_bytes()) {
-        source.segment(end)?;
+        source.segment_and_next(end, end)?;
     }
     let mut ready = source.segment_and_next(first, last)?;
     outgoing.head()?;

@@ -6,7 +6,7 @@ use super::Node;
 use super::blocks::Block;
 use crate::image_id::ImageId;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
-use crate::store::Sealed;
+use crate::store::sealed::Sealed;
 
 /// The stored file is not what this node can open: changed, cut, unreadable, or sealed with another key.
 #[derive(Debug)]
@@ -69,12 +69,6 @@ impl<'n> Source<'n> {
             .read_block(offset, block.bytes_mut())
             .map_err(|_| Damaged)?;
         Ok(Stored { block, index, filled })
-    }
-
-    /// Segment `index`, once there is a block for it. The caller holds none.
-    pub fn segment(&self, index: u32) -> Result<Opened, Damaged> {
-        let stored = self.read(index, self.node.blocks.take())?;
-        self.node.pool.install(|| self.open(stored))
     }
 
     /// Segment `index`, once there is a block for it, and the next one if it is not after `last` and there is a block

@@ -27,7 +27,8 @@ use crate::image::{Check, Refusal};
 use crate::image_id::ImageId;
 use crate::roster::Roster;
 use crate::seal::{Header, RANDOM_BYTES, SEGMENT_BYTES, SegmentCipher};
-use crate::store::{self, Draft, Outcome, Replace};
+use crate::store;
+use crate::store::draft::{Draft, Outcome, Replace};
 
 /// Segments of one upload that may be sealed while the next is read. One keeps both sides busy; more would take
 /// blocks from other uploads and gain nothing.
