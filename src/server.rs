@@ -8,7 +8,7 @@
 //! - [`upload`], [`download`], [`listing`], [`status`]: the answers
 //! - [`placing`]: whose upload it is, and which copy of an image counts
 //! - [`locate`]: what only the other nodes know
-//! - [`sealing`]: the pool that encrypts, and what waits for it
+//! - [`pool`]: the threads that encrypt and decrypt, and what waits for them; [`mailbox`]: where it is waited for
 //! - [`opening`]: the way back, a segment at a time
 //! - [`blocks`], [`segment`]: the memory that images pass through
 //! - [`counters`]: what is counted
@@ -21,10 +21,11 @@ pub mod front;
 pub mod gate;
 pub mod listing;
 pub mod locate;
+pub mod mailbox;
 pub mod opening;
 pub mod placing;
+pub mod pool;
 pub mod request;
-pub mod sealing;
 pub mod segment;
 pub mod status;
 pub mod upload;
@@ -122,10 +123,10 @@ pub struct Node {
     id: NodeId,
     members: Members,
     gate: Arc<Gate>,
-    keyset: Keyset,
+    keyset: Arc<Keyset>,
     store: Store,
     cluster: Cluster,
-    pool: sealing::Pool,
+    pool: pool::Pool,
     blocks: Blocks,
     counters: Arc<Counters>,
     seats: Arc<Seats>,
@@ -174,10 +175,10 @@ impl Server {
             id: config.id,
             gate,
             members: config.members,
-            keyset: secrets.keyset,
+            keyset: Arc::new(secrets.keyset),
             store,
             cluster,
-            pool: sealing::Pool::new().map_err(|e| format!("cannot start the sealing pool: {e}"))?,
+            pool: pool::Pool::new().map_err(|e| format!("cannot start the pool that seals: {e}"))?,
             blocks: Blocks::new(limits.blocks),
             counters,
             seats,

@@ -1,10 +1,11 @@
 //! Segments on their way out: read from the store into blocks, verified and decrypted in the rayon pool.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::Node;
 use super::blocks::Block;
 use crate::image_id::ImageId;
+use crate::keyset::Keyset;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
 use crate::store::sealed::Sealed;
 
@@ -16,9 +17,16 @@ pub struct Damaged;
 pub struct Source<'n> {
     node: &'n Node,
     sealed: &'n Sealed<'n>,
+    plain_bytes: u64,
+    opener: Arc<Opener>,
+}
+
+/// What it takes to open the segments of a file, wherever that is done.
+struct Opener {
+    keyset: Arc<Keyset>,
     header: Header,
     associated_data: Vec<u8>,
-    plain_bytes: u64,
+    sealed_bytes: u64,
     /// Known once the first segment was opened.
     cipher: OnceLock<SegmentCipher>,
 }
@@ -41,19 +49,24 @@ impl<'n> Source<'n> {
         sealed.read_start(&mut header).map_err(|_| Damaged)?;
         let header = Header::parse(&header).map_err(|_| Damaged)?;
         let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Damaged)?;
+        let opener = Opener {
+            keyset: Arc::clone(&node.keyset),
+            header,
+            associated_data: id.associated_data(),
+            sealed_bytes: sealed.bytes(),
+            cipher: OnceLock::new(),
+        };
         Ok(Source {
             node,
             sealed,
-            header,
-            associated_data: id.associated_data(),
             plain_bytes,
-            cipher: OnceLock::new(),
+            opener: Arc::new(opener),
         })
     }
 
     /// The header of the file.
     pub fn header(&self) -> &Header {
-        &self.header
+        &self.opener.header
     }
 
     /// Bytes of the image.
@@ -87,25 +100,27 @@ impl<'n> Source<'n> {
         Ok((opened?, next?))
     }
 
-    /// Opens a segment while this thread does `meanwhile`.
+    /// Opens a segment while this thread does `meanwhile`. Always in the pool, as sealing is: if every worker that holds
+    /// a block computed at once, whatever else the node does would wait for a core behind all of them.
     pub fn open_beside<R>(
         &self,
         stored: Stored,
         meanwhile: impl FnOnce() -> R,
     ) -> (Result<Opened, Damaged>, R) {
-        self.node.pool.beside(|| self.open(stored), meanwhile)
+        let opener = Arc::clone(&self.opener);
+        self.node.pool.beside(move || opener.open(stored), meanwhile)
     }
+}
 
-    /// Always in the pool, as sealing is: if every worker that holds a block computed at once, whatever else the node
-    /// does would wait for a core behind all of them.
+impl Opener {
     fn open(&self, mut stored: Stored) -> Result<Opened, Damaged> {
         let (index, start) = (stored.index, stored.start());
-        let last = u64::from(index) * SEGMENT_BYTES as u64 + stored.filled as u64 == self.sealed.bytes();
+        let last = u64::from(index) * SEGMENT_BYTES as u64 + stored.filled as u64 == self.sealed_bytes;
         let buf = &mut stored.block.bytes_mut()[start..stored.filled];
         let opened = match self.cipher.get() {
             Some(cipher) => cipher.open(index, last, buf),
             None => {
-                let keys = self.node.keyset.enabled();
+                let keys = self.keyset.enabled();
                 SegmentCipher::find(keys, &self.header, &self.associated_data, index, last, buf)
                     .map(|found| drop(self.cipher.set(found)))
             }

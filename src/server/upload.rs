@@ -10,15 +10,15 @@
 
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Node;
 use super::connection::{Connection, Pace, is_stall, is_too_slow};
 use super::front::busy;
+use super::mailbox::Mailbox;
+use super::pool::Job;
 use super::request::Put;
-use super::sealing::Job;
 use super::segment::Segment;
 use crate::election::View;
 use crate::http::answer::Answer;
@@ -107,10 +107,6 @@ pub fn receive(
             segment.set_header(&header.encode());
         }
         let last = intake.is_done();
-        if last && index == 0 {
-            sealing.seal_alone(segment)?;
-            break;
-        }
         sealing.begin(index, last, segment);
         if last {
             break;
@@ -277,20 +273,17 @@ struct Sealing<'n> {
     node: &'n Node,
     cipher: Arc<SegmentCipher>,
     draft: Draft<'n>,
-    sealed: Receiver<(u32, Segment)>,
-    seal: Sender<(u32, Segment)>,
+    sealed: Arc<Mailbox<(u32, Segment)>>,
     in_flight: usize,
 }
 
 impl<'n> Sealing<'n> {
     fn new(node: &'n Node, cipher: SegmentCipher, draft: Draft<'n>) -> Sealing<'n> {
-        let (seal, sealed) = bounded(SEALING_AT_ONCE);
         Sealing {
             node,
             cipher: Arc::new(cipher),
             draft,
-            sealed,
-            seal,
+            sealed: Arc::default(),
             in_flight: 0,
         }
     }
@@ -302,25 +295,14 @@ impl<'n> Sealing<'n> {
             index,
             last,
             segment,
-            done: self.seal.clone(),
+            done: Arc::clone(&self.sealed),
         });
-    }
-
-    /// Seals and writes an image that is one segment. There is nothing to do meanwhile, so this thread waits for the
-    /// pool itself: the queue that segments come back through spins before it sleeps, which for 40 kB costs more
-    /// than sealing does.
-    fn seal_alone(&mut self, mut segment: Segment) -> Result<(), Failure> {
-        let cipher = &self.cipher;
-        self.node
-            .pool
-            .install(|| cipher.seal(0, true, segment.text_and_tag_mut()));
-        self.draft.write(0, segment.sealed()).map_err(|e| not_stored(&e))
     }
 
     /// Writes sealed segments until at most `in_flight_max` are left.
     fn write_until(&mut self, in_flight_max: usize) -> Result<(), Failure> {
         while self.in_flight > in_flight_max {
-            let (index, segment) = self.sealed.recv().expect("this end keeps a sender");
+            let (index, segment) = self.sealed.take();
             self.in_flight -= 1;
             let offset = u64::from(index) * SEGMENT_BYTES as u64;
             self.draft
