@@ -64,6 +64,8 @@ pub struct Client {
     patience: Patience,
     /// Who is believed to be alive: decides only who is asked first.
     alive: Roster,
+    /// Where pieces of files are read; grows to the largest so far.
+    room: Vec<u8>,
 }
 
 struct Node {
@@ -109,6 +111,7 @@ impl Client {
             nodes,
             patience,
             alive,
+            room: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 //! gets a [`Failure`] drops the connection.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -131,17 +131,22 @@ impl Connection {
             self.address
         );
         head.expect("writing to memory does not fail");
-        out.extend_from_slice(body);
-        let sent = self.send(&out, deadline);
+        let sent = self.send_slices(&mut [IoSlice::new(&out), IoSlice::new(body)], deadline);
         self.out = out;
         sent
     }
 
     /// Sends bytes of a body.
-    pub fn send(&mut self, mut bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
-        while !bytes.is_empty() {
-            match self.stream.write(bytes) {
-                Ok(count) => bytes = &bytes[count..],
+    pub fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+        self.send_slices(&mut [IoSlice::new(bytes)], deadline)
+    }
+
+    fn send_slices(&mut self, mut slices: &mut [IoSlice<'_>], deadline: Instant) -> Result<(), Failure> {
+        // Passes over what is empty.
+        IoSlice::advance_slices(&mut slices, 0);
+        while !slices.is_empty() {
+            match self.stream.write_vectored(slices) {
+                Ok(count) => IoSlice::advance_slices(&mut slices, count),
                 Err(e) => self.wait_on(&e, deadline)?,
             }
         }

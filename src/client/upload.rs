@@ -8,7 +8,6 @@
 //! A small image for one node only goes out together with its head: waiting for `100 Continue` would take longer than
 //! sending it in vain, should the node turn out to be the wrong one.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -111,18 +110,27 @@ impl Body<'_> {
         }
     }
 
-    /// All of an image that is small enough.
-    fn read_small(&mut self) -> Result<Cow<'_, [u8]>, Failure> {
+    /// All of an image that is small enough, read into `room` if it is not in memory.
+    fn read_small<'b>(&'b mut self, room: &'b mut Vec<u8>) -> Result<&'b [u8], Failure> {
         match self {
-            Body::Bytes(bytes) => Ok(Cow::Borrowed(bytes)),
+            Body::Bytes(bytes) => Ok(bytes),
             Body::File(file, bytes) => {
-                let mut read = vec![0; usize::try_from(*bytes).expect("it is small")];
+                let bytes = usize::try_from(*bytes).expect("it is small");
+                let read = make_room(room, bytes);
                 file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(&e))?;
-                file.read_exact(&mut read).map_err(|e| unreadable(&e))?;
-                Ok(Cow::Owned(read))
+                file.read_exact(read).map_err(|e| unreadable(&e))?;
+                Ok(read)
             }
         }
     }
+}
+
+/// The first `bytes` of `room`, which grows if it has to.
+fn make_room(room: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if room.len() < bytes {
+        room.resize(bytes, 0);
+    }
+    &mut room[..bytes]
 }
 
 fn unreadable(e: &std::io::Error) -> Failure {
@@ -280,11 +288,11 @@ impl Client {
         let outcome = self.take(node).and_then(|mut connection| {
             let reused = connection.is_reused();
             let body = if job.eager {
-                job.body.read_small()?
+                job.body.read_small(&mut self.room)?
             } else {
-                Cow::Borrowed(&[][..])
+                &[]
             };
-            connection.send_head("PUT", target, &job.fields, &body, deadline)?;
+            connection.send_head("PUT", target, &job.fields, body, deadline)?;
             job.upload.body_bytes_sent += body.len() as u64;
             Ok(Offered {
                 node,
@@ -386,7 +394,7 @@ impl Client {
         mut connection: Connection,
     ) -> Result<Receipt, Failure> {
         let start = Instant::now();
-        let sent = job.send_body(&mut connection, self.patience.body);
+        let sent = job.send_body(&mut connection, &mut self.room, self.patience.body);
         job.upload.transfer = start.elapsed().saturating_sub(job.upload.held);
         let start = Instant::now();
         let deadline = start + self.patience.body;
@@ -482,14 +490,16 @@ impl Job<'_, '_> {
         }
     }
 
-    fn send_body(&mut self, connection: &mut Connection, patience: Duration) -> Result<(), Failure> {
+    fn send_body(
+        &mut self,
+        connection: &mut Connection,
+        room: &mut Vec<u8>,
+        patience: Duration,
+    ) -> Result<(), Failure> {
         let total = self.body.bytes();
-        let mut buffer = Vec::new();
         let mut sent = 0;
         if let Body::File(file, _) = &mut self.body {
             file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(&e))?;
-            let piece = usize::try_from(total).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-            buffer = vec![0; piece];
         }
         while sent < total {
             let piece = match &mut self.body {
@@ -501,11 +511,12 @@ impl Job<'_, '_> {
                     let left = usize::try_from(total - sent)
                         .unwrap_or(PIECE_BYTES)
                         .min(PIECE_BYTES);
-                    let count = file.read(&mut buffer[..left]).map_err(|e| unreadable(&e))?;
+                    let piece = make_room(room, left);
+                    let count = file.read(piece).map_err(|e| unreadable(&e))?;
                     if count == 0 {
                         return Err(unreadable(&std::io::ErrorKind::UnexpectedEof.into()));
                     }
-                    &buffer[..count]
+                    &piece[..count]
                 }
             };
             let piece_end = sent + piece.len() as u64;
