@@ -12,7 +12,7 @@ use super::Node;
 use super::blocks::Blocks;
 use super::connection::{Connection, Pace, is_stall};
 use super::counters::Counters;
-use super::opening::{Damaged, Opened, Source, Stored};
+use super::opening::{Fault, Opened, Source, Stored};
 use super::request::Get;
 use crate::http::answer::Answer;
 use crate::image_id::ImageId;
@@ -48,7 +48,7 @@ pub fn send(
 ) -> Sent {
     let source = match Source::new(node, id, sealed) {
         Ok(source) => source,
-        Err(Damaged) => return Sent::Answer(damaged(node, id)),
+        Err(fault) => return Sent::Answer(not_opened(node, id, &fault)),
     };
     let (whole, etag) = if get.sealed {
         let etag = etag(source.header()).replacen('"', "\"sealed-", 1);
@@ -108,8 +108,8 @@ pub fn send(
             Sent::Whole
         }
         Err(Trouble::Gone) => Sent::Cut,
-        Err(Trouble::Damaged) => {
-            let answer = damaged(node, id);
+        Err(Trouble::NotOpened(fault)) => {
+            let answer = not_opened(node, id, &fault);
             if outgoing.head.is_some() {
                 Sent::Answer(answer)
             } else {
@@ -130,14 +130,14 @@ pub struct Reply {
 /// Why not everything was sent.
 enum Trouble {
     /// What should go out does not open.
-    Damaged,
+    NotOpened(Fault),
     /// The client went away, or is too slow.
     Gone,
 }
 
-impl From<Damaged> for Trouble {
-    fn from(_: Damaged) -> Trouble {
-        Trouble::Damaged
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Trouble {
+        Trouble::NotOpened(fault)
     }
 }
 
@@ -326,16 +326,21 @@ impl Outgoing<'_> {
     }
 }
 
-fn damaged(node: &Node, id: &ImageId) -> Answer {
-    Counters::add(&node.counters.images_damaged, 1);
-    log::error!(
-        "Node {}: the sealed file of {id} does not open: damaged, or sealed with another key",
-        node.id
-    );
-    Answer::text(
-        500,
-        "The stored image is damaged, or was sealed with a key that this node does not have.",
-    )
+fn not_opened(node: &Node, id: &ImageId, fault: &Fault) -> Answer {
+    match fault {
+        Fault::Unreadable(error) => super::store_answer(error),
+        Fault::Damaged => {
+            Counters::add(&node.counters.images_damaged, 1);
+            log::error!(
+                "Node {}: the sealed file of {id} does not open: damaged, or sealed with another key",
+                node.id
+            );
+            Answer::text(
+                500,
+                "The stored image is damaged, or was sealed with a key that this node does not have.",
+            )
+        }
+    }
 }
 
 #[cfg(test)]

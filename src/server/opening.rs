@@ -7,11 +7,23 @@ use super::blocks::Block;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
+use crate::store;
 use crate::store::sealed::Sealed;
 
-/// The stored file is not what this node can open: changed, cut, unreadable, or sealed with another key.
+/// Why a stored image does not come out.
 #[derive(Debug)]
-pub struct Damaged;
+pub enum Fault {
+    /// It is not what this node can open: changed, cut, or sealed with another key.
+    Damaged,
+    /// The disk does not give it.
+    Unreadable(store::Error),
+}
+
+impl From<store::Error> for Fault {
+    fn from(error: store::Error) -> Fault {
+        Fault::Unreadable(error)
+    }
+}
 
 /// A sealed file that is being opened.
 pub struct Source<'n> {
@@ -44,11 +56,11 @@ pub struct Opened(Stored);
 
 impl<'n> Source<'n> {
     /// Reads the header.
-    pub fn new(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Damaged> {
+    pub fn new(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Fault> {
+        let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Fault::Damaged)?;
         let mut header = [0; HEADER_BYTES];
-        sealed.read_start(&mut header).map_err(|_| Damaged)?;
-        let header = Header::parse(&header).map_err(|_| Damaged)?;
-        let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Damaged)?;
+        sealed.read_start(&mut header)?;
+        let header = Header::parse(&header).map_err(|_| Fault::Damaged)?;
         let opener = Opener {
             keyset: Arc::clone(&node.keyset),
             header,
@@ -75,23 +87,20 @@ impl<'n> Source<'n> {
     }
 
     /// Reads segment `index` into `block`.
-    pub fn read(&self, index: u32, mut block: Block) -> Result<Stored, Damaged> {
+    pub fn read(&self, index: u32, mut block: Block) -> Result<Stored, Fault> {
         let offset = u64::from(index) * SEGMENT_BYTES as u64;
-        let filled = self
-            .sealed
-            .read_block(offset, block.bytes_mut())
-            .map_err(|_| Damaged)?;
+        let filled = self.sealed.read_block(offset, block.bytes_mut())?;
         Ok(Stored { block, index, filled })
     }
 
     /// Segment `index`, once there is a block for it, and the next one if it is not after `last` and there is a block
     /// for it as well. The caller holds none.
-    pub fn segment_and_next(&self, index: u32, last: u32) -> Result<(Opened, Option<Stored>), Damaged> {
+    pub fn segment_and_next(&self, index: u32, last: u32) -> Result<(Opened, Option<Stored>), Fault> {
         self.open_and_read_next(self.read(index, self.node.blocks.take())?, last)
     }
 
     /// Opens a segment and, meanwhile, reads the next one if it is not after `last` and there is a block for it.
-    pub fn open_and_read_next(&self, stored: Stored, last: u32) -> Result<(Opened, Option<Stored>), Damaged> {
+    pub fn open_and_read_next(&self, stored: Stored, last: u32) -> Result<(Opened, Option<Stored>), Fault> {
         let next = stored.index + 1;
         let (opened, next) = self.open_beside(stored, || {
             let block = (next <= last).then(|| self.node.blocks.try_take()).flatten();
@@ -106,14 +115,14 @@ impl<'n> Source<'n> {
         &self,
         stored: Stored,
         meanwhile: impl FnOnce() -> R,
-    ) -> (Result<Opened, Damaged>, R) {
+    ) -> (Result<Opened, Fault>, R) {
         let opener = Arc::clone(&self.opener);
         self.node.pool.beside(move || opener.open(stored), meanwhile)
     }
 }
 
 impl Opener {
-    fn open(&self, mut stored: Stored) -> Result<Opened, Damaged> {
+    fn open(&self, mut stored: Stored) -> Result<Opened, Fault> {
         let (index, start) = (stored.index, stored.start());
         let last = u64::from(index) * SEGMENT_BYTES as u64 + stored.filled as u64 == self.sealed_bytes;
         let buf = &mut stored.block.bytes_mut()[start..stored.filled];
@@ -125,7 +134,7 @@ impl Opener {
                     .map(|found| drop(self.cipher.set(found)))
             }
         };
-        opened.map_err(|_| Damaged)?;
+        opened.map_err(|_| Fault::Damaged)?;
         Ok(Opened(stored))
     }
 }

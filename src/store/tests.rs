@@ -221,3 +221,18 @@ fn a_vanished_folder_is_an_error_and_not_made_anew() {
     assert!(matches!(put(&store, "a.png", b"x"), Err(Error::Io(_))));
     assert!(!store.images.exists());
 }
+
+#[test]
+fn what_the_disk_does_not_give_is_an_error_of_its_own() {
+    let (_folder, store) = store(Durability::Fsync);
+    put(&store, "a.png", b"one").unwrap();
+    let path = store.images.join(id("a.png").file_name());
+    let cannot_be_read = OpenOptions::new().write(true).open(&path).unwrap();
+    let sealed = Sealed::new(&store, cannot_be_read, path).unwrap().unwrap();
+    for outcome in [
+        sealed.read_start(&mut [0; 3]),
+        sealed.read_block(0, &mut [0; 4096]).map(drop),
+    ] {
+        assert!(matches!(outcome, Err(Error::Io(text)) if text.starts_with("cannot read ")));
+    }
+}
