@@ -8,18 +8,19 @@
 //! A small image for one node only goes out together with its head: waiting for `100 Continue` would take longer than
 //! sending it in vain, should the node turn out to be the wrong one.
 
-use std::collections::VecDeque;
+mod offers;
+
 use std::io::{Read, Seek, SeekFrom};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::answer::Receipt;
 use super::connection::{Cause, Connection, Failure};
-use super::{Answered, Client, HOPS_MAX, refusal, target_of};
+use super::{Answered, Client, refusal, target_of};
 use crate::balancer;
 use crate::http::response::Response;
 use crate::image_id::ImageId;
-use crate::roster::{NodeId, Roster};
+use crate::roster::NodeId;
 
 /// How much of a body is read and sent at a time. Larger pieces leave the processor's cache.
 pub const PIECE_BYTES: usize = 256 << 10;
@@ -32,12 +33,6 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest wait that a node can ask for with `Retry-After`.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// How long a node that did not answer is left alone, unless another one names it; doubled each further time.
-const REST: Duration = Duration::from_millis(500);
-const REST_DOUBLINGS_MAX: u32 = 4;
-/// How long the refusals of other nodes are waited for once the image is stored: a node that hangs must not hold up
-/// the next image.
-const REFUSAL_PATIENCE: Duration = Duration::from_millis(100);
 /// A node that fails this often in a row, by its own word, is believed.
 const BROKEN_MAX: u32 = 3;
 /// How many setbacks of one image are kept.
@@ -146,15 +141,6 @@ pub(super) fn pause(salt: u64) -> Duration {
     PAUSE_MIN + PAUSE_MIN.mul_f64(scattered as f64 / 256.0)
 }
 
-/// One offer that waits for its answer.
-struct Offered {
-    node: NodeId,
-    connection: Connection,
-    reused: bool,
-    /// Counted from the offer: several nodes that do not answer are waited for at the same time.
-    deadline: Instant,
-}
-
 /// One image while it is being uploaded.
 struct Job<'a, 'b> {
     started: Instant,
@@ -224,168 +210,6 @@ impl Client {
         }
     }
 
-    /// Offers once to everybody who should be asked, and follows who is named.
-    fn round(&mut self, job: &mut Job<'_, '_>) -> Result<Receipt, Failure> {
-        job.begin_round();
-        let start = Instant::now();
-        let mut asked = self.order(job);
-        let mut offers: VecDeque<Offered> = VecDeque::with_capacity(asked.len());
-        for &node in &asked {
-            let target = job.target.clone();
-            offers.extend(self.offer(job, node, &target));
-        }
-        let mut outcome = Err(Failure {
-            cause: Cause::Disputed,
-            text: format!("no node accepted {}", job.image),
-        });
-        let mut hops = 0;
-        loop {
-            while let Some(offered) = next_offer(&mut offers, job.named.as_ref()) {
-                self.hear(job, offered, start, &mut outcome);
-            }
-            let Some((node, target)) = job.named.take() else {
-                break;
-            };
-            hops += 1;
-            if job.upload.accepted.is_some() || asked.contains(&node) || hops > HOPS_MAX {
-                break;
-            }
-            asked.push(node);
-            offers.extend(self.offer(job, node, &target));
-        }
-        if let Ok(receipt) = &outcome {
-            self.learn(job.image, receipt);
-        }
-        outcome
-    }
-
-    /// The predicted node first: its answer is what the body waits for.
-    fn order(&mut self, job: &Job<'_, '_>) -> Vec<NodeId> {
-        let assigned = balancer::assigned(job.image.user(), job.image.name(), &self.alive);
-        let now = Instant::now();
-        let awake = |node: &super::Node| node.rests_until.is_none_or(|until| until <= now);
-        let mut order: Vec<NodeId> = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| awake(node))
-            .map(|(id, _)| *id)
-            .collect();
-        order.sort_by_key(|id| *id != assigned);
-        if job.terms.audience == Audience::Assigned {
-            order.truncate(1);
-        }
-        order
-    }
-
-    fn offer(&mut self, job: &mut Job<'_, '_>, node: NodeId, target: &str) -> Option<Offered> {
-        // The answer to an eager one is the receipt, which has to wait for the disk.
-        let patience = if job.eager {
-            self.patience.body
-        } else {
-            self.patience.offer
-        };
-        let deadline = Instant::now() + patience;
-        let outcome = self.take(node).and_then(|mut connection| {
-            let reused = connection.is_reused();
-            let body = if job.eager {
-                job.body.read_small(&mut self.room)?
-            } else {
-                &[]
-            };
-            connection.send_head("PUT", target, &job.fields, body, deadline)?;
-            job.upload.body_bytes_sent += body.len() as u64;
-            Ok(Offered {
-                node,
-                connection,
-                reused,
-                deadline,
-            })
-        });
-        outcome.map_err(|failure| self.setback(job, node, &failure)).ok()
-    }
-
-    /// Reads the answer to one offer and acts on it.
-    fn hear(
-        &mut self,
-        job: &mut Job<'_, '_>,
-        mut offered: Offered,
-        start: Instant,
-        outcome: &mut Result<Receipt, Failure>,
-    ) {
-        let node = offered.node;
-        let deadline = match job.upload.accepted {
-            Some(_) => offered.deadline.min(Instant::now() + REFUSAL_PATIENCE),
-            None => offered.deadline,
-        };
-        let heard = offered.connection.head(deadline);
-        match heard {
-            Ok(response) if response.status == 100 && job.upload.accepted.is_some() => {
-                // It waits for a body that will not come: closing tells it so.
-                job.upload.also_accepted.push(node);
-            }
-            Ok(response) if response.status == 100 => {
-                job.upload.accepted = Some(node);
-                job.upload.offer = start.elapsed();
-                *outcome = self.deliver(job, node, offered.connection);
-                if let Err(failure) = outcome {
-                    self.setback(job, node, &failure.clone());
-                }
-            }
-            Ok(response) if job.eager && matches!(response.status, 200 | 201) => {
-                job.upload.accepted = Some(node);
-                *outcome = self.receipt(job, node, offered.connection, response, start);
-            }
-            Ok(response) => self.refused(job, offered, &response, outcome),
-            // Nodes close connections that were idle for long: that one is replaced at once, or not missed.
-            Err(failure) if offered.reused && failure.cause == Cause::Lost => {
-                if job.upload.accepted.is_none() {
-                    let target = job.target.clone();
-                    if let Some(again) = self.offer(job, node, &target) {
-                        self.hear(job, again, start, outcome);
-                    }
-                }
-            }
-            Err(failure) => self.setback(job, node, &failure),
-        }
-    }
-
-    /// A final answer in place of 100.
-    fn refused(
-        &mut self,
-        job: &mut Job<'_, '_>,
-        mut offered: Offered,
-        response: &Response,
-        outcome: &mut Result<Receipt, Failure>,
-    ) {
-        let node = offered.node;
-        let deadline = Instant::now() + self.patience.offer;
-        let content = match offered.connection.read_all(response, ANSWER_BYTES_MAX, deadline) {
-            Ok(content) => content,
-            Err(failure) => return self.setback(job, node, &failure),
-        };
-        self.keep(node, offered.connection, response);
-        if response.status == 307 {
-            let place = response
-                .location
-                .as_deref()
-                .and_then(|location| self.place(location));
-            job.named = place.or(job.named.take());
-            return;
-        }
-        let failure = refusal(&Answered {
-            node,
-            response: response.clone(),
-            content,
-        });
-        job.note(Some(node), failure.cause);
-        if let Some(seconds) = response.retry_after_seconds {
-            job.wait = job.wait.max(Duration::from_secs(seconds).min(PAUSE_MAX));
-        }
-        if job.upload.accepted.is_none() {
-            *outcome = Err(failure);
-        }
-    }
-
     /// Sends the body and reads the receipt.
     fn deliver(
         &mut self,
@@ -428,27 +252,6 @@ impl Client {
         match answered.response.status {
             200 | 201 => super::parse_json(&answered),
             _ => Err(refusal(&answered)),
-        }
-    }
-
-    fn setback(&mut self, job: &mut Job<'_, '_>, node: NodeId, failure: &Failure) {
-        job.note(Some(node), failure.cause);
-        if matches!(failure.cause, Cause::Unreachable | Cause::Silent) {
-            let node = self.nodes.get_mut(&node).expect("only members are asked");
-            node.rests_until = Some(Instant::now() + REST * 2_u32.pow(node.rests.min(REST_DOUBLINGS_MAX)));
-            node.rests += 1;
-        }
-    }
-
-    /// When another node than the predicted one took an image, the view has changed: ask for the new one.
-    fn learn(&mut self, image: &ImageId, receipt: &Receipt) {
-        if balancer::assigned(image.user(), image.name(), &self.alive) == receipt.node
-            || !self.nodes.contains_key(&receipt.node)
-        {
-            return;
-        }
-        if let Ok(status) = self.status(receipt.node) {
-            self.alive = Roster::new(status.node, status.alive);
         }
     }
 }
@@ -537,10 +340,4 @@ impl Job<'_, '_> {
         }
         Ok(())
     }
-}
-
-/// The offer whose answer matters most: the one to the node that another has just named.
-fn next_offer(offers: &mut VecDeque<Offered>, named: Option<&(NodeId, String)>) -> Option<Offered> {
-    let at = named.and_then(|(node, _)| offers.iter().position(|offered| offered.node == *node));
-    offers.remove(at.unwrap_or(0))
 }
