@@ -132,3 +132,47 @@ impl Job {
         self.done.put((self.index, self.segment));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyset::{KEY_BYTES, Key};
+    use crate::seal::{Header, RANDOM_BYTES};
+
+    #[test]
+    fn all_that_waits_is_done_in_company_or_alone() {
+        let pool = Pool::new().unwrap();
+        let header = Header::new([5; RANDOM_BYTES]);
+        let cipher = Arc::new(SegmentCipher::new(
+            &Key::new([7; KEY_BYTES]),
+            &header,
+            b"alice/cat.png",
+        ));
+        let done = Arc::new(Mailbox::default());
+        for number in 0..100_u8 {
+            let mut segment = Segment::new(0);
+            segment.room()[..2].copy_from_slice(&[number, 1]);
+            segment.advance(2);
+            pool.seal(Job {
+                cipher: Arc::clone(&cipher),
+                index: 0,
+                last: true,
+                segment,
+                done: Arc::clone(&done),
+            });
+            if number % 3 == 0 {
+                assert_eq!(pool.beside(move || number, || "meanwhile"), (number, "meanwhile"));
+            }
+        }
+        let mut numbers: Vec<u8> = Vec::new();
+        for _ in 0..100 {
+            let (_, mut segment): (u32, Segment) = done.take();
+            let buf = segment.text_and_tag_mut();
+            cipher.open(0, true, buf).unwrap();
+            assert_eq!(buf[1], 1);
+            numbers.push(buf[0]);
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, (0..100).collect::<Vec<u8>>());
+    }
+}
