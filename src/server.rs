@@ -189,7 +189,9 @@ impl Server {
         let workers = Workers::new(limits.workers, limits.queue, move |connection, queue| {
             serve(&serving, connection, queue);
         });
-        let accept = front::start(front, workers).map_err(|e| format!("cannot start a thread: {e}"))?;
+        let accept = workers
+            .and_then(|workers| front::start(front, workers))
+            .map_err(|e| format!("cannot start a thread: {e}"))?;
         Ok(Server { node, accept })
     }
 
