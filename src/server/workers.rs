@@ -70,8 +70,8 @@ impl Workers {
         };
         let crew = Arc::new(crew);
         hire(&crew)?;
-        for _ in 1..READY {
-            hire_or_warn(&crew);
+        if let Err(e) = (1..READY).try_for_each(|_| hire(&crew)) {
+            log::warn!("not all workers could be started at once: {e}");
         }
         Ok(Workers { queue: sender, crew })
     }
@@ -118,19 +118,15 @@ fn hire(crew: &Arc<Crew>) -> io::Result<()> {
     }
 }
 
-fn hire_or_warn(crew: &Arc<Crew>) {
-    if let Err(e) = hire(crew) {
-        log::warn!("cannot start one more worker: {e}");
-    }
-}
-
 fn work(crew: &Arc<Crew>) {
     while let Ok(connection) = crew.queue.recv() {
         crew.idle.fetch_sub(1, Ordering::AcqRel);
         for _ in 0..HIRED_AT_ONCE {
             // One is left for whoever comes next.
-            if crew.idle.load(Ordering::Acquire) <= crew.queue.len() {
-                hire_or_warn(crew);
+            if crew.idle.load(Ordering::Acquire) <= crew.queue.len()
+                && let Err(e) = hire(crew)
+            {
+                log::warn!("cannot start one more worker: {e}");
             }
         }
         (crew.serve)(connection, &crew.queue);
