@@ -52,6 +52,7 @@ Options:
     --rounds N          how often each is measured (default 5)
     --settle SECONDS    from deleting old files to measuring (default 6)
     --only TEXT         of tables, the rows with TEXT in their names
+    --against SERVER    in mix, single and small, also the server of another build, uploaded to by this build's client
     --dir DIR           where the images lie, about 3 GB (default: beside the build)
     --help              print this
 ";
@@ -102,6 +103,7 @@ fn run(args: &[String]) -> Result<(), String> {
         .optopt("", "rounds", "", "")
         .optopt("", "settle", "", "")
         .optopt("", "dir", "", "")
+        .optopt("", "against", "", "")
         .optopt("", "only", "", "");
     let matches = options.parse(args).map_err(|e| e.to_string())?;
     if matches.opt_present("help") {
@@ -128,10 +130,19 @@ fn run(args: &[String]) -> Result<(), String> {
         folder: folder.path().to_owned(),
         rounds: number("rounds", 5)?.max(1) as usize,
         settle: Duration::from_secs(number("settle", 6)?.into()),
+        against: matches
+            .opt_str("against")
+            .as_deref()
+            .map(other_server)
+            .transpose()?,
         only: matches.opt_str("only").unwrap_or_default(),
         stop: stop_on_signals()?,
     };
     sections.into_iter().try_for_each(|section| section(&lab))
+}
+
+fn other_server(path: &str) -> Result<PathBuf, String> {
+    std::fs::canonicalize(path).map_err(|e| format!("--against {path}: {e}"))
 }
 
 /// Asks ext4 to put every folder made in `parent` somewhere else. Without a journal it does not use an inode again for

@@ -25,6 +25,8 @@ pub struct Lab {
     pub rounds: usize,
     /// How long after the old files were deleted a measurement begins.
     pub settle: Duration,
+    /// The server of another build, measured beside this one's.
+    pub against: Option<PathBuf>,
     /// Only rows whose name contains this are measured.
     pub only: String,
     /// Raised by a signal: end soon, and tidy up.
@@ -107,7 +109,7 @@ impl Lab {
             .prefix("served-")
             .tempdir_in(&self.folder);
         let folder = folder.map_err(|e| format!("{}: {e}", self.folder.display()))?;
-        let running = servers::start(who, folder)?;
+        let running = servers::start(who, folder, self.against.as_deref())?;
         prepare(&running)?;
         self.wait(self.settle)?;
         Ok(running)
@@ -137,9 +139,13 @@ impl Lab {
             .filter(|&at| rows[at].name().contains(&self.only))
             .collect();
         for round in 0..self.rounds {
-            // Nobody is always first, or always behind the same.
-            for place in 0..chosen.len() {
-                let at = chosen[(round + place) % chosen.len()];
+            // Nobody is always first, and every other round runs backwards, so that nobody is always behind the same.
+            let mut order = chosen.clone();
+            order.rotate_left(round / 2 % chosen.len().max(1));
+            if !round.is_multiple_of(2) {
+                order.reverse();
+            }
+            for at in order {
                 eprintln!(
                     "{title}: round {} of {}, {}",
                     round + 1,

@@ -6,7 +6,7 @@ use pixseal::store::Durability;
 use super::bare::Way;
 use super::images::Set;
 use super::rounds::{Lab, Row, Task};
-use super::servers::{Contestant, nginx_missing};
+use super::servers::{Build, Contestant, nginx_missing};
 
 /// Connections where nothing else is said.
 const CONNECTIONS: usize = 8;
@@ -25,9 +25,45 @@ const NGINX: Contestant = Contestant::Nginx {
 
 const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Contestant {
     Contestant::Pixseal {
+        build: Build::This,
         nodes,
         durability,
         audience,
+    }
+}
+
+/// The same cluster of the other build's servers.
+const fn other_build(this: Contestant) -> Contestant {
+    match this {
+        Contestant::Pixseal {
+            nodes,
+            durability,
+            audience,
+            ..
+        } => Contestant::Pixseal {
+            build: Build::Other,
+            nodes,
+            durability,
+            audience,
+        },
+        Contestant::Bare(_) | Contestant::Nginx { .. } => this,
+    }
+}
+
+/// With `--against`: a row of the other build for each of the rows `these`, and the pair of both.
+fn add_other_build(lab: &Lab, rows: &mut Vec<Row<'_>>, pairs: &mut Vec<(usize, usize)>, these: &[usize]) {
+    if lab.against.is_none() {
+        return;
+    }
+    for &at in these {
+        let this = &rows[at];
+        let other = Row {
+            label: this.label.clone(),
+            who: other_build(this.who),
+            ..*this
+        };
+        pairs.push((at, rows.len()));
+        rows.push(other);
     }
 }
 
@@ -55,10 +91,11 @@ pub fn mix(lab: &Lab) -> Result<(), String> {
         // Where the bare pipeline is behind, no server that seals can be in front.
         pairs.extend([(0, 4), (3, 4), (1, 4), (0, 6), (6, 5)]);
     }
-    let rows: Vec<Row<'_>> = who
+    let mut rows: Vec<Row<'_>> = who
         .into_iter()
         .map(|who| Row::upload(who, &set, CONNECTIONS))
         .collect();
+    add_other_build(lab, &mut rows, &mut pairs, &[0, 3]);
     let title = format!(
         "mix: {} images, {:.2} GB, {CONNECTIONS} connections",
         set.count(),
@@ -73,12 +110,14 @@ pub fn single(lab: &Lab) -> Result<(), String> {
         Set::mix(&lab.images)?,
         Set::squares(&lab.images, LARGE_SIDE, LARGE_COUNT)?,
     );
-    let rows = [
+    let mut rows = vec![
         Row::upload(PIXSEAL, &large, 1).called("16 MB, 1 connection"),
         Row::upload(BARE, &large, 1).called("16 MB, 1 connection"),
         Row::upload(PIXSEAL, &mix, CONNECTIONS).called("mix, 8 connections"),
     ];
-    lab.compare("single: one connection", &rows, &[(0, 2), (0, 1)])
+    let mut pairs = vec![(0, 2), (0, 1)];
+    add_other_build(lab, &mut rows, &mut pairs, &[0]);
+    lab.compare("single: one connection", &rows, &pairs)
 }
 
 /// Images of 40 kB: what an upload costs that has hardly any bytes.
@@ -97,10 +136,11 @@ pub fn small(lab: &Lab) -> Result<(), String> {
         who.push(NGINX);
         pairs.extend([(2, 6), (3, 6)]);
     }
-    let rows: Vec<Row<'_>> = who
+    let mut rows: Vec<Row<'_>> = who
         .into_iter()
         .map(|who| Row::upload(who, &set, CONNECTIONS))
         .collect();
+    add_other_build(lab, &mut rows, &mut pairs, &[0, 3]);
     let title = format!("small: {SMALL_COUNT} images of 40 kB, {CONNECTIONS} connections");
     lab.compare(&title, &rows, &pairs)
 }

@@ -23,6 +23,15 @@ const SERVER: &str = env!("CARGO_BIN_EXE_server");
 /// Where servers listen.
 const PORTS: Range<u16> = 12_000..20_000;
 
+/// Which server program a cluster runs. The client is this build's in both cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    /// The one that the package builds.
+    This,
+    /// The one that `--against` names.
+    Other,
+}
+
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contestant {
@@ -30,6 +39,8 @@ pub enum Contestant {
     Bare(Way),
     /// A cluster on one folder, as `make cluster` starts it.
     Pixseal {
+        /// Whose server program.
+        build: Build,
         /// How many nodes.
         nodes: u32,
         /// What receipts promise.
@@ -52,11 +63,16 @@ impl fmt::Display for Contestant {
             Contestant::Bare(Way::Direct) => write!(f, "bare pipeline, fdatasync"),
             Contestant::Bare(Way::Cached) => write!(f, "bare pipeline, page cache"),
             Contestant::Pixseal {
+                build,
                 nodes,
                 durability,
                 audience,
             } => {
-                write!(f, "pixseal, {nodes} nodes, {durability}")?;
+                let build = match build {
+                    Build::This => "pixseal",
+                    Build::Other => "pixseal, the other build",
+                };
+                write!(f, "{build}, {nodes} nodes, {durability}")?;
                 match audience {
                     Audience::All => Ok(()),
                     Audience::Assigned => write!(f, ", offered to one"),
@@ -105,18 +121,26 @@ impl Running {
 /// What was started: where it takes images, who its members are, its processes.
 type Started = (Door, Option<Members>, Vec<Process>);
 
-/// Starts what `who` says in `folder`, which is empty, and returns once it serves.
-pub fn start(who: Contestant, folder: TempDir) -> Result<Running, String> {
+/// Starts what `who` says in `folder`, which is empty, and returns once it serves. `other` is the server of the other
+/// build.
+pub fn start(who: Contestant, folder: TempDir, other: Option<&Path>) -> Result<Running, String> {
     let (door, members, processes) = match who {
         Contestant::Bare(way) => {
             let (process, address) = bare::start(way, folder.path())?;
             (Door::Bare(address), None, vec![process])
         }
         Contestant::Pixseal {
+            build,
             nodes,
             durability,
             audience,
-        } => start_cluster(nodes, durability, audience, folder.path())?,
+        } => {
+            let server = match build {
+                Build::This => Path::new(SERVER),
+                Build::Other => other.ok_or("no other build was named (--against)")?,
+            };
+            start_cluster(server, nodes, durability, audience, folder.path())?
+        }
         Contestant::Nginx { tls, by_curl } => start_nginx(tls, by_curl, folder.path())?,
     };
     Ok(Running {
@@ -128,6 +152,7 @@ pub fn start(who: Contestant, folder: TempDir) -> Result<Running, String> {
 }
 
 fn start_cluster(
+    server: &Path,
     nodes: u32,
     durability: Durability,
     audience: Audience,
@@ -142,7 +167,7 @@ fn start_cluster(
     std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
     let mut processes = Vec::new();
     for (id, _) in members.iter() {
-        let mut command = Command::new(SERVER);
+        let mut command = Command::new(server);
         command.arg(id.to_string()).arg("--cluster").arg(&file);
         command.arg("--images").arg(folder.join("images"));
         command.arg("--secrets").arg(folder.join("secrets"));

@@ -12,7 +12,7 @@ use super::load;
 use super::offers::{self, CONNECTIONS};
 use super::process;
 use super::rounds::{Lab, Spread};
-use super::servers::Contestant;
+use super::servers::{Build, Contestant};
 
 const NODES: u32 = 3;
 const CROWD: usize = 64;
@@ -20,6 +20,7 @@ const CROWD_SIDE: u32 = 2000;
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
 const CLUSTER: Contestant = Contestant::Pixseal {
+    build: Build::This,
     nodes: NODES,
     durability: Durability::Fsync,
     audience: Audience::All,
