@@ -30,7 +30,7 @@ const GAMMA_STEPS_MAX: u32 = 10_000;
 const GAMMA_EPSILON: f64 = 1e-14;
 
 /// How many uploads each alive node of one view took; nodes that took none are there with 0.
-pub type View = BTreeMap<NodeId, u64>;
+pub type UploadCounts = BTreeMap<NodeId, u64>;
 
 /// The seed's grades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ pub enum Grade {
 
 /// The judgement over all views together.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Balance {
+pub struct BalanceAnalysis {
     /// Expected uploads of each node that was in a view.
     pub expected: BTreeMap<NodeId, f64>,
     /// In percent of all uploads.
@@ -57,12 +57,12 @@ pub struct Balance {
     /// Grade of `sigma`.
     pub grade: Grade,
     /// What a perfect hash gives; `None` with a single node, where there is nothing to spread.
-    pub test: Option<Test>,
+    pub test: Option<ChiSquareTest>,
 }
 
 /// The comparison with a perfect hash.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Test {
+pub struct ChiSquareTest {
     /// The sigma of a perfect hash on average, in percent.
     pub sigma_mean: f64,
     /// The sigma that 95 of 100 perfect hashes stay under, in percent.
@@ -96,10 +96,10 @@ impl fmt::Display for Grade {
     }
 }
 
-impl Balance {
+impl BalanceAnalysis {
     /// Judges the views together; `None` when there was no upload.
-    pub fn of(views: &[View]) -> Option<Balance> {
-        let views: Vec<&View> = views.iter().filter(|view| uploads(view) > 0).collect();
+    pub fn of(views: &[UploadCounts]) -> Option<BalanceAnalysis> {
+        let views: Vec<&UploadCounts> = views.iter().filter(|view| uploads(view) > 0).collect();
         let total: u64 = views.iter().map(|view| uploads(view)).sum();
         if total == 0 {
             return None;
@@ -116,17 +116,17 @@ impl Balance {
         }
         let squares: f64 = surplus.values().map(|s| s * s).sum();
         let sigma = 100.0 / total as f64 * (squares / nodes.len() as f64).sqrt();
-        Some(Balance {
+        Some(BalanceAnalysis {
             expected,
             sigma,
             grade: Grade::of(sigma),
-            test: Test::of(&views, nodes.len(), total),
+            test: ChiSquareTest::of(&views, nodes.len(), total),
         })
     }
 }
 
-impl Test {
-    fn of(views: &[&View], nodes: usize, total: u64) -> Option<Test> {
+impl ChiSquareTest {
+    fn of(views: &[&UploadCounts], nodes: usize, total: u64) -> Option<ChiSquareTest> {
         let freedom: usize = views.iter().map(|view| view.len() - 1).sum();
         if freedom == 0 {
             return None;
@@ -144,7 +144,7 @@ impl Test {
             [view] => exact_p(view),
             _ => None,
         };
-        Some(Test {
+        Some(ChiSquareTest {
             sigma_mean: unit * chi_mean(spread),
             sigma_bound: unit * chi_square_quantile(spread, 0.95).sqrt(),
             chi_square,
@@ -176,11 +176,11 @@ pub fn p_text(p: f64) -> String {
     }
 }
 
-fn uploads(view: &View) -> u64 {
+fn uploads(view: &UploadCounts) -> u64 {
     view.values().sum()
 }
 
-fn chi_square(view: &View) -> f64 {
+fn chi_square(view: &UploadCounts) -> f64 {
     let expected = uploads(view) as f64 / view.len() as f64;
     view.values()
         .map(|taken| (*taken as f64 - expected).powi(2) / expected)
@@ -189,7 +189,7 @@ fn chi_square(view: &View) -> f64 {
 
 /// The chance that the sum of squared counts, which chi-square is a linear function of, comes out as large as here
 /// or larger, over all outcomes; `None` when there are too many of them.
-fn exact_p(view: &View) -> Option<f64> {
+fn exact_p(view: &UploadCounts) -> Option<f64> {
     let (n, k) = (uploads(view), view.len() as u64);
     let mut outcomes = 1.0;
     for i in 1..k {
@@ -315,12 +315,12 @@ fn upper_gamma(halves: u32, x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn view(counts: &[u64]) -> View {
+    fn view(counts: &[u64]) -> UploadCounts {
         (1..).map(NodeId).zip(counts.iter().copied()).collect()
     }
 
-    fn balance(counts: &[u64]) -> Balance {
-        Balance::of(&[view(counts)]).unwrap()
+    fn balance(counts: &[u64]) -> BalanceAnalysis {
+        BalanceAnalysis::of(&[view(counts)]).unwrap()
     }
 
     fn near(left: f64, right: f64, within: f64) {
@@ -387,8 +387,8 @@ mod tests {
     #[test]
     fn a_node_lost_halfway_is_no_imbalance() {
         let before = view(&[334, 333, 333]);
-        let after: View = [(NodeId(1), 500), (NodeId(2), 500)].into();
-        let judged = Balance::of(&[before, after]).unwrap();
+        let after: UploadCounts = [(NodeId(1), 500), (NodeId(2), 500)].into();
+        let judged = BalanceAnalysis::of(&[before, after]).unwrap();
         assert!(judged.sigma < 0.1, "{}", judged.sigma);
         assert_eq!(judged.test.unwrap().freedom, 3);
         near(judged.expected[&NodeId(3)], 1000.0 / 3.0, 1e-9);
@@ -397,8 +397,8 @@ mod tests {
 
     #[test]
     fn nothing_to_spread_is_nothing_to_judge() {
-        assert_eq!(Balance::of(&[]), None);
-        assert_eq!(Balance::of(&[view(&[0, 0])]), None);
+        assert_eq!(BalanceAnalysis::of(&[]), None);
+        assert_eq!(BalanceAnalysis::of(&[view(&[0, 0])]), None);
         let single = balance(&[5]);
         assert_eq!((single.sigma, single.test), (0.0, None));
     }

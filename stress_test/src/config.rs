@@ -8,7 +8,7 @@ use pixseal::client::upload::Audience;
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 
-use crate::drill::step::{self, Step};
+use crate::drill::step::{self, DrillStep};
 use crate::paint::{Plan, SIDE_MAX, SIDE_MIN};
 use crate::threshold::Threshold;
 
@@ -61,7 +61,7 @@ pub const SPAWN_MAX: u32 = 16;
 /// `--offer`.
 pub const AUDIENCES: [(&str, Audience); 2] = [("all", Audience::All), ("assigned", Audience::Assigned)];
 /// `--source`.
-pub const SOURCES: [(&str, Source); 2] = [("disk", Source::Disk), ("memory", Source::Memory)];
+pub const SOURCES: [(&str, SourceKind); 2] = [("disk", SourceKind::Disk), ("memory", SourceKind::Memory)];
 /// `--verify`.
 pub const VERIFICATIONS: [(&str, Verify); 3] = [
     ("none", Verify::None),
@@ -71,7 +71,7 @@ pub const VERIFICATIONS: [(&str, Verify); 3] = [
 const IMAGES_MAX: u64 = 10_000_000;
 
 /// What to do.
-pub enum Command {
+pub enum Mode {
     /// Print [`USAGE`].
     Help,
     /// Print the version.
@@ -79,7 +79,7 @@ pub enum Command {
     /// Compare two JSON files.
     Compare(PathBuf, PathBuf),
     /// Run.
-    Run(Box<Config>),
+    Run(Box<RunConfig>),
 }
 
 /// How much is read back.
@@ -95,7 +95,7 @@ pub enum Verify {
 
 /// Where images wait for their upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SourceKind {
     /// In files, painted before the first upload.
     Disk,
     /// Nowhere: painted just before their upload.
@@ -103,7 +103,7 @@ pub enum Source {
 }
 
 /// A run, as asked for.
-pub struct Config {
+pub struct RunConfig {
     /// The images.
     pub plan: Plan,
     /// How many.
@@ -115,7 +115,7 @@ pub struct Config {
     /// Whom images are offered to.
     pub audience: Audience,
     /// `None`: whatever there is room for.
-    pub source: Option<Source>,
+    pub source: Option<SourceKind>,
     /// Whose images.
     pub user: String,
     /// For the whole run.
@@ -125,7 +125,7 @@ pub struct Config {
     /// How many nodes to start.
     pub spawn: Option<u32>,
     /// What to do to them.
-    pub drill: Vec<Step>,
+    pub drill: Vec<DrillStep>,
     /// How much is read back.
     pub verify: Verify,
     /// Bounds.
@@ -146,19 +146,19 @@ pub struct Config {
     pub yes: bool,
 }
 
-impl Command {
+impl Mode {
     /// Reads the arguments (without the program's name) and the cluster file.
-    pub fn parse(arguments: &[String]) -> Result<Command, String> {
+    pub fn parse(arguments: &[String]) -> Result<Mode, String> {
         let matches = options().parse(arguments).map_err(|e| e.to_string())?;
         if matches.opt_present("help") {
-            return Ok(Command::Help);
+            return Ok(Mode::Help);
         }
         if matches.opt_present("version") {
-            return Ok(Command::Version);
+            return Ok(Mode::Version);
         }
         match matches.free.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-            [] => Ok(Command::Run(Box::new(Config::of(&matches)?))),
-            ["compare", a, b] => Ok(Command::Compare(a.into(), b.into())),
+            [] => Ok(Mode::Run(Box::new(RunConfig::of(&matches)?))),
+            ["compare", a, b] => Ok(Mode::Compare(a.into(), b.into())),
             ["compare", ..] => Err("compare takes two files: stress_test compare A.json B.json".to_owned()),
             [word, ..] => Err(format!("{word:?} is not understood")),
         }
@@ -193,8 +193,8 @@ fn options() -> Options {
     options
 }
 
-impl Config {
-    fn of(matches: &Matches) -> Result<Config, String> {
+impl RunConfig {
+    fn of(matches: &Matches) -> Result<RunConfig, String> {
         let text = |name: &str| matches.opt_str(name);
         let plan = Plan {
             seed: number(matches, "seed", 1, 0..=u64::MAX)?,
@@ -227,7 +227,7 @@ impl Config {
             .iter()
             .map(|t| Threshold::parse(t))
             .collect();
-        Ok(Config {
+        Ok(RunConfig {
             plan,
             images,
             concurrency: small(matches, "concurrency", 8, CONCURRENCY_MAX as u64)? as usize,
@@ -336,10 +336,10 @@ fn read_members(file: Option<&str>) -> Result<Members, String> {
 mod tests {
     use super::*;
 
-    fn config(arguments: &str) -> Result<Config, String> {
+    fn config(arguments: &str) -> Result<RunConfig, String> {
         let arguments: Vec<String> = arguments.split_whitespace().map(str::to_owned).collect();
-        match Command::parse(&arguments)? {
-            Command::Run(config) => Ok(*config),
+        match Mode::parse(&arguments)? {
+            Mode::Run(config) => Ok(*config),
             _ => Err("another command".to_owned()),
         }
     }

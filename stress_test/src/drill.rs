@@ -13,11 +13,11 @@ use pixseal::client::answer::Status;
 use pixseal::roster::NodeId;
 use rustix::process::Signal;
 
-use crate::halt::Halt;
-use crate::spawn::Spawned;
+use crate::spawned_cluster::SpawnedCluster;
+use crate::stop_signal::StopSignal;
 use crate::summary;
 use crate::watch::{PATIENCE, Watch};
-use step::{Action, Step, Target};
+use step::{DrillAction, DrillStep, DrillTarget};
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Longer than that nobody waits for the others to find out.
@@ -26,11 +26,11 @@ const DETECTION_MAX: Duration = Duration::from_secs(5);
 /// What a drill works on.
 pub struct Drill<'a> {
     /// The nodes it may strike.
-    pub cluster: &'a Spawned,
+    pub cluster: &'a SpawnedCluster,
     /// Where it says what it did.
     pub watch: &'a Watch,
     /// Ends it.
-    pub halt: &'a Halt,
+    pub stop: &'a StopSignal,
     /// Uploads that are over.
     pub finished: &'a AtomicU64,
     /// Uploads there will be.
@@ -41,7 +41,7 @@ pub struct Drill<'a> {
 
 impl Drill<'_> {
     /// Takes each step at its moment and tells what came of it. Steps whose moment never came are not told.
-    pub fn run(&self, steps: &[Step]) -> Vec<summary::Drill> {
+    pub fn run(&self, steps: &[DrillStep]) -> Vec<summary::DrillResult> {
         let mut steps = steps.to_vec();
         steps.sort_by(|a, b| a.from.total_cmp(&b.from));
         let mut told = Vec::new();
@@ -51,8 +51,8 @@ impl Drill<'_> {
             }
             let leader = self.watch.leader();
             let node = match step.target {
-                Target::Node(id) => id,
-                Target::Leader => match leader {
+                DrillTarget::Node(id) => id,
+                DrillTarget::Leader => match leader {
                     Some(id) => id,
                     None => continue,
                 },
@@ -65,24 +65,24 @@ impl Drill<'_> {
         told
     }
 
-    fn strike(&self, step: &Step, node: NodeId, leads: bool) -> std::io::Result<summary::Drill> {
+    fn strike(&self, step: &DrillStep, node: NodeId, leads: bool) -> std::io::Result<summary::DrillResult> {
         let (signal, what) = match step.action {
-            Action::Kill => (Signal::KILL, "is killed"),
-            Action::Pause => (Signal::STOP, "is paused"),
-            Action::Restart => (Signal::TERM, "is told to leave"),
+            DrillAction::Kill => (Signal::KILL, "is killed"),
+            DrillAction::Pause => (Signal::STOP, "is paused"),
+            DrillAction::Restart => (Signal::TERM, "is told to leave"),
         };
         self.watch.note(format!("drill: node {node} {what}"));
         let struck = Instant::now();
         self.cluster.signal(node, signal)?;
         let (detected, elected) = self.await_detection(node, struck);
         match step.action {
-            Action::Kill => self.cluster.await_end(node)?,
-            Action::Pause => {
+            DrillAction::Kill => self.cluster.await_end(node)?,
+            DrillAction::Pause => {
                 self.await_share(step.until);
                 self.cluster.signal(node, Signal::CONT)?;
                 self.watch.note(format!("drill: node {node} goes on"));
             }
-            Action::Restart => {
+            DrillAction::Restart => {
                 self.cluster.await_end(node)?;
                 self.cluster.launch(node)?;
                 self.watch.note(format!("drill: node {node} is started again"));
@@ -90,7 +90,7 @@ impl Drill<'_> {
             }
         }
         let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
-        Ok(summary::Drill {
+        Ok(summary::DrillResult {
             step: step.to_string(),
             node: node.0,
             at_seconds: struck.saturating_duration_since(self.origin).as_secs_f64(),
@@ -133,7 +133,7 @@ impl Drill<'_> {
             if finished as f64 >= enough {
                 return true;
             }
-            if self.halt.is_raised() {
+            if self.stop.is_raised() {
                 return false;
             }
             thread::sleep(LOOK_EVERY);

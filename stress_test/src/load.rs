@@ -22,11 +22,11 @@ use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::roster::NodeId;
 
-use crate::config::{Config, image_name};
-use crate::gallery::{Exhibit, Gallery};
-use crate::halt::Halt;
-use crate::sample::{Outcome, Sample};
-use crate::verdict::End;
+use crate::config::{RunConfig, image_name};
+use crate::image_source::{Image, ImageSource};
+use crate::judgement::RunEnd;
+use crate::sample::{Sample, UploadOutcome};
+use crate::stop_signal::StopSignal;
 use crate::watch::Watch;
 
 /// How long one image is tried.
@@ -42,13 +42,13 @@ const SLEEP_MAX: Duration = Duration::from_millis(50);
 /// One run's load.
 pub struct Load<'a> {
     /// What was asked for.
-    pub config: &'a Config,
+    pub config: &'a RunConfig,
     /// The images.
-    pub gallery: &'a Gallery,
+    pub images: &'a ImageSource,
     /// What the cluster says.
     pub watch: &'a Watch,
     /// Stops it.
-    pub halt: &'a Halt,
+    pub stop: &'a StopSignal,
     /// When the first upload begins.
     pub origin: Instant,
     /// When the whole run is out of time.
@@ -61,7 +61,7 @@ pub struct Load<'a> {
 
 /// When an image is offered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
+enum Start {
     /// As soon as it is at hand: the load is closed-loop.
     AtOnce,
     /// At this moment, by the schedule of a rate.
@@ -78,19 +78,19 @@ pub fn is_held_back(number: u64) -> bool {
 impl<'a> Load<'a> {
     /// A load that has not begun.
     pub fn new(
-        config: &'a Config,
-        gallery: &'a Gallery,
+        config: &'a RunConfig,
+        images: &'a ImageSource,
         watch: &'a Watch,
-        halt: &'a Halt,
+        stop: &'a StopSignal,
         deadline: Instant,
         holders: &'a [AtomicU32],
     ) -> Load<'a> {
         let (next, failures) = (AtomicU64::new(1), AtomicU32::new(0));
         Load {
             config,
-            gallery,
+            images,
             watch,
-            halt,
+            stop,
             origin: Instant::now(),
             deadline,
             holders,
@@ -104,8 +104,8 @@ impl<'a> Load<'a> {
         let mut client = Client::new(&self.config.members, Patience::default());
         let mut buffer = Vec::new();
         while let Some(number) = self.next() {
-            let turn = self.await_turn(number);
-            if turn == Turn::Never {
+            let turn = self.await_start(number);
+            if turn == Start::Never {
                 return;
             }
             let sample = self.upload(&mut client, number, turn, &mut buffer);
@@ -118,9 +118,9 @@ impl<'a> Load<'a> {
 
     fn next(&self) -> Option<u64> {
         if Instant::now() >= self.deadline {
-            self.halt.raise(End::TimedOut);
+            self.stop.raise(RunEnd::TimedOut);
         }
-        if self.halt.is_raised() {
+        if self.stop.is_raised() {
             return None;
         }
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -128,45 +128,45 @@ impl<'a> Load<'a> {
     }
 
     /// Waits until an image should be offered.
-    fn await_turn(&self, number: u64) -> Turn {
+    fn await_start(&self, number: u64) -> Start {
         let Some(rate) = self.config.rate else {
-            return Turn::AtOnce;
+            return Start::AtOnce;
         };
         let intended = self.origin + Duration::from_secs_f64((number - 1) as f64 / rate);
-        while !self.halt.is_raised() {
+        while !self.stop.is_raised() {
             let now = Instant::now();
             if now >= intended {
-                return Turn::Scheduled(intended);
+                return Start::Scheduled(intended);
             }
             if now >= self.deadline {
-                self.halt.raise(End::TimedOut);
+                self.stop.raise(RunEnd::TimedOut);
             }
             thread::sleep((intended - now).min(SLEEP_MAX));
         }
-        Turn::Never
+        Start::Never
     }
 
-    fn upload(&self, client: &mut Client, number: u64, turn: Turn, buffer: &mut Vec<u8>) -> Sample {
-        let picture = self.gallery.picture(number);
+    fn upload(&self, client: &mut Client, number: u64, turn: Start, buffer: &mut Vec<u8>) -> Sample {
+        let picture = self.images.picture(number);
         let mut sample = Sample::untried(number, picture.band, picture.bytes());
-        let taken = self.gallery.take(number, buffer);
+        let taken = self.images.take(number, buffer);
         let start = Instant::now();
         let intended = match turn {
-            Turn::Scheduled(intended) => intended,
+            Start::Scheduled(intended) => intended,
             _ => start,
         };
         let mut file;
         let body = match taken {
-            Ok(Exhibit::Painted(bytes, took)) => {
+            Ok(Image::Painted(bytes, took)) => {
                 sample.paint = took;
                 Body::Bytes(bytes)
             }
-            Ok(Exhibit::Stored(opened)) => {
+            Ok(Image::Stored(opened)) => {
                 file = opened;
                 Body::File(&mut file, picture.bytes())
             }
             Err(e) => {
-                sample.outcome = Outcome::Failed {
+                sample.outcome = UploadOutcome::Failed {
                     cause: Cause::Refused,
                     text: format!("its file: {e}"),
                 };
@@ -178,7 +178,7 @@ impl<'a> Load<'a> {
         let terms = Terms {
             audience: self.config.audience,
             deadline: self.deadline.min(start + UPLOAD_PATIENCE),
-            stop: self.halt.flag(),
+            stop: self.stop.flag(),
             hold: is_held_back(number).then_some(HOLD),
         };
         let upload = client.upload(&image, body, terms);
@@ -199,7 +199,7 @@ impl<'a> Load<'a> {
         sample.answered_early = upload.answered_early;
         sample.body_bytes_sent = upload.body_bytes_sent;
         sample.outcome = match upload.outcome {
-            Ok(receipt) => Outcome::Stored {
+            Ok(receipt) => UploadOutcome::Stored {
                 node: upload.accepted.unwrap_or(receipt.node),
                 term: receipt.term,
                 claimed: receipt.alive.is_some(),
@@ -209,7 +209,7 @@ impl<'a> Load<'a> {
                     None => self.views(client, receipt.node, receipt.term),
                 },
             },
-            Err(failure) => Outcome::Failed {
+            Err(failure) => UploadOutcome::Failed {
                 cause: failure.cause,
                 text: failure.text,
             },
@@ -232,16 +232,16 @@ impl<'a> Load<'a> {
     /// Remembers who has the image, and gives up when nothing is accepted any more.
     fn look_after(&self, sample: &Sample) {
         match &sample.outcome {
-            Outcome::Stored { node, .. } => {
+            UploadOutcome::Stored { node, .. } => {
                 let index = usize::try_from(sample.number - 1).expect("bounded by --images");
                 self.holders[index].store(node.0.saturating_add(1), Ordering::Relaxed);
                 self.failures.store(0, Ordering::Relaxed);
             }
-            Outcome::Failed { .. } => {
+            UploadOutcome::Failed { .. } => {
                 let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
                 let threads = u32::try_from(self.config.concurrency).unwrap_or(u32::MAX);
                 if failures >= threads.saturating_mul(FAILURES_PER_THREAD_MAX) {
-                    self.halt.raise(End::GivenUp);
+                    self.stop.raise(RunEnd::GivenUp);
                 }
             }
         }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use stress_test::config::{Command, USAGE};
-use stress_test::halt::Halt;
+use stress_test::config::{Mode, USAGE};
+use stress_test::judgement::RunEnd;
 use stress_test::report::compare;
 use stress_test::run;
-use stress_test::verdict::End;
+use stress_test::stop_signal::StopSignal;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,29 +23,29 @@ fn main() -> ExitCode {
 }
 
 fn act(arguments: &[String]) -> Result<u8, String> {
-    match Command::parse(arguments).map_err(|why| format!("{why}\nsee stress_test --help"))? {
-        Command::Help => print!("{USAGE}"),
-        Command::Version => println!("stress_test {}", env!("CARGO_PKG_VERSION")),
-        Command::Compare(a, b) => print!("{}", compare::files(&a, &b)?),
-        Command::Run(config) => {
-            let halt = Arc::new(Halt::default());
-            heed_signals(&halt)?;
-            return run::run(*config, &halt);
+    match Mode::parse(arguments).map_err(|why| format!("{why}\nsee stress_test --help"))? {
+        Mode::Help => print!("{USAGE}"),
+        Mode::Version => println!("stress_test {}", env!("CARGO_PKG_VERSION")),
+        Mode::Compare(a, b) => print!("{}", compare::files(&a, &b)?),
+        Mode::Run(config) => {
+            let stop = Arc::new(StopSignal::default());
+            heed_signals(&stop)?;
+            return run::run(*config, &stop);
         }
     }
     Ok(0)
 }
 
 /// Ctrl-C and SIGTERM end the uploads; what was done until then is reported.
-fn heed_signals(halt: &Arc<Halt>) -> Result<(), String> {
+fn heed_signals(stop: &Arc<StopSignal>) -> Result<(), String> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| format!("cannot wait for signals: {e}"))?;
-    let halt = Arc::clone(halt);
+    let stop = Arc::clone(stop);
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for _ in signals.forever() {
                 eprintln!("\nstopping: uploads under way are finished, then comes the report");
-                halt.raise(End::Interrupted);
+                stop.raise(RunEnd::Interrupted);
             }
         })
         .map_err(|e| format!("a thread could not be started: {e}"))?;

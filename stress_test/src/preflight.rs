@@ -4,7 +4,7 @@
 
 use pixseal::client::upload::PIECE_BYTES;
 
-use crate::config::{Config, Source};
+use crate::config::{RunConfig, SourceKind};
 use crate::report::bytes;
 
 /// Beyond images: code, histograms, stacks.
@@ -35,7 +35,7 @@ pub struct Machine {
 /// What to do, and what to know.
 pub struct Findings {
     /// Where images wait.
-    pub source: Source,
+    pub source: SourceKind,
     /// Worth knowing.
     pub notes: Vec<String>,
     /// What makes the run impossible as it was asked for.
@@ -43,9 +43,9 @@ pub struct Findings {
 }
 
 /// Checks a run that needs `images_bytes` for all its images.
-pub fn check(config: &Config, machine: &Machine, images_bytes: u64) -> Findings {
+pub fn check(config: &RunConfig, machine: &Machine, images_bytes: u64) -> Findings {
     let mut findings = Findings {
-        source: Source::Disk,
+        source: SourceKind::Disk,
         notes: Vec::new(),
         obstacles: Vec::new(),
     };
@@ -70,7 +70,12 @@ pub fn check(config: &Config, machine: &Machine, images_bytes: u64) -> Findings 
 }
 
 /// Where images wait: on disk, if that also leaves room for what the nodes write to the same disk.
-fn choose_source(config: &Config, machine: &Machine, images_bytes: u64, findings: &mut Findings) -> Source {
+fn choose_source(
+    config: &RunConfig,
+    machine: &Machine,
+    images_bytes: u64,
+    findings: &mut Findings,
+) -> SourceKind {
     let sealed_beside = machine.nodes_are_local && (machine.same_disk || config.spawn.is_some());
     let needed = with_slack(if sealed_beside {
         2 * images_bytes
@@ -79,7 +84,7 @@ fn choose_source(config: &Config, machine: &Machine, images_bytes: u64, findings
     });
     let room = needed <= machine.temporary_free;
     match config.source {
-        Some(Source::Disk) if !room => {
+        Some(SourceKind::Disk) if !room => {
             let free = machine.temporary_free;
             let missing = short_of(
                 "disk in the temporary folder",
@@ -89,29 +94,29 @@ fn choose_source(config: &Config, machine: &Machine, images_bytes: u64, findings
                 "--source memory, ",
             );
             findings.obstacles.push(missing);
-            Source::Disk
+            SourceKind::Disk
         }
         Some(source) => source,
-        None if room => Source::Disk,
+        None if room => SourceKind::Disk,
         None => {
             findings.notes.push(format!(
                 "the temporary folder has {} free, generated images would need {}: they are painted in memory instead",
                 bytes(machine.temporary_free as f64),
                 bytes(needed as f64)
             ));
-            Source::Memory
+            SourceKind::Memory
         }
     }
 }
 
 /// Room for what the nodes write, if they run here. Nodes of the run's own write into its temporary folder; where
 /// others do is not known for sure, so that they are only warned about.
-fn check_sealed(config: &Config, machine: &Machine, images_bytes: u64, findings: &mut Findings) {
+fn check_sealed(config: &RunConfig, machine: &Machine, images_bytes: u64, findings: &mut Findings) {
     if !machine.nodes_are_local || !findings.obstacles.is_empty() {
         return;
     }
     let spawned = config.spawn.is_some();
-    let beside = findings.source == Source::Disk && (machine.same_disk || spawned);
+    let beside = findings.source == SourceKind::Disk && (machine.same_disk || spawned);
     let needed = with_slack(if beside { 2 * images_bytes } else { images_bytes });
     let free = if spawned {
         machine.temporary_free
@@ -129,10 +134,10 @@ fn check_sealed(config: &Config, machine: &Machine, images_bytes: u64, findings:
     }
 }
 
-fn check_memory(config: &Config, machine: &Machine, findings: &mut Findings) {
+fn check_memory(config: &RunConfig, machine: &Machine, findings: &mut Findings) {
     let buffers = match findings.source {
-        Source::Memory => config.plan.bytes_max(),
-        Source::Disk => PIECE_BYTES as u64,
+        SourceKind::Memory => config.plan.bytes_max(),
+        SourceKind::Disk => PIECE_BYTES as u64,
     };
     let needed = BASE_BYTES + buffers * config.concurrency as u64;
     if let Some(available) = machine.memory.filter(|available| *available < needed) {
@@ -148,7 +153,7 @@ fn with_slack(bytes: u64) -> u64 {
     bytes + bytes / SLACK_SHARE
 }
 
-fn short_of(what: &str, needed: u64, free: u64, config: &Config, also: &str) -> String {
+fn short_of(what: &str, needed: u64, free: u64, config: &RunConfig, also: &str) -> String {
     let fits = u128::from(config.images) * u128::from(free) / u128::from(needed.max(1));
     format!(
         "{} of {what} are needed, {} are free: use {also}-n {}, or a smaller --max-size",
@@ -161,12 +166,12 @@ fn short_of(what: &str, needed: u64, free: u64, config: &Config, also: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Command;
+    use crate::config::Mode;
 
-    fn config(arguments: &[&str]) -> Config {
+    fn config(arguments: &[&str]) -> RunConfig {
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
-        match Command::parse(&arguments).unwrap() {
-            Command::Run(config) => *config,
+        match Mode::parse(&arguments).unwrap() {
+            Mode::Run(config) => *config,
             _ => panic!("not a run"),
         }
     }
@@ -187,7 +192,7 @@ mod tests {
     #[test]
     fn with_room_images_go_to_disk() {
         let found = check(&config(&[]), &machine(), 11 * GB);
-        assert!(found.source == Source::Disk && found.obstacles.is_empty() && found.notes.is_empty());
+        assert!(found.source == SourceKind::Disk && found.obstacles.is_empty() && found.notes.is_empty());
     }
 
     #[test]
@@ -200,7 +205,7 @@ mod tests {
             },
             11 * GB,
         );
-        assert!(found.source == Source::Memory && found.obstacles.is_empty());
+        assert!(found.source == SourceKind::Memory && found.obstacles.is_empty());
         assert!(found.notes[0].contains("painted in memory"), "{:?}", found.notes);
     }
 

@@ -15,14 +15,14 @@ const RULE: &str = "-----------------------------------------------------------"
 
 /// Colours for a terminal, or none.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Paint {
+pub enum Colours {
     /// Plain text.
-    Plain,
+    Off,
     /// ANSI colours.
-    Colour,
+    On,
 }
 
-impl Paint {
+impl Colours {
     fn good(self, text: &str) -> String {
         self.with("32", text)
     }
@@ -37,14 +37,14 @@ impl Paint {
 
     fn with(self, code: &str, text: &str) -> String {
         match self {
-            Paint::Plain => text.to_owned(),
-            Paint::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
+            Colours::Off => text.to_owned(),
+            Colours::On => format!("\x1b[{code}m{text}\x1b[0m"),
         }
     }
 }
 
 /// The whole report.
-pub fn text(run: &Summary, paint: Paint) -> String {
+pub fn text(run: &Summary, colours: Colours) -> String {
     let mut out = String::new();
     for part in [
         distribution,
@@ -57,14 +57,14 @@ pub fn text(run: &Summary, paint: Paint) -> String {
         resources,
         verdict,
     ] {
-        part(run, paint, &mut out).expect("writing to memory does not fail");
+        part(run, colours, &mut out).expect("writing to memory does not fail");
     }
     out
 }
 
 type Written = Result<(), std::fmt::Error>;
 
-fn distribution(run: &Summary, _: Paint, out: &mut String) -> Written {
+fn distribution(run: &Summary, _: Colours, out: &mut String) -> Written {
     writeln!(out, "\nLoad Distribution (%):\n{RULE}")?;
     for node in &run.nodes {
         let bar = "█".repeat(blocks(node.percent));
@@ -92,7 +92,7 @@ fn blocks(percent: f64) -> usize {
     (percent.clamp(0.0, 100.0) / BAR_PERCENT).floor() as usize
 }
 
-fn balance(run: &Summary, paint: Paint, out: &mut String) -> Written {
+fn balance(run: &Summary, colours: Colours, out: &mut String) -> Written {
     writeln!(out, "\nBalance Analysis:")?;
     let Some(balance) = &run.balance else {
         return writeln!(out, "  nothing was stored");
@@ -122,9 +122,9 @@ fn balance(run: &Summary, paint: Paint, out: &mut String) -> Written {
         out,
         "  {}",
         if mark == "✓" {
-            paint.good(&line)
+            colours.good(&line)
         } else {
-            paint.bad(&line)
+            colours.bad(&line)
         }
     )?;
     if let Some(sentence) = uniform_sentence(balance) {
@@ -141,9 +141,9 @@ fn balance(run: &Summary, paint: Paint, out: &mut String) -> Written {
         "  {} {}",
         mark_of(right),
         if right {
-            paint.good(&line)
+            colours.good(&line)
         } else {
-            paint.bad(&line)
+            colours.bad(&line)
         }
     )?;
     for example in &placement.examples {
@@ -177,7 +177,7 @@ fn grade(name: &str) -> (&'static str, &'static str) {
     }
 }
 
-fn performance(run: &Summary, _: Paint, out: &mut String) -> Written {
+fn performance(run: &Summary, _: Colours, out: &mut String) -> Written {
     let uploads = &run.uploads;
     writeln!(out, "\nPerformance Metrics:")?;
     writeln!(out, "  - Throughput: {:.1} uploads/sec", uploads.per_second.value)?;
@@ -221,7 +221,7 @@ fn performance(run: &Summary, _: Paint, out: &mut String) -> Written {
     }
 }
 
-fn latency(run: &Summary, _: Paint, out: &mut String) -> Written {
+fn latency(run: &Summary, _: Colours, out: &mut String) -> Written {
     let columns = ["p50", "p90", "p95", "p99", "p99.9", "max"];
     write!(out, "\nLatency (ms):       ")?;
     for column in columns {
@@ -254,7 +254,7 @@ fn row(out: &mut String, name: &str, of: &Distribution) -> Written {
     writeln!(out)
 }
 
-fn nodes_and_bands(run: &Summary, _: Paint, out: &mut String) -> Written {
+fn nodes_and_bands(run: &Summary, _: Colours, out: &mut String) -> Written {
     for node in &run.nodes {
         row(out, &format!("Node {}", node.id), &node.latency)?;
     }
@@ -265,7 +265,7 @@ fn nodes_and_bands(run: &Summary, _: Paint, out: &mut String) -> Written {
     Ok(())
 }
 
-fn trouble(run: &Summary, _: Paint, out: &mut String) -> Written {
+fn trouble(run: &Summary, _: Colours, out: &mut String) -> Written {
     if !run.events.is_empty() || !run.drills.is_empty() {
         writeln!(out, "\nEvents:")?;
     }
@@ -318,7 +318,7 @@ fn trouble(run: &Summary, _: Paint, out: &mut String) -> Written {
     Ok(())
 }
 
-fn verification(run: &Summary, paint: Paint, out: &mut String) -> Written {
+fn verification(run: &Summary, colours: Colours, out: &mut String) -> Written {
     let read = &run.verification;
     writeln!(out, "\nVerification ({}):", run.settings.verify)?;
     if read.checked == 0 {
@@ -330,9 +330,9 @@ fn verification(run: &Summary, paint: Paint, out: &mut String) -> Written {
     );
     let right = read.equal == read.checked;
     let line = if right {
-        paint.good(&line)
+        colours.good(&line)
     } else {
-        paint.bad(&line)
+        colours.bad(&line)
     };
     writeln!(
         out,
@@ -346,7 +346,7 @@ fn verification(run: &Summary, paint: Paint, out: &mut String) -> Written {
         (read.unreadable, "unreadable"),
     ] {
         if count > 0 {
-            writeln!(out, "  {} {count} {what}", paint.bad("✗"))?;
+            writeln!(out, "  {} {count} {what}", colours.bad("✗"))?;
         }
     }
     for example in &read.examples {
@@ -355,7 +355,7 @@ fn verification(run: &Summary, paint: Paint, out: &mut String) -> Written {
     Ok(())
 }
 
-fn resources(run: &Summary, _: Paint, out: &mut String) -> Written {
+fn resources(run: &Summary, _: Colours, out: &mut String) -> Written {
     let used = &run.resources;
     writeln!(out, "\nResources:")?;
     writeln!(
@@ -384,24 +384,24 @@ fn resources(run: &Summary, _: Paint, out: &mut String) -> Written {
     Ok(())
 }
 
-fn verdict(run: &Summary, paint: Paint, out: &mut String) -> Written {
+fn verdict(run: &Summary, colours: Colours, out: &mut String) -> Written {
     let verdict = &run.verdict;
     writeln!(out)?;
     for warning in &verdict.warnings {
-        writeln!(out, "{}", paint.odd(&format!("⚠ {warning}")))?;
+        writeln!(out, "{}", colours.odd(&format!("⚠ {warning}")))?;
     }
     if verdict.passed {
-        writeln!(out, "{}", paint.good("✓✓✓ SYSTEM PASSED ALL TESTS"))?;
+        writeln!(out, "{}", colours.good("✓✓✓ SYSTEM PASSED ALL TESTS"))?;
     }
     for fault in &verdict.faults {
         let line = match fault.as_str() {
             "Load balancing is NOT working!" => format!("✗ {fault}"),
             _ => format!("✗ FAIL: {fault}"),
         };
-        writeln!(out, "{}", paint.bad(&line))?;
+        writeln!(out, "{}", colours.bad(&line))?;
     }
     for crossed in &verdict.crossed {
-        writeln!(out, "{}", paint.bad(&format!("✗ {crossed}")))?;
+        writeln!(out, "{}", colours.bad(&format!("✗ {crossed}")))?;
     }
     for remedy in &verdict.remedies {
         writeln!(out, "  → {remedy}")?;
@@ -426,7 +426,7 @@ pub fn bytes(count: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{Node, Test, View};
+    use crate::summary::{NodeSummary, UniformityTest, ViewSummary};
 
     fn run() -> Summary {
         let mut run = Summary::default();
@@ -436,7 +436,7 @@ mod tests {
         run.verdict.passed = true;
         let counts = [(1, 659), (2, 665), (3, 676)];
         run.nodes = counts
-            .map(|(id, uploads)| Node {
+            .map(|(id, uploads)| NodeSummary {
                 id,
                 uploads,
                 percent: uploads as f64 / 20.0,
@@ -451,7 +451,7 @@ mod tests {
         run.balance = Some(Balance {
             sigma_percent: 0.35,
             grade: "Perfect".to_owned(),
-            test: Some(Test {
+            test: Some(UniformityTest {
                 sigma_mean: 0.934,
                 sigma_bound: 1.824,
                 chi_square: 0.223,
@@ -460,7 +460,7 @@ mod tests {
                 exact: false,
                 meaning: "consistent with uniform".to_owned(),
             }),
-            views: vec![View {
+            views: vec![ViewSummary {
                 alive: vec![1, 2, 3],
                 uploads: counts.into(),
             }],
@@ -470,7 +470,7 @@ mod tests {
 
     #[test]
     fn the_report_speaks_the_words_of_the_seed() {
-        let text = text(&run(), Paint::Plain);
+        let text = text(&run(), Colours::Off);
         for line in [
             "Load Distribution (%):",
             "Node 1:  33.0%  ████████████████ (659 uploads)",
@@ -497,11 +497,11 @@ mod tests {
             "Load balancing is NOT working!".to_owned(),
         ];
         run.verdict.remedies = vec!["do something".to_owned()];
-        let text = text(&run, Paint::Plain);
+        let text = text(&run, Colours::Off);
         assert!(text.ends_with(
             "✗ FAIL: Only 1 node is processing requests\n✗ Load balancing is NOT working!\n  → do something\n"
         ));
-        assert!(!text.contains('\u{1b}') && super::text(&run, Paint::Colour).contains("\u{1b}[31m✗ FAIL"));
+        assert!(!text.contains('\u{1b}') && super::text(&run, Colours::On).contains("\u{1b}[31m✗ FAIL"));
     }
 
     #[test]

@@ -18,21 +18,21 @@ use pixseal::client::Client;
 use pixseal::client::answer::Status;
 use pixseal::members::Members;
 
-use crate::config::{AUDIENCES, Config, SOURCES, Source, VERIFICATIONS, image_name, name_of};
+use crate::config::{AUDIENCES, RunConfig, SOURCES, SourceKind, VERIFICATIONS, image_name, name_of};
 use crate::drill::Drill;
-use crate::gallery::{Folder, Gallery};
-use crate::halt::Halt;
-use crate::journal::{self, Journal};
+use crate::image_source::{ImageSource, TemporaryFolder};
+use crate::judgement::{self, RunEnd};
 use crate::load::{Load, is_held_back};
 use crate::preflight::{self, Machine};
-use crate::report::{self, Paint, page};
-use crate::sample::{Outcome, Sample};
-use crate::screen::{Screen, is_live};
-use crate::spawn::Spawned;
+use crate::progress_display::{ProgressDisplay, is_live};
+use crate::report::{self, Colours, page};
+use crate::sample::{Sample, UploadOutcome};
+use crate::spawned_cluster::SpawnedCluster;
+use crate::stop_signal::StopSignal;
 use crate::summary::{self, SCHEMA, Summary};
 use crate::tally::Tally;
-use crate::usage::{Usage, files_max, memory_available};
-use crate::verdict::{self, End};
+use crate::upload_log::{self, UploadLog};
+use crate::usage::{ProcessUsage, files_max, memory_available};
 use crate::verify;
 use crate::watch::{PATIENCE, Watch};
 
@@ -44,19 +44,19 @@ const REFRESH: Duration = Duration::from_millis(50);
 const LEADER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What every part of a run works with.
-struct Stage<'a> {
-    config: &'a Config,
-    halt: &'a Halt,
+struct Run<'a> {
+    config: &'a RunConfig,
+    stop: &'a StopSignal,
     deadline: Instant,
     live: bool,
 }
 
 /// Runs and returns the exit code; an error is something that kept the run from beginning.
-pub fn run(mut config: Config, halt: &Halt) -> Result<u8, String> {
+pub fn run(mut config: RunConfig, stop: &StopSignal) -> Result<u8, String> {
     let deadline = Instant::now() + config.timeout;
     let cluster = config
         .spawn
-        .map(|count| Spawned::start(count, config.keep))
+        .map(|count| SpawnedCluster::start(count, config.keep))
         .transpose()?;
     if let Some(cluster) = &cluster {
         config.members = cluster.members.clone();
@@ -66,37 +66,37 @@ pub fn run(mut config: Config, halt: &Halt) -> Result<u8, String> {
             cluster.folder().display()
         );
     }
-    meet(&config.members, halt)?;
+    meet(&config.members, stop)?;
     let source = look(&config)?;
     confirm(&config, source)?;
-    let mut journal = Journal::open(&config).map_err(|e| e.to_string())?;
-    let stage = Stage {
+    let mut upload_log = UploadLog::open(&config).map_err(|e| e.to_string())?;
+    let stage = Run {
         config: &config,
-        halt,
+        stop,
         deadline,
         live: is_live(config.plain),
     };
     let mut summary = begin(&config, source);
-    let gallery = stage.generate(source, &mut summary.phases)?;
-    let outcome = stage.perform(&gallery, cluster.as_ref(), &mut journal, &mut summary);
-    journal.close().map_err(|e| e.to_string())?;
+    let images = stage.generate(source, &mut summary.phases)?;
+    let outcome = stage.perform(&images, cluster.as_ref(), &mut upload_log, &mut summary);
+    upload_log.close().map_err(|e| e.to_string())?;
     outcome?;
-    summary.verdict = verdict::judge(&summary, halt.end(), &config.thresholds);
+    summary.verdict = judgement::judge(&summary, stop.end(), &config.thresholds);
     print!("{}", report::text(&summary, colours(&config)));
     write_files(&config, &summary)?;
     // Only now are servers stopped and files removed: with many small files that takes longer than the run.
     Ok(summary.verdict.exit_code())
 }
 
-fn colours(config: &Config) -> Paint {
+fn colours(config: &RunConfig) -> Colours {
     match !config.plain && std::env::var_os("NO_COLOR").is_none() && io::stdout().is_terminal() {
-        true => Paint::Colour,
-        false => Paint::Plain,
+        true => Colours::On,
+        false => Colours::Off,
     }
 }
 
 /// Asks every node who leads; says which do not answer. Waits a little for a cluster that was just started.
-fn meet(members: &Members, halt: &Halt) -> Result<(), String> {
+fn meet(members: &Members, stop: &StopSignal) -> Result<(), String> {
     let mut client = Client::new(members, PATIENCE);
     let deadline = Instant::now() + LEADER_PATIENCE;
     loop {
@@ -115,7 +115,7 @@ fn meet(members: &Members, halt: &Halt) -> Result<(), String> {
                 addresses.join(", ")
             ));
         }
-        if up.iter().any(|status| status.leader.is_some()) || Instant::now() >= deadline || halt.is_raised() {
+        if up.iter().any(|status| status.leader.is_some()) || Instant::now() >= deadline || stop.is_raised() {
             for (id, address, status) in &told {
                 if let Err(failure) = status {
                     println!("node {id} ({address}) does not answer: {failure}");
@@ -128,7 +128,7 @@ fn meet(members: &Members, halt: &Halt) -> Result<(), String> {
 }
 
 /// Checks the machine; an obstacle ends the run before it begins.
-fn look(config: &Config) -> Result<Source, String> {
+fn look(config: &RunConfig) -> Result<SourceKind, String> {
     let temporary = std::env::temp_dir();
     let free = |path: &std::path::Path| {
         rustix::fs::statvfs(path)
@@ -167,7 +167,7 @@ fn are_local(members: &Members) -> bool {
     members.iter().any(|(_, address)| is_loopback(address))
 }
 
-fn confirm(config: &Config, source: Source) -> Result<(), String> {
+fn confirm(config: &RunConfig, source: SourceKind) -> Result<(), String> {
     let total = report::bytes(config.plan.bytes_total(config.images) as f64);
     println!(
         "{} images of {} to {} px, {total}, seed {}; {} nodes, {} uploads at a time; images {}",
@@ -178,8 +178,8 @@ fn confirm(config: &Config, source: Source) -> Result<(), String> {
         config.members.count(),
         config.concurrency,
         match source {
-            Source::Disk => "are generated to disk first",
-            Source::Memory => "are painted before each upload",
+            SourceKind::Disk => "are generated to disk first",
+            SourceKind::Memory => "are painted before each upload",
         }
     );
     if !config.yes && io::stdin().is_terminal() && io::stdout().is_terminal() {
@@ -193,7 +193,7 @@ fn confirm(config: &Config, source: Source) -> Result<(), String> {
     Ok(())
 }
 
-fn begin(config: &Config, source: Source) -> Summary {
+fn begin(config: &RunConfig, source: SourceKind) -> Summary {
     let started = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -201,7 +201,7 @@ fn begin(config: &Config, source: Source) -> Summary {
         schema: SCHEMA.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_unix: started.as_secs(),
-        settings: summary::Settings {
+        settings: summary::RunSettings {
             images: config.images,
             side_min: config.plan.side_min,
             side_max: config.plan.side_max,
@@ -224,42 +224,43 @@ fn begin(config: &Config, source: Source) -> Summary {
     }
 }
 
-impl Stage<'_> {
+impl Run<'_> {
     /// Has the images ready: on disk, or to be painted when they are needed.
-    fn generate(&self, source: Source, phases: &mut summary::Phases) -> Result<Gallery, String> {
-        let Stage {
+    fn generate(&self, source: SourceKind, phases: &mut summary::Phases) -> Result<ImageSource, String> {
+        let Run {
             config,
-            halt,
+            stop,
             deadline,
             live,
         } = *self;
-        if source == Source::Memory {
-            return Ok(Gallery::in_memory(config.plan));
+        if source == SourceKind::Memory {
+            return Ok(ImageSource::in_memory(config.plan));
         }
         let start = Instant::now();
-        let folder = Folder::new("images", config.keep).map_err(|e| format!("temporary folder: {e}"))?;
+        let folder =
+            TemporaryFolder::new("images", config.keep).map_err(|e| format!("temporary folder: {e}"))?;
         if config.keep {
             println!("generated images stay in {}", folder.path().display());
         }
         let painted = AtomicU64::new(0);
-        let mut screen = Screen::new("Generating", config.images, 0, live);
-        let gallery = thread::scope(|scope| {
+        let mut progress = ProgressDisplay::new("Generating", config.images, 0, live);
+        let images = thread::scope(|scope| {
             let painter =
-                scope.spawn(|| Gallery::on_disk(config.plan, config.images, folder, &painted, halt));
+                scope.spawn(|| ImageSource::on_disk(config.plan, config.images, folder, &painted, stop));
             while !painter.is_finished() {
                 if Instant::now() >= deadline {
-                    halt.raise(End::TimedOut);
+                    stop.raise(RunEnd::TimedOut);
                 }
-                screen.count(painted.load(Ordering::Relaxed));
+                progress.count(painted.load(Ordering::Relaxed));
                 thread::sleep(REFRESH);
             }
             painter
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
-        screen.finish();
+        progress.finish();
         phases.generate_seconds = start.elapsed().as_secs_f64();
-        gallery.map_err(|e| {
+        images.map_err(|e| {
             format!(
                 "generating images: {e}\nfree some disk, or use --source memory, a smaller -n or --max-size"
             )
@@ -269,29 +270,29 @@ impl Stage<'_> {
     /// Uploads, drills and reads back; fills in everything of the summary but the verdict.
     fn perform(
         &self,
-        gallery: &Gallery,
-        cluster: Option<&Spawned>,
-        journal: &mut Journal,
+        images: &ImageSource,
+        cluster: Option<&SpawnedCluster>,
+        upload_log: &mut UploadLog,
         summary: &mut Summary,
     ) -> Result<(), String> {
-        let Stage {
+        let Run {
             config,
-            halt,
+            stop,
             deadline,
             ..
         } = *self;
-        let (watch, done) = (Watch::default(), Halt::default());
+        let (watch, done) = (Watch::default(), StopSignal::default());
         let holders: Vec<AtomicU32> = (0..config.images).map(|_| AtomicU32::new(0)).collect();
         let mut tally = Tally::new(&config.user, config.members.iter().map(|(id, _)| id));
         thread::scope(|scope| {
-            let _done = Raise(&done);
+            let _done = RaiseOnDrop(&done);
             watch
                 .start(scope, &config.members, &done)
                 .map_err(|e| format!("a thread could not be started: {e}"))?;
-            let load = Load::new(config, gallery, &watch, halt, deadline, &holders);
-            let before = Usage::now();
-            summary.drills = self.upload(&load, cluster, journal, &mut tally)?;
-            let used = Usage::now().cpu_seconds - before.cpu_seconds;
+            let load = Load::new(config, images, &watch, stop, deadline, &holders);
+            let before = ProcessUsage::now();
+            summary.drills = self.upload(&load, cluster, upload_log, &mut tally)?;
+            let used = ProcessUsage::now().cpu_seconds - before.cpu_seconds;
             tally.report(&config.plan, &watch.told(load.origin), summary);
             if let Some(cluster) = cluster
                 && !config.drill.is_empty()
@@ -309,16 +310,16 @@ impl Stage<'_> {
     fn upload(
         &self,
         load: &Load<'_>,
-        cluster: Option<&Spawned>,
-        journal: &mut Journal,
+        cluster: Option<&SpawnedCluster>,
+        upload_log: &mut UploadLog,
         tally: &mut Tally,
-    ) -> Result<Vec<summary::Drill>, String> {
-        let Stage { config, live, .. } = *self;
+    ) -> Result<Vec<summary::DrillResult>, String> {
+        let Run { config, live, .. } = *self;
         let failed = |e: io::Error| format!("a thread could not be started: {e}");
         let finished = AtomicU64::new(0);
-        let over = Halt::default();
+        let over = StopSignal::default();
         thread::scope(|scope| {
-            let _over = Raise(&over);
+            let _over = RaiseOnDrop(&over);
             let (sender, samples) = bounded(SAMPLES_MAX);
             for i in 0..config.concurrency {
                 let sender = sender.clone();
@@ -332,16 +333,16 @@ impl Stage<'_> {
             let drill = cluster.map(|cluster| Drill {
                 cluster,
                 watch: load.watch,
-                halt: &over,
+                stop: &over,
                 finished: &finished,
                 images: config.images,
                 origin: load.origin,
             });
             let drill = drill.map(|drill| scope.spawn(move || drill.run(&config.drill)));
-            let mut screen = Screen::new("Uploading", config.images, config.members.count(), live);
-            let counted = count(&samples, load, journal, tally, &finished, &mut screen);
-            screen.finish();
-            over.raise(End::Complete);
+            let mut progress = ProgressDisplay::new("Uploading", config.images, config.members.count(), live);
+            let counted = count(&samples, load, upload_log, tally, &finished, &mut progress);
+            progress.finish();
+            over.raise(RunEnd::Complete);
             let told = drill.map(|drill| {
                 drill
                     .join()
@@ -355,19 +356,19 @@ impl Stage<'_> {
 
     /// Reads back what was stored.
     fn read_back(&self, holders: &[AtomicU32], summary: &mut Summary) -> Result<(), String> {
-        let Stage {
+        let Run {
             config,
-            halt,
+            stop,
             deadline,
             live,
         } = *self;
         let start = Instant::now();
         let checked = AtomicU64::new(0);
-        let mut screen = Screen::new("Verifying", verify::expected(config, holders), 0, live);
+        let mut progress = ProgressDisplay::new("Verifying", verify::expected(config, holders), 0, live);
         summary.verification = thread::scope(|scope| {
-            let reader = scope.spawn(|| verify::read_back(config, holders, halt, deadline, &checked));
+            let reader = scope.spawn(|| verify::read_back(config, holders, stop, deadline, &checked));
             while !reader.is_finished() {
-                screen.count(checked.load(Ordering::Relaxed));
+                progress.count(checked.load(Ordering::Relaxed));
                 thread::sleep(REFRESH);
             }
             reader
@@ -375,64 +376,64 @@ impl Stage<'_> {
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
         .map_err(|e| format!("a thread could not be started: {e}"))?;
-        screen.finish();
+        progress.finish();
         summary.phases.verify_seconds = start.elapsed().as_secs_f64();
         Ok(())
     }
 }
 
 /// Raises a flag when it goes out of scope, whatever the reason: threads of a scope must not outlive a failure.
-struct Raise<'a>(&'a Halt);
+struct RaiseOnDrop<'a>(&'a StopSignal);
 
-impl Drop for Raise<'_> {
+impl Drop for RaiseOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.raise(End::Complete);
+        self.0.raise(RunEnd::Complete);
     }
 }
 
 fn count(
     samples: &Receiver<Sample>,
     load: &Load<'_>,
-    journal: &mut Journal,
+    upload_log: &mut UploadLog,
     tally: &mut Tally,
     finished: &AtomicU64,
-    screen: &mut Screen,
+    progress: &mut ProgressDisplay,
 ) -> io::Result<()> {
     loop {
         match samples.recv_timeout(REFRESH) {
             Ok(sample) => {
                 tally.add(&sample, &image_name(sample.number), is_held_back(sample.number));
-                if matches!(sample.outcome, Outcome::Stored { .. }) {
-                    screen.note(sample.total.as_secs_f64() * 1e3);
+                if matches!(sample.outcome, UploadOutcome::Stored { .. }) {
+                    progress.note(sample.total.as_secs_f64() * 1e3);
                 }
                 finished.fetch_add(1, Ordering::Relaxed);
-                // Without its journal the run goes no further: the disk is full, and the uploads would be next.
-                journal
+                // Without its upload log the run goes no further: the disk is full, and the uploads would be next.
+                upload_log
                     .add(&sample)
-                    .inspect_err(|_| load.halt.raise(End::Interrupted))?;
+                    .inspect_err(|_| load.stop.raise(RunEnd::Interrupted))?;
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        screen.show(tally, load.watch);
+        progress.show(tally, load.watch);
     }
 }
 
-fn resources(config: &Config, cpu_seconds: f64, seconds: f64, watch: &Watch) -> summary::Resources {
+fn resources(config: &RunConfig, cpu_seconds: f64, seconds: f64, watch: &Watch) -> summary::Resources {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     summary::Resources {
         cores,
         client_cpu_seconds: cpu_seconds,
         client_cpu_percent: 100.0 * cpu_seconds / (seconds * cores as f64).max(0.001),
-        client_rss_bytes_max: Usage::now().rss_bytes_max,
+        client_rss_bytes_max: ProcessUsage::now().rss_bytes_max,
         shares_machine: are_local(&config.members),
         servers: watch.servers(),
     }
 }
 
-fn write_files(config: &Config, summary: &Summary) -> Result<(), String> {
+fn write_files(config: &RunConfig, summary: &Summary) -> Result<(), String> {
     let write = |path: &std::path::Path, content: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
-        let mut file = journal::create(path).map_err(|e| e.to_string())?;
+        let mut file = upload_log::create(path).map_err(|e| e.to_string())?;
         content(&mut file)
             .and_then(|()| file.flush())
             .map_err(|e| format!("{}: {e}", path.display()))

@@ -1,4 +1,4 @@
-//! What is known about one upload once it is over. Made by `load`, counted by `tally`, written out by `journal`.
+//! What is known about one upload once it is over. Made by `load`, counted by `tally`, written out by `upload_log`.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Sample {
     /// Bytes of the body sent, in all rounds.
     pub body_bytes_sent: u64,
     /// Where it came to rest.
-    pub outcome: Outcome,
+    pub outcome: UploadOutcome,
 }
 
 impl Sample {
@@ -62,7 +62,7 @@ impl Sample {
             also_accepted: Vec::new(),
             answered_early: false,
             body_bytes_sent: 0,
-            outcome: Outcome::Failed {
+            outcome: UploadOutcome::Failed {
                 cause: Cause::Stopped,
                 text: "not tried".to_owned(),
             },
@@ -72,7 +72,7 @@ impl Sample {
 
 /// How an upload ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UploadOutcome {
     /// Acknowledged by `node`, which placed it by one of `views`.
     Stored {
         /// Who gave the receipt.

@@ -21,15 +21,15 @@ pub struct Summary {
     /// When it began, in seconds since 1970.
     pub started_unix: u64,
     /// What was asked for.
-    pub settings: Settings,
+    pub settings: RunSettings,
     /// Whether it passed, and why not.
-    pub verdict: Verdict,
+    pub verdict: Judgement,
     /// How long each part took.
     pub phases: Phases,
     /// Counts of uploads.
     pub uploads: Uploads,
     /// Each member of the cluster.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<NodeSummary>,
     /// How evenly the uploads were spread; absent when nothing was stored.
     pub balance: Option<Balance>,
     /// Whether each image is where it belongs.
@@ -49,7 +49,7 @@ pub struct Summary {
     /// What happened to the cluster meanwhile.
     pub events: Vec<Event>,
     /// What the drill did, if there was one.
-    pub drills: Vec<Drill>,
+    pub drills: Vec<DrillResult>,
     /// Processors and memory.
     pub resources: Resources,
     /// Some uploads as points: bytes, milliseconds, node.
@@ -58,7 +58,7 @@ pub struct Summary {
 
 /// What was asked for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Settings {
+pub struct RunSettings {
     /// How many images.
     pub images: u64,
     /// The smallest side in pixels.
@@ -89,7 +89,7 @@ pub struct Settings {
 
 /// Whether the run passed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct Judgement {
     /// No fault, not interrupted, not out of time.
     pub passed: bool,
     /// Ctrl-C or SIGTERM ended it.
@@ -144,7 +144,7 @@ pub struct Uploads {
 
 /// One member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Node {
+pub struct NodeSummary {
     /// Its id.
     pub id: u32,
     /// Images it took.
@@ -173,14 +173,14 @@ pub struct Balance {
     /// `Perfect`, `Excellent`, `Good`, `Acceptable`, `Poor`.
     pub grade: String,
     /// The comparison with a perfect hash; absent with one node.
-    pub test: Option<Test>,
+    pub test: Option<UniformityTest>,
     /// Each set of alive nodes that placed uploads.
-    pub views: Vec<View>,
+    pub views: Vec<ViewSummary>,
 }
 
 /// The comparison with a perfect hash.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Test {
+pub struct UniformityTest {
     /// Sigma of a perfect hash on average, in percent.
     pub sigma_mean: f64,
     /// Sigma that 95 of 100 perfect hashes stay under, in percent.
@@ -199,7 +199,7 @@ pub struct Test {
 
 /// A set of alive nodes and the uploads it placed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct View {
+pub struct ViewSummary {
     /// The alive ids.
     pub alive: Vec<u32>,
     /// Uploads of each.
@@ -367,7 +367,7 @@ pub struct Event {
 
 /// One step of a drill.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Drill {
+pub struct DrillResult {
     /// As it was asked for.
     pub step: String,
     /// The node it struck.
@@ -394,12 +394,12 @@ pub struct Resources {
     /// Whether nodes run on the client's machine.
     pub shares_machine: bool,
     /// What nodes told about their processes.
-    pub servers: Vec<Server>,
+    pub servers: Vec<ServerUsage>,
 }
 
 /// The process of a node.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Server {
+pub struct ServerUsage {
     /// Whose.
     pub node: u32,
     /// Seconds of processor time during the run.

@@ -1,5 +1,5 @@
 //! Samples in, counts out. Bounded memory at any number of uploads: histograms, counts per node and view, and a few
-//! examples in words. Knows no clock, file or socket; says nothing about passing or failing (that is `verdict`).
+//! examples in words. Knows no clock, file or socket; says nothing about passing or failing (that is `judgement`).
 
 pub mod bins;
 pub mod points;
@@ -11,10 +11,10 @@ use pixseal::balancer;
 use pixseal::client::connection::Cause;
 use pixseal::roster::{NodeId, Roster};
 
-use crate::chance::{self, View};
+use crate::chance::{self, UploadCounts};
+use crate::latency_histogram::LatencyHistogram;
 use crate::paint::{BAND_NAMES, BANDS, Plan};
-use crate::sample::{Outcome, Sample};
-use crate::stopwatch::Stopwatch;
+use crate::sample::{Sample, UploadOutcome};
 use crate::summary;
 use bins::Bins;
 use points::Points;
@@ -35,20 +35,20 @@ pub struct Tally {
     retried: u64,
     bytes: u64,
     body_bytes_sent: u64,
-    total: Stopwatch,
-    offer: Stopwatch,
-    transfer: Stopwatch,
-    receipt: Stopwatch,
-    late: Stopwatch,
-    paint: Stopwatch,
+    total: LatencyHistogram,
+    offer: LatencyHistogram,
+    transfer: LatencyHistogram,
+    receipt: LatencyHistogram,
+    late: LatencyHistogram,
+    paint: LatencyHistogram,
     painted: Duration,
     busy: Duration,
     nodes: BTreeMap<NodeId, Share>,
     bands: [Share; BANDS],
-    views: BTreeMap<Vec<NodeId>, View>,
+    views: BTreeMap<Vec<NodeId>, UploadCounts>,
     placement: summary::Placement,
     claims: BTreeMap<(u64, Vec<NodeId>), u64>,
-    doubles: Vec<Double>,
+    doubles: Vec<DoubleAcceptance>,
     setbacks: BTreeMap<(Option<NodeId>, Cause), u64>,
     failures: summary::Failures,
     timeline: Bins,
@@ -63,10 +63,10 @@ struct Share {
     bytes: u64,
     assigned: u64,
     seen_alive: bool,
-    total: Stopwatch,
+    total: LatencyHistogram,
 }
 
-struct Double {
+struct DoubleAcceptance {
     from: Duration,
     until: Duration,
     text: String,
@@ -74,15 +74,15 @@ struct Double {
 
 /// What nodes told about their membership while the run went on.
 #[derive(Default)]
-pub struct Told {
+pub struct MembershipSeen {
     /// When it changed, since the run began.
     pub changes: Vec<Duration>,
     /// The alive ids of each term; several while two leaders meet.
     pub views: BTreeMap<u64, Vec<Vec<NodeId>>>,
 }
 
-/// The counts of all nodes at a glance, for the live view.
-pub struct Glance {
+/// The counts of all nodes so far, for the live view.
+pub struct Totals {
     /// Images offered, acknowledged or not.
     pub done: u64,
     /// Of them, not acknowledged.
@@ -103,12 +103,12 @@ impl Tally {
             retried: 0,
             bytes: 0,
             body_bytes_sent: 0,
-            total: Stopwatch::default(),
-            offer: Stopwatch::default(),
-            transfer: Stopwatch::default(),
-            receipt: Stopwatch::default(),
-            late: Stopwatch::default(),
-            paint: Stopwatch::default(),
+            total: LatencyHistogram::default(),
+            offer: LatencyHistogram::default(),
+            transfer: LatencyHistogram::default(),
+            receipt: LatencyHistogram::default(),
+            late: LatencyHistogram::default(),
+            paint: LatencyHistogram::default(),
             painted: Duration::ZERO,
             busy: Duration::ZERO,
             nodes: members.map(|id| (id, Share::default())).collect(),
@@ -140,7 +140,7 @@ impl Tally {
         self.last = self.last.max(end);
         self.suspect(sample, name);
         match &sample.outcome {
-            Outcome::Stored {
+            UploadOutcome::Stored {
                 node,
                 views,
                 term,
@@ -155,7 +155,7 @@ impl Tally {
                 self.timeline
                     .add(end, 1, sample.bytes, 0, sample.setbacks.len() as u64);
             }
-            Outcome::Failed { cause, text } => {
+            UploadOutcome::Failed { cause, text } => {
                 *self.failures.causes.entry(cause.to_string()).or_default() += 1;
                 keep(&mut self.failures.examples, || format!("{name}: {text}"));
                 self.timeline.add(end, 0, 0, 1, 0);
@@ -169,8 +169,8 @@ impl Tally {
     }
 
     /// The counts so far.
-    pub fn glance(&self) -> Glance {
-        Glance {
+    pub fn totals(&self) -> Totals {
+        Totals {
             done: self.offered,
             failed: self.offered - self.stored,
             retried: self.retried,
@@ -250,10 +250,10 @@ impl Tally {
     fn suspect(&mut self, sample: &Sample, name: &str) {
         if !sample.also_accepted.is_empty() && self.doubles.len() < DOUBLES_MAX {
             let mut nodes = sample.also_accepted.clone();
-            if let Outcome::Stored { node, .. } = &sample.outcome {
+            if let UploadOutcome::Stored { node, .. } = &sample.outcome {
                 nodes.insert(0, *node);
             }
-            self.doubles.push(Double {
+            self.doubles.push(DoubleAcceptance {
                 from: sample.intended,
                 until: sample.intended + sample.total,
                 text: format!("{name} was accepted by nodes {}", Ids(&nodes)),
@@ -265,7 +265,7 @@ impl Tally {
                 format!("{name} was answered before its last byte was sent")
             });
         }
-        if let Outcome::Stored {
+        if let UploadOutcome::Stored {
             wrong_receipt: Some(what),
             ..
         } = &sample.outcome
@@ -277,9 +277,9 @@ impl Tally {
 
     /// The statistics of all views together.
     fn balance(&self) -> Option<summary::Balance> {
-        let views: Vec<View> = self.views.values().cloned().collect();
-        let judged = chance::Balance::of(&views)?;
-        let test = judged.test.map(|test| summary::Test {
+        let views: Vec<UploadCounts> = self.views.values().cloned().collect();
+        let judged = chance::BalanceAnalysis::of(&views)?;
+        let test = judged.test.map(|test| summary::UniformityTest {
             sigma_mean: test.sigma_mean,
             sigma_bound: test.sigma_bound,
             chi_square: test.chi_square,
@@ -288,7 +288,7 @@ impl Tally {
             exact: test.exact,
             meaning: test.meaning().to_owned(),
         });
-        let views = self.views.iter().map(|(alive, view)| summary::View {
+        let views = self.views.iter().map(|(alive, view)| summary::ViewSummary {
             alive: alive.iter().map(|id| id.0).collect(),
             uploads: view.iter().map(|(id, uploads)| (id.0, *uploads)).collect(),
         });
@@ -301,7 +301,7 @@ impl Tally {
     }
 
     /// Fills in everything of `summary` that comes from samples. `told`: what nodes told about their membership.
-    pub fn report(&self, plan: &Plan, told: &Told, summary: &mut summary::Summary) {
+    pub fn report(&self, plan: &Plan, told: &MembershipSeen, summary: &mut summary::Summary) {
         let seconds = self.last.as_secs_f64();
         let (mut per_second, mut bytes_per_second) = self.timeline.rates();
         if seconds > 0.0 {
@@ -345,12 +345,12 @@ impl Tally {
         summary.scatter = self.points.kept().to_vec();
     }
 
-    fn node_rows(&self) -> Vec<summary::Node> {
-        let views: Vec<View> = self.views.values().cloned().collect();
-        let expected = chance::Balance::of(&views)
+    fn node_rows(&self) -> Vec<summary::NodeSummary> {
+        let views: Vec<UploadCounts> = self.views.values().cloned().collect();
+        let expected = chance::BalanceAnalysis::of(&views)
             .map(|judged| judged.expected)
             .unwrap_or_default();
-        let row = |(id, share): (&NodeId, &Share)| summary::Node {
+        let row = |(id, share): (&NodeId, &Share)| summary::NodeSummary {
             id: id.0,
             uploads: share.uploads,
             percent: percent(share.uploads as f64, self.stored as f64),
@@ -376,7 +376,7 @@ impl Tally {
         self.bands.iter().enumerate().map(row).collect()
     }
 
-    fn placement_with(&self, told: &Told) -> summary::Placement {
+    fn placement_with(&self, told: &MembershipSeen) -> summary::Placement {
         let mut placement = self.placement.clone();
         for double in &self.doubles {
             let near = |change: &Duration| {
@@ -448,7 +448,7 @@ mod tests {
             intended: Duration::from_secs(number),
             total: Duration::from_millis(10),
             rounds: 1,
-            outcome: Outcome::Stored {
+            outcome: UploadOutcome::Stored {
                 node: NodeId(node),
                 term: 1,
                 views: vec![alive.iter().copied().map(NodeId).collect()],
@@ -459,7 +459,7 @@ mod tests {
         }
     }
 
-    fn reported(samples: &[Sample], told: &Told) -> summary::Summary {
+    fn reported(samples: &[Sample], told: &MembershipSeen) -> summary::Summary {
         let mut tally = Tally::new("stresstest", (1..=3).map(NodeId));
         for sample in samples {
             tally.add(sample, &format!("stress_image_{}.png", sample.number), false);
@@ -474,7 +474,7 @@ mod tests {
         // Published vectors: among 1, 2, 3, image 1 belongs to node 1 and image 2 to node 2.
         let run = reported(
             &[stored(1, 1, &[1, 2, 3]), stored(2, 3, &[1, 2, 3])],
-            &Told::default(),
+            &MembershipSeen::default(),
         );
         assert_eq!((run.placement.on_assigned, run.placement.misplaced), (1, 1));
         assert_eq!(
@@ -485,7 +485,7 @@ mod tests {
             run.nodes.iter().map(|node| node.assigned).collect::<Vec<_>>(),
             [1, 1, 0]
         );
-        let alone = reported(&[stored(2, 3, &[3])], &Told::default());
+        let alone = reported(&[stored(2, 3, &[3])], &MembershipSeen::default());
         assert_eq!(alone.placement.on_assigned, 1);
     }
 
@@ -493,7 +493,7 @@ mod tests {
     fn two_acceptances_are_forgiven_only_while_the_membership_changes() {
         let mut twice = stored(100, 1, &[1, 2, 3]);
         twice.also_accepted.push(NodeId(2));
-        let told = |seconds: u64| Told {
+        let told = |seconds: u64| MembershipSeen {
             changes: vec![Duration::from_secs(seconds)],
             views: BTreeMap::new(),
         };
@@ -510,11 +510,11 @@ mod tests {
     #[test]
     fn failures_are_counted_and_spoil_no_latency() {
         let mut failed = Sample::untried(2, 0, 1000);
-        failed.outcome = Outcome::Failed {
+        failed.outcome = UploadOutcome::Failed {
             cause: Cause::DiskFull,
             text: "full".to_owned(),
         };
-        let run = reported(&[stored(1, 1, &[1, 2, 3]), failed], &Told::default());
+        let run = reported(&[stored(1, 1, &[1, 2, 3]), failed], &MembershipSeen::default());
         assert_eq!((run.uploads.stored, run.uploads.failed), (1, 1));
         assert_eq!(run.uploads.success_percent, 50.0);
         assert_eq!(run.failures.examples, ["stress_image_2.png: full"]);

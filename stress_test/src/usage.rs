@@ -6,17 +6,17 @@ use rustix::process::{Resource, getrlimit};
 
 /// What this process has used so far.
 #[derive(Clone, Copy, Default)]
-pub struct Usage {
+pub struct ProcessUsage {
     /// User and system, in seconds.
     pub cpu_seconds: f64,
     /// The largest resident memory, in bytes.
     pub rss_bytes_max: u64,
 }
 
-impl Usage {
+impl ProcessUsage {
     /// Of this process, now; zeros where /proc is not to be had.
-    pub fn now() -> Usage {
-        Usage {
+    pub fn now() -> ProcessUsage {
+        ProcessUsage {
             cpu_seconds: fs::read_to_string("/proc/self/stat")
                 .ok()
                 .and_then(|stat| cpu_seconds(&stat))
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn this_process_uses_memory() {
-        assert!(Usage::now().rss_bytes_max > 100_000);
+        assert!(ProcessUsage::now().rss_bytes_max > 100_000);
         assert!(memory_available().unwrap() > 1_000_000);
     }
 }

@@ -15,11 +15,11 @@ use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::roster::NodeId;
 
-use crate::config::{Config, Verify, image_name};
-use crate::halt::Halt;
+use crate::config::{RunConfig, Verify, image_name};
+use crate::judgement::RunEnd;
+use crate::stop_signal::StopSignal;
 use crate::summary::Verification;
 use crate::tally::EXAMPLES_MAX;
-use crate::verdict::End;
 
 /// About so many images are a sample.
 const SAMPLE_IMAGES: u64 = 100;
@@ -29,9 +29,9 @@ const THREADS_MAX: usize = 8;
 
 /// Reads back what `config` asks for of the images that have a holder. `checked` counts them meanwhile.
 pub fn read_back(
-    config: &Config,
+    config: &RunConfig,
     holders: &[AtomicU32],
-    halt: &Halt,
+    stop: &StopSignal,
     deadline: Instant,
     checked: &AtomicU64,
 ) -> io::Result<Verification> {
@@ -46,9 +46,9 @@ pub fn read_back(
                 return;
             };
             if Instant::now() >= deadline {
-                halt.raise(End::TimedOut);
+                stop.raise(RunEnd::TimedOut);
             }
-            if halt.is_raised() {
+            if stop.is_raised() {
                 return;
             }
             if let Some(holder) = holder.load(Ordering::Relaxed).checked_sub(1) {
@@ -76,7 +76,7 @@ pub fn read_back(
 }
 
 /// How many images [`read_back`] will read.
-pub fn expected(config: &Config, holders: &[AtomicU32]) -> u64 {
+pub fn expected(config: &RunConfig, holders: &[AtomicU32]) -> u64 {
     match config.verify {
         Verify::None => 0,
         _ => holders
@@ -85,7 +85,7 @@ pub fn expected(config: &Config, holders: &[AtomicU32]) -> u64 {
     }
 }
 
-fn stride(config: &Config, holders: &[AtomicU32]) -> u64 {
+fn stride(config: &RunConfig, holders: &[AtomicU32]) -> u64 {
     match config.verify {
         Verify::Sample => (holders.len() as u64 / SAMPLE_IMAGES).max(1),
         _ => 1,
@@ -124,7 +124,7 @@ fn note(found: &mut Verification, finding: Finding, number: u64) {
     }
 }
 
-fn compare(client: &mut Client, config: &Config, number: u64, holder: NodeId) -> Finding {
+fn compare(client: &mut Client, config: &RunConfig, number: u64, holder: NodeId) -> Finding {
     let image = ImageId::new(&config.user, &image_name(number)).expect("checked for the longest number");
     let deadline = Instant::now() + PATIENCE;
     let download = match client.download(&image, Some(holder), deadline) {
@@ -133,7 +133,7 @@ fn compare(client: &mut Client, config: &Config, number: u64, holder: NodeId) ->
         Err(failure) => return Finding::Unreadable(failure.text),
     };
     let node = download.node;
-    let mut mirror = Mirror {
+    let mut comparing = ComparingWriter {
         download,
         room: vec![0; PIECE_BYTES],
         start: 0,
@@ -145,11 +145,11 @@ fn compare(client: &mut Client, config: &Config, number: u64, holder: NodeId) ->
     let painted = config
         .plan
         .picture(number)
-        .paint(&mut mirror)
-        .and_then(|()| mirror.expect_end());
-    match (painted, mirror.broken) {
+        .paint(&mut comparing)
+        .and_then(|()| comparing.expect_end());
+    match (painted, comparing.broken) {
         (Ok(()), _) => {
-            client.finish(mirror.download);
+            client.finish(comparing.download);
             Finding::Equal
         }
         (Err(_), Some(broken)) => Finding::Unreadable(broken),
@@ -158,7 +158,7 @@ fn compare(client: &mut Client, config: &Config, number: u64, holder: NodeId) ->
 }
 
 /// Whatever is painted into it must be what arrives.
-struct Mirror {
+struct ComparingWriter {
     download: Download,
     room: Vec<u8>,
     start: usize,
@@ -168,7 +168,7 @@ struct Mirror {
     deadline: Instant,
 }
 
-impl Mirror {
+impl ComparingWriter {
     fn fill(&mut self) -> io::Result<()> {
         self.start = 0;
         self.end = self
@@ -195,7 +195,7 @@ impl Mirror {
     }
 }
 
-impl Write for Mirror {
+impl Write for ComparingWriter {
     fn write(&mut self, painted: &[u8]) -> io::Result<usize> {
         if self.start == self.end {
             self.fill()?;

@@ -15,9 +15,9 @@ use pixseal::client::{Client, Patience};
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 
-use crate::halt::Halt;
+use crate::stop_signal::StopSignal;
 use crate::summary;
-use crate::tally::Told;
+use crate::tally::MembershipSeen;
 
 const PERIOD: Duration = Duration::from_millis(150);
 const EVENTS_MAX: usize = 1000;
@@ -42,12 +42,12 @@ struct Known {
     events: Vec<(Instant, String)>,
     changes: Vec<Instant>,
     answering: BTreeMap<NodeId, bool>,
-    processes: BTreeMap<NodeId, Usage>,
+    processes: BTreeMap<NodeId, NodeUsage>,
 }
 
 /// What a node's processes used, one after the other if it was restarted.
 #[derive(Clone, Copy, Default)]
-struct Usage {
+struct NodeUsage {
     pid: u32,
     cpu_first: f64,
     cpu_last: f64,
@@ -61,7 +61,7 @@ impl Watch {
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
         members: &'env Members,
-        done: &'env Halt,
+        done: &'env StopSignal,
     ) -> std::io::Result<()> {
         for (id, _) in members.iter() {
             thread::Builder::new()
@@ -149,9 +149,9 @@ impl Watch {
     }
 
     /// What nodes told about their membership, with times since `origin`.
-    pub fn told(&self, origin: Instant) -> Told {
+    pub fn told(&self, origin: Instant) -> MembershipSeen {
         let known = self.lock();
-        Told {
+        MembershipSeen {
             changes: known
                 .changes
                 .iter()
@@ -179,8 +179,8 @@ impl Watch {
     }
 
     /// Processor time since the watch began, and memory, of each node that tells.
-    pub fn servers(&self) -> Vec<summary::Server> {
-        let row = |(id, usage): (&NodeId, &Usage)| summary::Server {
+    pub fn servers(&self) -> Vec<summary::ServerUsage> {
+        let row = |(id, usage): (&NodeId, &NodeUsage)| summary::ServerUsage {
             node: id.0,
             cpu_seconds: usage.cpu_before + usage.cpu_last - usage.cpu_first,
             rss_bytes_max: usage.rss_bytes_max,
@@ -201,7 +201,7 @@ impl Known {
     }
 }
 
-impl Usage {
+impl NodeUsage {
     fn add(&mut self, process: Process) {
         if self.pid != process.pid {
             let restarted = self.pid != 0;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use pixseal::roster::NodeId;
-use stress_test::chance::{Balance, View};
+use stress_test::chance::{BalanceAnalysis, UploadCounts};
 
 const RUNS: u64 = 1000;
 /// Kolmogorov's bound for a thousand values: a right test exceeds it once in a hundred seeds.
@@ -22,8 +22,8 @@ impl Dice {
     }
 }
 
-fn perfect_run(dice: &mut Dice, uploads: u64, nodes: u32) -> View {
-    let mut view: View = (1..=nodes).map(|id| (NodeId(id), 0)).collect();
+fn perfect_run(dice: &mut Dice, uploads: u64, nodes: u32) -> UploadCounts {
+    let mut view: UploadCounts = (1..=nodes).map(|id| (NodeId(id), 0)).collect();
     for _ in 0..uploads {
         let id = 1 + u32::try_from(dice.roll(u64::from(nodes))).unwrap();
         *view.get_mut(&NodeId(id)).unwrap() += 1;
@@ -49,7 +49,7 @@ fn p_values_of_a_perfect_hash_are_uniform_at_every_size() {
             let mut dice = Dice(uploads + u64::from(nodes));
             let p_values = (0..RUNS)
                 .map(|_| {
-                    Balance::of(&[perfect_run(&mut dice, uploads, nodes)])
+                    BalanceAnalysis::of(&[perfect_run(&mut dice, uploads, nodes)])
                         .unwrap()
                         .test
                         .unwrap()
@@ -71,7 +71,7 @@ fn p_values_stay_uniform_when_a_node_is_lost_halfway() {
     let p_values = (0..RUNS)
         .map(|_| {
             let views = [perfect_run(&mut dice, 1000, 3), perfect_run(&mut dice, 1000, 2)];
-            Balance::of(&views).unwrap().test.unwrap().p_value
+            BalanceAnalysis::of(&views).unwrap().test.unwrap().p_value
         })
         .collect();
     assert!(distance_from_uniform(p_values) < DISTANCE_MAX);
@@ -83,7 +83,7 @@ fn the_sigma_of_a_perfect_hash_has_the_announced_mean_and_bound() {
         let mut dice = Dice(uploads);
         let (mut sum, mut under, mut announced) = (0.0, 0, None);
         for _ in 0..RUNS {
-            let balance = Balance::of(&[perfect_run(&mut dice, uploads, 3)]).unwrap();
+            let balance = BalanceAnalysis::of(&[perfect_run(&mut dice, uploads, 3)]).unwrap();
             let test = balance.test.unwrap();
             sum += balance.sigma;
             under += u32::from(balance.sigma < test.sigma_bound);
@@ -106,12 +106,12 @@ fn a_skewed_hash_is_found_out_at_two_thousand_uploads() {
     let mut dice = Dice(5);
     let found = (0..RUNS)
         .filter(|_| {
-            let mut view: View = (1..=3).map(|id| (NodeId(id), 0)).collect();
+            let mut view: UploadCounts = (1..=3).map(|id| (NodeId(id), 0)).collect();
             for _ in 0..2000 {
                 let id = if dice.roll(20) == 0 { 1 } else { 1 + dice.roll(3) };
                 *view.get_mut(&NodeId(u32::try_from(id).unwrap())).unwrap() += 1;
             }
-            Balance::of(&[view]).unwrap().test.unwrap().p_value < 0.05
+            BalanceAnalysis::of(&[view]).unwrap().test.unwrap().p_value < 0.05
         })
         .count();
     assert!(found > 700, "{found} of {RUNS}");

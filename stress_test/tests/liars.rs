@@ -7,23 +7,23 @@
     reason = "tests drive real processes over real sockets"
 )]
 
-mod trio;
+mod fake_cluster;
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use fake_cluster::{FakeCluster, Lie};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use trio::{Lie, Trio};
 
 const ARGUMENTS: [&str; 7] = ["-n", "90", "--min-size", "20", "--max-size", "60", "--yes"];
 
-/// A run against a trio, in a folder of its own that also is its temporary folder.
+/// A run against a fake cluster, in a folder of its own that also is its temporary folder.
 fn command(folder: &Path, lie: Lie) -> Command {
     let cluster = folder.join("nodes.toml");
-    fs::write(&cluster, Trio::start(lie)).unwrap();
+    fs::write(&cluster, FakeCluster::start(lie)).unwrap();
     let temporary = folder.join("tmp");
     fs::create_dir(&temporary).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_stress_test"));

@@ -6,11 +6,11 @@ use pixseal::roster::NodeId;
 
 /// One thing done to a node in the middle of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
+pub struct DrillStep {
     /// What is done.
-    pub action: Action,
+    pub action: DrillAction,
     /// To whom.
-    pub target: Target,
+    pub target: DrillTarget,
     /// When: share of the uploads that are over, 0 to 1.
     pub from: f64,
     /// When it is undone; only for a pause.
@@ -19,7 +19,7 @@ pub struct Step {
 
 /// What is done to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum DrillAction {
     /// SIGKILL; started again before images are read back.
     Kill,
     /// SIGSTOP, later SIGCONT.
@@ -30,7 +30,7 @@ pub enum Action {
 
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum DrillTarget {
     /// Whoever leads at that moment.
     Leader,
     /// This one.
@@ -38,7 +38,7 @@ pub enum Target {
 }
 
 /// Reads one `--drill`; `each` becomes a step for every node, spread over the run.
-pub fn parse(text: &str, nodes: u32) -> Result<Vec<Step>, String> {
+pub fn parse(text: &str, nodes: u32) -> Result<Vec<DrillStep>, String> {
     let wrong = |why: &str| {
         format!("--drill {text}: {why}; for example kill:leader@50%, pause:1@30%..60%, restart:each")
     };
@@ -46,9 +46,9 @@ pub fn parse(text: &str, nodes: u32) -> Result<Vec<Step>, String> {
         .split_once(':')
         .ok_or_else(|| wrong("say what to do with whom"))?;
     let action = match action {
-        "kill" => Action::Kill,
-        "pause" => Action::Pause,
-        "restart" => Action::Restart,
+        "kill" => DrillAction::Kill,
+        "pause" => DrillAction::Pause,
+        "restart" => DrillAction::Restart,
         _ => return Err(wrong("only kill, pause and restart are known")),
     };
     let (target, moment) = rest
@@ -60,25 +60,25 @@ pub fn parse(text: &str, nodes: u32) -> Result<Vec<Step>, String> {
     };
     if target == "each" {
         let slot = |k: u32| f64::from(k) / f64::from(nodes + 1);
-        let step = |id: u32| Step {
+        let step = |id: u32| DrillStep {
             action,
-            target: Target::Node(NodeId(id)),
+            target: DrillTarget::Node(NodeId(id)),
             from: slot(id),
             until: slot(id) + 0.5 / f64::from(nodes + 1),
         };
         return Ok((1..=nodes).map(step).collect());
     }
     let target = match target {
-        "leader" => Target::Leader,
+        "leader" => DrillTarget::Leader,
         id => match id.parse() {
-            Ok(id) if (1..=nodes).contains(&id) => Target::Node(NodeId(id)),
+            Ok(id) if (1..=nodes).contains(&id) => DrillTarget::Node(NodeId(id)),
             _ => return Err(wrong("the target is leader, each, or the id of a spawned node")),
         },
     };
-    if action == Action::Pause && until <= from {
+    if action == DrillAction::Pause && until <= from {
         return Err(wrong("a pause ends after it begins"));
     }
-    Ok(vec![Step {
+    Ok(vec![DrillStep {
         action,
         target,
         from,
@@ -97,18 +97,18 @@ fn moments(text: &str) -> Option<(f64, f64)> {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for DrillStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = match self.action {
-            Action::Kill => "kill",
-            Action::Pause => "pause",
-            Action::Restart => "restart",
+            DrillAction::Kill => "kill",
+            DrillAction::Pause => "pause",
+            DrillAction::Restart => "restart",
         };
         match self.target {
-            Target::Leader => write!(f, "{action}:leader@{:.0}%", self.from * 100.0)?,
-            Target::Node(id) => write!(f, "{action}:{id}@{:.0}%", self.from * 100.0)?,
+            DrillTarget::Leader => write!(f, "{action}:leader@{:.0}%", self.from * 100.0)?,
+            DrillTarget::Node(id) => write!(f, "{action}:{id}@{:.0}%", self.from * 100.0)?,
         }
-        if self.action == Action::Pause {
+        if self.action == DrillAction::Pause {
             write!(f, "..{:.0}%", self.until * 100.0)?;
         }
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::stopwatch::estimate;
+use crate::latency_histogram::estimate;
 use crate::summary;
 
 const BIN_FIRST: Duration = Duration::from_millis(100);

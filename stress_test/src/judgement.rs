@@ -1,7 +1,7 @@
 //! Did it pass, and if not, why, and what can be done about it? Reads a [`Summary`], knows nothing else.
 
 use crate::chance::P_SUSPICIOUS;
-use crate::summary::{Summary, Verdict};
+use crate::summary::{Judgement, Summary};
 use crate::threshold::Threshold;
 
 /// More than this share of the images must be acknowledged, in percent.
@@ -15,7 +15,7 @@ const CLIENT_PERCENT_MAX: f64 = 50.0;
 
 /// How a run ended, if not by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum RunEnd {
     /// Every image had its turn.
     Complete,
     /// Ctrl-C or SIGTERM.
@@ -27,7 +27,7 @@ pub enum End {
 }
 
 /// Judges a run.
-pub fn judge(run: &Summary, end: End, thresholds: &[Threshold]) -> Verdict {
+pub fn judge(run: &Summary, end: RunEnd, thresholds: &[Threshold]) -> Judgement {
     let mut faults = end_fault(run, end);
     let balancing = balancing_faults(run);
     if run.uploads.offered == 0 {
@@ -44,10 +44,10 @@ pub fn judge(run: &Summary, end: End, thresholds: &[Threshold]) -> Verdict {
     if unbalanced {
         faults.push("Load balancing is NOT working!".to_owned());
     }
-    Verdict {
+    Judgement {
         passed: faults.is_empty(),
-        interrupted: end == End::Interrupted,
-        timed_out: end == End::TimedOut,
+        interrupted: end == RunEnd::Interrupted,
+        timed_out: end == RunEnd::TimedOut,
         faults,
         warnings: warnings(run),
         crossed: thresholds
@@ -58,31 +58,31 @@ pub fn judge(run: &Summary, end: End, thresholds: &[Threshold]) -> Verdict {
     }
 }
 
-impl Verdict {
+impl Judgement {
     /// What the process says to a script.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Verdict {
+            Judgement {
                 interrupted: true, ..
             } => 130,
-            Verdict { timed_out: true, .. } => 3,
-            Verdict { passed: false, .. } => 1,
-            Verdict { crossed, .. } if !crossed.is_empty() => 4,
+            Judgement { timed_out: true, .. } => 3,
+            Judgement { passed: false, .. } => 1,
+            Judgement { crossed, .. } if !crossed.is_empty() => 4,
             _ => 0,
         }
     }
 }
 
-fn end_fault(run: &Summary, end: End) -> Vec<String> {
+fn end_fault(run: &Summary, end: RunEnd) -> Vec<String> {
     let (done, all) = (run.uploads.offered, run.settings.images);
     match end {
-        End::Complete => vec![],
-        End::Interrupted => vec![format!("Interrupted after {done} of {all} images")],
-        End::TimedOut => vec![format!(
+        RunEnd::Complete => vec![],
+        RunEnd::Interrupted => vec![format!("Interrupted after {done} of {all} images")],
+        RunEnd::TimedOut => vec![format!(
             "Timed out after {} s, with {done} of {all} images",
             run.settings.timeout_seconds
         )],
-        End::GivenUp => vec![format!(
+        RunEnd::GivenUp => vec![format!(
             "Given up after {done} of {all} images: nothing was accepted any more"
         )],
     }
@@ -223,7 +223,7 @@ fn warnings(run: &Summary) -> Vec<String> {
 }
 
 /// For each trouble that shows, its likely cause and what to do.
-fn remedies(run: &Summary, end: End) -> Vec<String> {
+fn remedies(run: &Summary, end: RunEnd) -> Vec<String> {
     let mut remedies = Vec::new();
     let setbacks = |cause: &str| -> u64 {
         run.setbacks
@@ -238,7 +238,7 @@ fn remedies(run: &Summary, end: End) -> Vec<String> {
         }
     };
     advise(
-        matches!(end, End::TimedOut),
+        matches!(end, RunEnd::TimedOut),
         "Out of time: look whether all servers respond (client status), how full the disk is (df -h .) and how long \
          offers take; or use fewer (-n 500) or smaller images (--max-size 1000), or a longer --timeout",
     );
@@ -285,7 +285,7 @@ fn slow_cause(run: &Summary) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{Balance, Node, Test};
+    use crate::summary::{Balance, NodeSummary, UniformityTest};
 
     /// A run of three nodes that took so many images each, all of them where they belong.
     fn run(counts: [u64; 3]) -> Summary {
@@ -296,7 +296,7 @@ mod tests {
         run.uploads.stored = total;
         run.uploads.success_percent = 100.0;
         run.uploads.per_second.value = 100.0;
-        let node = |(id, uploads)| Node {
+        let node = |(id, uploads)| NodeSummary {
             id,
             uploads,
             percent: 0.0,
@@ -318,12 +318,12 @@ mod tests {
     }
 
     fn faults(run: &Summary) -> Vec<String> {
-        judge(run, End::Complete, &[]).faults
+        judge(run, RunEnd::Complete, &[]).faults
     }
 
     #[test]
     fn an_even_run_passes_and_exits_with_0() {
-        let verdict = judge(&run([666, 667, 667]), End::Complete, &[]);
+        let verdict = judge(&run([666, 667, 667]), RunEnd::Complete, &[]);
         assert!(verdict.passed && verdict.warnings.is_empty() && verdict.remedies.is_empty());
         assert_eq!(verdict.exit_code(), 0);
     }
@@ -351,7 +351,7 @@ mod tests {
             let mut uneven = run([5, 1, 1]);
             let balance = uneven.balance.as_mut().unwrap();
             balance.sigma_percent = 27.0;
-            balance.test = Some(Test {
+            balance.test = Some(UniformityTest {
                 sigma_mean: 15.0,
                 sigma_bound: 30.0,
                 chi_square: 4.0,
@@ -377,13 +377,13 @@ mod tests {
     fn exit_codes_tell_the_ends_apart() {
         let crossed = [Threshold::parse("rate>1").unwrap()];
         let code = |end, thresholds: &[Threshold]| judge(&run([1, 1, 1]), end, thresholds).exit_code();
-        assert_eq!(code(End::Interrupted, &crossed), 130);
-        assert_eq!(code(End::TimedOut, &crossed), 3);
-        assert_eq!(code(End::GivenUp, &crossed), 1);
-        assert_eq!(code(End::Complete, &crossed), 4);
+        assert_eq!(code(RunEnd::Interrupted, &crossed), 130);
+        assert_eq!(code(RunEnd::TimedOut, &crossed), 3);
+        assert_eq!(code(RunEnd::GivenUp, &crossed), 1);
+        assert_eq!(code(RunEnd::Complete, &crossed), 4);
         let mut lost = run([1, 1, 1]);
         lost.verification.missing = 1;
-        assert_eq!(judge(&lost, End::Complete, &crossed).exit_code(), 1);
+        assert_eq!(judge(&lost, RunEnd::Complete, &crossed).exit_code(), 1);
     }
 
     #[test]
@@ -393,15 +393,15 @@ mod tests {
             change(&mut run);
             judge(&run, end, &[]).remedies.join("; ")
         };
-        assert!(remedy(&|_| {}, End::TimedOut).contains("-n 500"));
+        assert!(remedy(&|_| {}, RunEnd::TimedOut).contains("-n 500"));
         let full = |run: &mut Summary| {
             run.failures.causes.insert("disk full (507)".to_owned(), 3);
         };
-        assert!(remedy(&full, End::Complete).contains("make clean-images"));
+        assert!(remedy(&full, RunEnd::Complete).contains("make clean-images"));
         let slow = |run: &mut Summary| {
             run.uploads.per_second.value = 0.3;
             run.latency.receipt.mean.value = 900.0;
         };
-        assert!(remedy(&slow, End::Complete).contains("iostat"));
+        assert!(remedy(&slow, RunEnd::Complete).contains("iostat"));
     }
 }

@@ -13,21 +13,21 @@ const MICROSECONDS_MAX: u64 = 3_600_000_000;
 const DIGITS: u8 = 3;
 /// Of the normal distribution, for 95 %.
 const Z: f64 = 1.96;
-/// Bins of [`Stopwatch::bins`] for a factor of ten.
+/// Bins of [`LatencyHistogram::bins`] for a factor of ten.
 const BINS_PER_DECADE: f64 = 10.0;
 
 /// A growing set of durations.
 #[derive(Clone)]
-pub struct Stopwatch(Histogram<u32>);
+pub struct LatencyHistogram(Histogram<u32>);
 
-impl Default for Stopwatch {
-    fn default() -> Stopwatch {
+impl Default for LatencyHistogram {
+    fn default() -> LatencyHistogram {
         let histogram = Histogram::new_with_bounds(1, MICROSECONDS_MAX, DIGITS);
-        Stopwatch(histogram.expect("the bounds are constants that fit each other"))
+        LatencyHistogram(histogram.expect("the bounds are constants that fit each other"))
     }
 }
 
-impl Stopwatch {
+impl LatencyHistogram {
     /// Adds one; under a microsecond counts as one, over an hour as an hour.
     pub fn record(&mut self, duration: Duration) {
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(MICROSECONDS_MAX);
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn percentiles_are_known_to_three_digits() {
-        let mut watch = Stopwatch::default();
+        let mut watch = LatencyHistogram::default();
         for i in 1..=10_000 {
             watch.record(Duration::from_micros(i * 10));
         }
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn bins_hold_everything_without_gaps() {
-        let mut watch = Stopwatch::default();
+        let mut watch = LatencyHistogram::default();
         for milliseconds in [1, 1, 5, 900] {
             watch.record(Duration::from_millis(milliseconds));
         }
@@ -147,15 +147,15 @@ mod tests {
                 .all(|pair| (pair[1].0 / pair[0].0 - 1.2589).abs() < 0.001)
         );
         assert_eq!(bins[0].1, 2);
-        assert_eq!(Stopwatch::default().bins(), []);
+        assert_eq!(LatencyHistogram::default().bins(), []);
     }
 
     #[test]
     fn what_is_out_of_range_is_kept_at_the_edge() {
-        let mut watch = Stopwatch::default();
+        let mut watch = LatencyHistogram::default();
         watch.record(Duration::ZERO);
         watch.record(Duration::from_secs(1_000_000));
         assert_eq!(watch.distribution().count, 2);
-        assert_eq!(Stopwatch::default().distribution().count, 0);
+        assert_eq!(LatencyHistogram::default().distribution().count, 0);
     }
 }

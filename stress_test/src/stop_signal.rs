@@ -3,18 +3,18 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::verdict::End;
+use crate::judgement::RunEnd;
 
 /// Raised by whoever has a reason to stop; the first reason stands.
 #[derive(Default)]
-pub struct Halt {
-    why: OnceLock<End>,
+pub struct StopSignal {
+    why: OnceLock<RunEnd>,
     raised: AtomicBool,
 }
 
-impl Halt {
+impl StopSignal {
     /// Stops the run.
-    pub fn raise(&self, why: End) {
+    pub fn raise(&self, why: RunEnd) {
         let _ = self.why.set(why);
         self.raised.store(true, Ordering::Relaxed);
     }
@@ -30,7 +30,7 @@ impl Halt {
     }
 
     /// The reason; `Complete` if there is none.
-    pub fn end(&self) -> End {
-        self.why.get().copied().unwrap_or(End::Complete)
+    pub fn end(&self) -> RunEnd {
+        self.why.get().copied().unwrap_or(RunEnd::Complete)
     }
 }

@@ -17,25 +17,25 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::config::image_name;
-use crate::halt::Halt;
 use crate::paint::{Picture, Plan};
+use crate::stop_signal::StopSignal;
 
 /// A folder that removes itself with everything in it, unless it is to be kept.
-pub struct Folder {
+pub struct TemporaryFolder {
     path: PathBuf,
     keep: bool,
 }
 
-impl Folder {
+impl TemporaryFolder {
     /// Makes a new folder under the system's temporary one, for this user alone.
-    pub fn new(purpose: &str, keep: bool) -> io::Result<Folder> {
+    pub fn new(purpose: &str, keep: bool) -> io::Result<TemporaryFolder> {
         let stamp = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default()
             .as_nanos();
         let path = std::env::temp_dir().join(format!("pixseal-{purpose}-{}-{stamp}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Folder { path, keep })
+        Ok(TemporaryFolder { path, keep })
     }
 
     /// Where it is.
@@ -44,7 +44,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         if !self.keep
             && let Err(e) = fs::remove_dir_all(&self.path)
@@ -55,35 +55,35 @@ impl Drop for Folder {
 }
 
 /// The images of a run.
-pub struct Gallery {
+pub struct ImageSource {
     plan: Plan,
-    folder: Option<Folder>,
+    folder: Option<TemporaryFolder>,
 }
 
 /// An image at hand.
-pub enum Exhibit<'a> {
+pub enum Image<'a> {
     /// In memory, painted just now, in so much time.
     Painted(&'a [u8], Duration),
     /// In a file.
     Stored(File),
 }
 
-impl Gallery {
+impl ImageSource {
     /// Images that are painted when they are needed.
-    pub fn in_memory(plan: Plan) -> Gallery {
-        Gallery { plan, folder: None }
+    pub fn in_memory(plan: Plan) -> ImageSource {
+        ImageSource { plan, folder: None }
     }
 
     /// Paints all images to files, on as many threads as there are processors. `painted` counts them meanwhile.
     pub fn on_disk(
         plan: Plan,
         images: u64,
-        folder: Folder,
+        folder: TemporaryFolder,
         painted: &AtomicU64,
-        halt: &Halt,
-    ) -> io::Result<Gallery> {
+        stop: &StopSignal,
+    ) -> io::Result<ImageSource> {
         let next = AtomicU64::new(1);
-        let gallery = Gallery {
+        let source = ImageSource {
             plan,
             folder: Some(folder),
         };
@@ -93,12 +93,12 @@ impl Gallery {
                 let mut buffer = Vec::new();
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number > images || halt.is_raised() {
+                    if number > images || stop.is_raised() {
                         return Ok(());
                     }
                     buffer.clear();
                     plan.picture(number).paint(&mut buffer)?;
-                    let path = gallery.path(number).expect("this gallery has a folder");
+                    let path = source.path(number).expect("this source has a folder");
                     fs::write(&path, &buffer)
                         .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))?;
                     painted.fetch_add(1, Ordering::Relaxed);
@@ -120,7 +120,7 @@ impl Gallery {
             }
             Ok::<(), io::Error>(())
         })?;
-        Ok(gallery)
+        Ok(source)
     }
 
     /// What image `number` is.
@@ -129,14 +129,14 @@ impl Gallery {
     }
 
     /// Takes image `number` at hand; `buffer` belongs to the calling thread and is used again.
-    pub fn take<'a>(&self, number: u64, buffer: &'a mut Vec<u8>) -> io::Result<Exhibit<'a>> {
+    pub fn take<'a>(&self, number: u64, buffer: &'a mut Vec<u8>) -> io::Result<Image<'a>> {
         if let Some(path) = self.path(number) {
-            return Ok(Exhibit::Stored(File::open(path)?));
+            return Ok(Image::Stored(File::open(path)?));
         }
         let start = Instant::now();
         buffer.clear();
         self.plan.picture(number).paint(buffer)?;
-        Ok(Exhibit::Painted(buffer, start.elapsed()))
+        Ok(Image::Painted(buffer, start.elapsed()))
     }
 
     fn path(&self, number: u64) -> Option<PathBuf> {
@@ -159,22 +159,22 @@ mod tests {
 
     #[test]
     fn disk_and_memory_hold_the_same_images_and_the_folder_goes_away() {
-        let folder = Folder::new("test", false).unwrap();
+        let folder = TemporaryFolder::new("test", false).unwrap();
         let path = folder.path().to_owned();
         let painted = AtomicU64::new(0);
-        let disk = Gallery::on_disk(PLAN, 9, folder, &painted, &Halt::default()).unwrap();
-        let memory = Gallery::in_memory(PLAN);
+        let disk = ImageSource::on_disk(PLAN, 9, folder, &painted, &StopSignal::default()).unwrap();
+        let memory = ImageSource::in_memory(PLAN);
         assert_eq!(painted.into_inner(), 9);
         for number in 1..=9 {
             let mut from_disk = Vec::new();
             let mut buffer = Vec::new();
             match disk.take(number, &mut Vec::new()).unwrap() {
-                Exhibit::Stored(mut file) => file.read_to_end(&mut from_disk).unwrap(),
-                Exhibit::Painted(..) => panic!("painted although it was on disk"),
+                Image::Stored(mut file) => file.read_to_end(&mut from_disk).unwrap(),
+                Image::Painted(..) => panic!("painted although it was on disk"),
             };
             match memory.take(number, &mut buffer).unwrap() {
-                Exhibit::Painted(bytes, _) => assert!(bytes == from_disk),
-                Exhibit::Stored(_) => panic!("there is no file"),
+                Image::Painted(bytes, _) => assert!(bytes == from_disk),
+                Image::Stored(_) => panic!("there is no file"),
             }
         }
         drop(disk);
@@ -185,7 +185,7 @@ mod tests {
     fn a_folder_goes_away_when_its_thread_panics() {
         let path = std::sync::Mutex::new(PathBuf::new());
         let outcome = std::panic::catch_unwind(|| {
-            let folder = Folder::new("panic", false).unwrap();
+            let folder = TemporaryFolder::new("panic", false).unwrap();
             *path.lock().unwrap() = folder.path().to_owned();
             panic!("on purpose");
         });

@@ -25,7 +25,7 @@ pub fn is_live(plain: bool) -> bool {
 }
 
 /// The view of one phase of a run.
-pub struct Screen {
+pub struct ProgressDisplay {
     live: Option<Live>,
     what: &'static str,
     total: u64,
@@ -43,12 +43,12 @@ struct Live {
     all: MultiProgress,
 }
 
-impl Screen {
+impl ProgressDisplay {
     /// A view of `total` things. `nodes`: how many bars for nodes.
-    pub fn new(what: &'static str, total: u64, nodes: usize, live: bool) -> Screen {
+    pub fn new(what: &'static str, total: u64, nodes: usize, live: bool) -> ProgressDisplay {
         let now = Instant::now();
         let live = live.then(|| Live::new(what, total, nodes));
-        Screen {
+        ProgressDisplay {
             live,
             what,
             total,
@@ -106,25 +106,25 @@ impl Screen {
     }
 
     fn draw(&self, tally: &Tally, event: Option<&str>) {
-        let glance = tally.glance();
+        let totals = tally.totals();
         let seconds = self.start.elapsed().as_secs_f64().max(0.001);
-        let rate = glance.done as f64 / seconds;
-        let left = self.total.saturating_sub(glance.done) as f64 / rate.max(0.001);
+        let rate = totals.done as f64 / seconds;
+        let left = self.total.saturating_sub(totals.done) as f64 / rate.max(0.001);
         let (p50, p99) = self.percentiles();
         let figures = format!(
             "{rate:.1} uploads/s  {}/s  p50 {p50:.0} ms  p99 {p99:.0} ms  failed {}  retried {}",
-            bytes(glance.bytes as f64 / seconds),
-            glance.failed,
-            glance.retried
+            bytes(totals.bytes as f64 / seconds),
+            totals.failed,
+            totals.retried
         );
         let Some(live) = &self.live else {
             println!(
                 "  {} of {} ({:.0} s left)  {figures}",
-                glance.done, self.total, left
+                totals.done, self.total, left
             );
             return;
         };
-        live.main.set_position(glance.done);
+        live.main.set_position(totals.done);
         live.main.set_message(format!("{} left", time(left)));
         live.figures.set_message(figures);
         live.event.set_message(event.unwrap_or_default().to_owned());
@@ -134,7 +134,7 @@ impl Screen {
             .max()
             .unwrap_or(0)
             .max(1);
-        let stored = glance.done - glance.failed;
+        let stored = totals.done - totals.failed;
         for (bar, (id, uploads)) in live.nodes.iter().zip(tally.shares()) {
             bar.set_length(most);
             bar.set_position(uploads);

@@ -7,28 +7,28 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Config, image_name};
+use crate::config::{RunConfig, image_name};
 use crate::paint::BAND_NAMES;
-use crate::sample::{Outcome, Sample};
+use crate::sample::{Sample, UploadOutcome};
 
 const CSV_HEAD: &str = "number,name,band,bytes,outcome,node,term,start_s,late_ms,paint_ms,offer_ms,transfer_ms,\
 receipt_ms,total_ms,rounds,setbacks,detail";
 
 /// The files that were asked for.
-pub struct Journal {
+pub struct UploadLog {
     csv: Option<BufWriter<File>>,
     log: Option<BufWriter<File>>,
 }
 
-impl Journal {
+impl UploadLog {
     /// Makes the files, with their first line.
-    pub fn open(config: &Config) -> io::Result<Journal> {
+    pub fn open(config: &RunConfig) -> io::Result<UploadLog> {
         let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(create).transpose();
         let (mut csv, log) = (open(&config.csv)?, open(&config.log)?);
         if let Some(csv) = &mut csv {
             writeln!(csv, "{CSV_HEAD}")?;
         }
-        Ok(Journal { csv, log })
+        Ok(UploadLog { csv, log })
     }
 
     /// Adds a line to each.
@@ -60,7 +60,7 @@ pub fn create(path: &Path) -> io::Result<BufWriter<File>> {
 fn csv_line(out: &mut impl Write, sample: &Sample) -> io::Result<()> {
     let name = image_name(sample.number);
     let (outcome, node, term, detail) = match &sample.outcome {
-        Outcome::Stored {
+        UploadOutcome::Stored {
             node,
             term,
             wrong_receipt,
@@ -71,7 +71,7 @@ fn csv_line(out: &mut impl Write, sample: &Sample) -> io::Result<()> {
             term.to_string(),
             wrong_receipt.clone().unwrap_or_default(),
         ),
-        Outcome::Failed { cause, text } => {
+        UploadOutcome::Failed { cause, text } => {
             ("failed", String::new(), String::new(), format!("{cause}: {text}"))
         }
     };
@@ -104,7 +104,7 @@ fn log_line(out: &mut impl Write, sample: &Sample) -> io::Result<()> {
     let at = (sample.intended + sample.total).as_secs_f64();
     let name = image_name(sample.number);
     match &sample.outcome {
-        Outcome::Stored { node, .. } => write!(
+        UploadOutcome::Stored { node, .. } => write!(
             out,
             "{at:>10.3} s  {name}: {} bytes on node {node} in {:.1} ms (offer {:.1}, transfer {:.1}, receipt {:.1})",
             sample.bytes,
@@ -113,7 +113,7 @@ fn log_line(out: &mut impl Write, sample: &Sample) -> io::Result<()> {
             ms(sample.transfer),
             ms(sample.receipt)
         ),
-        Outcome::Failed { text, .. } => {
+        UploadOutcome::Failed { text, .. } => {
             write!(
                 out,
                 "{at:>10.3} s  {name}: FAILED after {:.1} ms: {text}",
@@ -148,7 +148,7 @@ mod tests {
     use pixseal::client::connection::Cause;
     use pixseal::roster::NodeId;
 
-    fn sample(outcome: Outcome) -> Sample {
+    fn sample(outcome: UploadOutcome) -> Sample {
         Sample {
             number: 17,
             band: 1,
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    fn line(write: impl Fn(&mut Vec<u8>, &Sample) -> io::Result<()>, outcome: Outcome) -> String {
+    fn line(write: impl Fn(&mut Vec<u8>, &Sample) -> io::Result<()>, outcome: UploadOutcome) -> String {
         let mut out = Vec::new();
         write(&mut out, &sample(outcome)).unwrap();
         String::from_utf8(out).unwrap()
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_csv_line_has_as_many_fields_as_its_head() {
-        let stored = Outcome::Stored {
+        let stored = UploadOutcome::Stored {
             node: NodeId(2),
             term: 4,
             views: vec![],
@@ -190,7 +190,7 @@ mod tests {
             "17,stress_image_17.png,Medium,4000,stored,2,4,1.500000,0.000,0.000,1.000,20.000,9.000,30.000,2,1,\n"
         );
         assert_eq!(text.split(',').count(), CSV_HEAD.split(',').count());
-        let failed = Outcome::Failed {
+        let failed = UploadOutcome::Failed {
             cause: Cause::Busy,
             text: "said \"no\", twice".to_owned(),
         };
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_log_line_tells_what_happened() {
-        let stored = Outcome::Stored {
+        let stored = UploadOutcome::Stored {
             node: NodeId(2),
             term: 4,
             views: vec![],

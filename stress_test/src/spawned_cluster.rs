@@ -24,7 +24,7 @@ use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::gallery::Folder;
+use crate::image_source::TemporaryFolder;
 use crate::watch::PATIENCE;
 
 /// From the start of the nodes until all agree on a leader; also for a node that was started again.
@@ -37,18 +37,18 @@ const PORT_TRIES: u32 = 100;
 const LOG_LINES: usize = 5;
 
 /// Servers that end with the value.
-pub struct Spawned {
+pub struct SpawnedCluster {
     /// The nodes and where they listen.
     pub members: Members,
     program: PathBuf,
     nodes: Mutex<BTreeMap<NodeId, Child>>,
     /// Last: the servers end before their folder goes.
-    folder: Folder,
+    folder: TemporaryFolder,
 }
 
-impl Spawned {
+impl SpawnedCluster {
     /// Starts `count` nodes and waits until they agree on a leader.
-    pub fn start(count: u32, keep: bool) -> Result<Spawned, String> {
+    pub fn start(count: u32, keep: bool) -> Result<SpawnedCluster, String> {
         let program = std::env::current_exe()
             .map(|own| own.with_file_name("server"))
             .map_err(|e| format!("--spawn: this program's folder is not known: {e}"))?;
@@ -58,7 +58,8 @@ impl Spawned {
                 program.display()
             ));
         }
-        let folder = Folder::new("cluster", keep).map_err(|e| format!("--spawn: temporary folder: {e}"))?;
+        let folder =
+            TemporaryFolder::new("cluster", keep).map_err(|e| format!("--spawn: temporary folder: {e}"))?;
         let mut text = "[nodes]\n".to_owned();
         let ports = free_ports(count).map_err(|e| format!("--spawn: no free port: {e}"))?;
         for (id, port) in (1..=count).zip(ports) {
@@ -67,7 +68,7 @@ impl Spawned {
         fs::write(folder.path().join("cluster.toml"), &text)
             .map_err(|e| format!("--spawn: cluster.toml: {e}"))?;
         let members = Members::parse(&text).map_err(|e| format!("--spawn: {e}"))?;
-        let spawned = Spawned {
+        let spawned = SpawnedCluster {
             members,
             program,
             nodes: Mutex::default(),
@@ -193,7 +194,7 @@ impl Spawned {
     }
 }
 
-impl Drop for Spawned {
+impl Drop for SpawnedCluster {
     fn drop(&mut self) {
         let ids: Vec<NodeId> = self.nodes().keys().copied().collect();
         for signal in [Signal::CONT, Signal::TERM] {

@@ -45,14 +45,14 @@ pub(crate) enum Lie {
 const VICTIM: &str = "stress_image_7.png";
 
 /// The nodes; their threads end with the test's process.
-pub(crate) struct Trio {
+pub(crate) struct FakeCluster {
     lie: Lie,
     addresses: Vec<String>,
     /// By name: who has it, and the bytes.
     images: Mutex<BTreeMap<String, (NodeId, Vec<u8>)>>,
 }
 
-impl Trio {
+impl FakeCluster {
     /// Starts three nodes and returns the text of their cluster file.
     pub(crate) fn start(lie: Lie) -> String {
         let listeners: Vec<TcpListener> = (0..3)
@@ -66,17 +66,17 @@ impl Trio {
             .zip(&addresses)
             .map(|(id, address)| format!("{id} = \"{address}\"\n"))
             .collect();
-        let trio = Arc::new(Trio {
+        let fake_cluster = Arc::new(FakeCluster {
             lie,
             addresses,
             images: Mutex::default(),
         });
         for (id, listener) in (1..).map(NodeId).zip(listeners) {
-            let trio = Arc::clone(&trio);
+            let fake_cluster = Arc::clone(&fake_cluster);
             thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    let trio = Arc::clone(&trio);
-                    thread::spawn(move || trio.serve(id, stream));
+                    let fake_cluster = Arc::clone(&fake_cluster);
+                    thread::spawn(move || fake_cluster.serve(id, stream));
                 }
             });
         }
