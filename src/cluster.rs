@@ -29,7 +29,7 @@ use self::report::History;
 pub use self::report::{Entry, PeerReport, Report};
 use self::routes::{Routes, Sent};
 use crate::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX};
-use crate::election::detector::{Cause, State, Transition};
+use crate::election::detector::{Cause, PeerState, Transition};
 use crate::election::{self, Election, Input, Output, View};
 use crate::members::Members;
 use crate::roster::NodeId;
@@ -255,7 +255,7 @@ impl Node {
             (_, Cause::Slept(late)) => {
                 log::info!("Node {}: was not running for {} ms", self.own, late.as_millis());
             }
-            (State::Left, _) => log::info!("Node {}: Node {peer} has left", self.own),
+            (PeerState::Left, _) => log::info!("Node {}: Node {peer} has left", self.own),
             _ => log::info!("Node {}: Node {peer} is {to} ({cause})", self.own),
         }
         self.history.add(transition);

@@ -1,21 +1,23 @@
-//! Heartbeat and election: one event in, all its effects out. Holds no socket, clock, thread or random number.
+//! Heartbeats and leader election: takes one event and returns all its effects. Holds no socket, clock, thread or
+//! random number.
 //!
-//! The highest id alive leads (Bully, Garcia-Molina 1982). The leader has one job: it publishes the view, the ids
-//! that are alive, in its heartbeats, and every follower places uploads by that view alone, so that all place
-//! alike. A node without a leader places by what it hears itself; a lone node leads itself.
+//! The highest id alive leads (Bully, Garcia-Molina 1982). The leader's only task is to publish the view, which is
+//! the list of ids that are alive, in its heartbeats. Every follower places uploads by that view alone, so that all
+//! nodes place alike. A node without a leader places by what it hears itself; a lone node leads itself.
 //!
-//! What holds at every moment, and what the simulation checks after every step:
+//! These hold at every moment, and the simulation checks them after every step:
 //!
-//! - What a node follows, the pair (term, leader), never goes back, and a term has one leader for it.
-//! - A view is adopted only from the leader itself, over a link that works both ways, and holds its holder.
-//! - Nobody counts as alive without a fresh, authentic datagram, its own or that of a peer who heard it.
-//! - A node that was not running judges nobody for the time it missed, and no longer claims to lead.
+//! - The term that a node follows never falls, and a node follows one leader in each term.
+//! - A node adopts a view only from the leader itself, over a link that works both ways, and only if the view contains
+//!   that node.
+//! - A peer counts as alive only because of a fresh, authentic datagram: its own, or that of a node that heard it.
+//! - A node that was not running declares nobody dead for the time it missed, and no longer claims to lead.
 //!
-//! What does not hold: during a partition each side has a leader of its own. Availability comes before
-//! agreement here: uploads are idempotent, and readers look at every node.
+//! What does not hold: during a partition each side has its own leader. Availability comes before agreement here:
+//! uploads are idempotent, and readers ask every node.
 //!
-//! A returning higher id lets an established leader work for [`STABLE`] before it takes over. Pausing nodes,
-//! broken links and new starts differ only in how long they are silent; none has a path of its own.
+//! A higher id that returns waits for `bully::STABLE` before it replaces an established leader. Paused nodes, broken
+//! links and restarts differ only in how long they are silent; none has code of its own.
 
 mod bully;
 pub mod datagram;
@@ -30,24 +32,22 @@ use serde::Serialize;
 
 use self::bully::Bully;
 use self::datagram::{ClusterKey, Datagram, Rejection, Rejections, Stamp};
-use self::detector::{Cause, Detector, Pace, Peer, State, Transition};
+use self::detector::{Cause, Detector, Peer, PeerState, Timeouts, Transition};
 use self::message::{Hears, Message};
 use crate::roster::{NodeId, Roster};
 
-/// The default of [`Settings::health_timeout`]: six heartbeats. Less finds deaths earlier, but a machine that
-/// shares its cores with other work then begins to see deaths that are none.
+/// The default of [`Settings::health_timeout`]: six heartbeats. A shorter one finds deaths earlier, but on a machine
+/// that shares its cores with other work it also finds deaths that did not happen.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_millis(600);
-/// A shorter timeout than this is taken as this: a timer and a round trip need to fit in it six times.
+/// A shorter timeout is raised to this: a late timer and a round trip have to fit into it six times.
 pub const HEALTH_TIMEOUT_MIN: Duration = Duration::from_millis(60);
-/// How long a higher id watches an established leader before it takes over.
-pub const STABLE: Duration = Duration::from_secs(2);
-/// A heartbeat at least this often, whatever the timeout.
+/// The longest pause between heartbeats, however long the timeout is.
 const HEARTBEAT_MAX: Duration = Duration::from_millis(100);
 const HEARTBEATS_PER_TIMEOUT: u32 = 6;
-/// A timer that fires this late is a busy machine; later, this node was not running.
+/// A timer may fire this late on a busy machine. If it fires later, this node was not running.
 const LATENESS: Duration = Duration::from_millis(10);
 
-/// What a node is told at its start.
+/// What a node knows when it starts.
 pub struct Settings {
     /// Its own id.
     pub own: NodeId,
@@ -55,27 +55,27 @@ pub struct Settings {
     pub members: Vec<NodeId>,
     /// The shared secret.
     pub key: ClusterKey,
-    /// Not 0, and greater than at every start before.
+    /// Greater than at every earlier start, and greater than 0.
     pub incarnation: u64,
-    /// A peer that nobody has heard for this long is dead. Every other time follows from it.
+    /// A peer that nobody has heard for this long is dead. Every other time is derived from it.
     pub health_timeout: Duration,
 }
 
 /// What happens to a node.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
-    /// Time has passed; due at [`Election::deadline`], harmless at any time. Everything that has arrived by
-    /// then comes first, as datagrams: nobody is judged over words that were not yet read.
+    /// Time has passed. Due at [`Election::deadline`], harmless at any time. The caller first passes in every datagram
+    /// that has arrived, so that no peer is declared dead while its datagrams wait to be read.
     Tick,
     /// Bytes from the network, from anybody.
     Datagram(&'a [u8]),
-    /// The host of a peer said that nobody listens on its port.
+    /// The host of a peer said that the port is closed (ICMP).
     Refused(NodeId),
-    /// This node is stopping: the others shall count it out. There is no way back.
+    /// This node is stopping, and the others are to remove it from the roster. This cannot be undone.
     Leave,
 }
 
-/// What a node does about it, in this order.
+/// What a node does in response, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send these bytes to that member.
@@ -85,22 +85,22 @@ pub enum Output {
         /// An encoded datagram.
         bytes: Vec<u8>,
     },
-    /// From now on, place uploads by this.
+    /// Place uploads by this view from now on.
     Publish(View),
-    /// For people: what was seen.
+    /// A line for the log and the history.
     Note(Transition),
 }
 
 /// What uploads are placed by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct View {
-    /// The term of the leader, or of the last one; 0 before the first. Never falls.
+    /// The term of the leader, or of the last leader; 0 before the first. Never falls.
     pub term: u64,
-    /// Who published this view; `None`: this node goes by what it hears itself.
+    /// The node that published this view. `None`: this node lists the peers that it hears itself.
     pub leader: Option<NodeId>,
-    /// The alive ids; holds this node.
+    /// The alive ids, among them this node and the leader.
     pub roster: Roster,
-    /// Since when this node has held it, on the clock of [`Election::step`].
+    /// When this node adopted it, on the clock of [`Election::step`].
     pub since: Duration,
 }
 
@@ -116,15 +116,15 @@ pub struct Election {
     rejections: Rejections,
     view: View,
     clock: Duration,
-    /// How long this node was not running when it should have been. The time it was awake is the clock less this.
+    /// How long this node was not running when it should have been. Awake time is the clock minus this.
     slept: Duration,
     next_heartbeat: Duration,
-    /// A higher node answered: no more elections until then.
-    patient_until: Duration,
+    /// A higher node has answered that it takes over: this node asks for no election before this time.
+    no_election_until: Duration,
 }
 
 impl Election {
-    /// A node at time 0, which knows nobody.
+    /// A node at time 0 that has heard nobody.
     pub fn new(settings: Settings) -> Election {
         let Settings {
             own,
@@ -134,7 +134,7 @@ impl Election {
             health_timeout,
         } = settings;
         let timeout = health_timeout.max(HEALTH_TIMEOUT_MIN);
-        let pace = Pace {
+        let timeouts = Timeouts {
             suspect_after: timeout * 2 / 3,
             dead_after: timeout,
             refused_after: timeout / 3,
@@ -149,7 +149,7 @@ impl Election {
             },
             heartbeat: HEARTBEAT_MAX.min(timeout / HEARTBEATS_PER_TIMEOUT),
             timeout,
-            detector: Detector::new(pace, members.into_iter().filter(|id| *id != own)),
+            detector: Detector::new(timeouts, members.into_iter().filter(|id| *id != own)),
             bully: Bully::new(own, timeout / 2),
             rejections: Rejections::default(),
             view: View {
@@ -161,7 +161,7 @@ impl Election {
             clock: Duration::ZERO,
             slept: Duration::ZERO,
             next_heartbeat: Duration::ZERO,
-            patient_until: Duration::ZERO,
+            no_election_until: Duration::ZERO,
         }
     }
 
@@ -176,7 +176,7 @@ impl Election {
                     self.rejections.count(rejection);
                 }
             }
-            Input::Refused(peer) => self.detector.refused(peer),
+            Input::Refused(peer) => self.detector.record_refusal(peer),
             Input::Leave => self.leave(&mut out),
         }
         self.bully.decide(&self.detector, self.awake());
@@ -194,30 +194,30 @@ impl Election {
         others.fold(self.next_heartbeat, Duration::min) + self.slept
     }
 
-    /// What uploads are placed by now.
+    /// What uploads are placed by at present.
     pub fn view(&self) -> &View {
         &self.view
     }
 
-    /// What was dropped so far.
+    /// How many datagrams were dropped so far, by reason.
     pub fn rejections(&self) -> Rejections {
         self.rejections
     }
 
-    /// Every peer in rising order of id: its state, and how long ago it was heard, if ever.
-    pub fn peers(&self) -> impl Iterator<Item = (NodeId, State, Option<Duration>)> {
+    /// Every peer in rising order of id, with its state and how long ago this node heard it, if ever.
+    pub fn peers(&self) -> impl Iterator<Item = (NodeId, PeerState, Option<Duration>)> {
         self.detector.peers().map(|(id, peer)| {
             let silent = peer.heard_clock.map(|at| self.clock - at);
             (id, peer.state, silent)
         })
     }
 
-    /// The time this node was awake since its start: what others are judged by.
+    /// How long this node has been awake since its start. Peers time out by this clock.
     fn awake(&self) -> Duration {
         self.clock - self.slept
     }
 
-    /// A deadline met late moves every other deadline by as much.
+    /// A deadline that is met late moves every other deadline by the same time.
     fn notice_sleep(&mut self, now: Duration, out: &mut Vec<Output>) {
         self.clock = self.clock.max(now);
         let late = self.clock.saturating_sub(self.deadline());
@@ -229,19 +229,19 @@ impl Election {
             let cause = Cause::Slept(late);
             out.push(Output::Note(Transition {
                 peer: self.own,
-                from: State::Alive,
-                to: State::Alive,
+                from: PeerState::Alive,
+                to: PeerState::Alive,
                 cause,
             }));
-            self.bully.woke(self.awake());
+            self.bully.resume_after_sleep(self.awake());
         }
     }
 
     fn tick(&mut self, out: &mut Vec<Output>) {
         let awake = self.awake();
-        for transition in self.detector.judge(awake) {
+        for transition in self.detector.time_out(awake) {
             out.push(Output::Note(transition));
-            if transition.to == State::Suspect {
+            if transition.to == PeerState::Suspect {
                 self.send(transition.peer, Message::Probe, out);
             }
         }
@@ -249,14 +249,14 @@ impl Election {
             return;
         }
         self.next_heartbeat = awake + self.heartbeat;
-        let word = if self.bully.is_leaving() {
+        let message = if self.bully.is_leaving() {
             Message::Leave
         } else {
             self.heartbeat_now()
         };
         let everyone: Vec<NodeId> = self.detector.peers().map(|(id, _)| id).collect();
-        self.send_all(&everyone, &word, out);
-        if self.bully.leader().is_none() && !self.bully.is_leaving() && awake >= self.patient_until {
+        self.send_all(&everyone, &message, out);
+        if self.bully.leader().is_none() && !self.bully.is_leaving() && awake >= self.no_election_until {
             let higher: Vec<NodeId> = self.detector.present().filter(|id| *id > self.own).collect();
             self.send_all(&higher, &Message::Election, out);
         }
@@ -275,42 +275,47 @@ impl Election {
         let awake = self.awake();
         out.extend(
             self.detector
-                .stamped(sender, datagram.stamp, awake)
+                .record_stamp(sender, datagram.stamp, awake)
                 .map(Output::Note),
         );
         if datagram.message == Message::Leave {
-            out.extend(self.detector.left(sender, awake).map(Output::Note));
+            out.extend(self.detector.record_leave(sender, awake).map(Output::Note));
             return Ok(());
         }
         if datagram.stamp.incarnation > known.incarnation && !self.bully.is_leaving() {
-            // Its echo is what proves a peer alive, and it has nothing to echo before this.
+            // A peer proves by its echo that it is alive. A new one can echo nothing until we have sent to it.
             self.send(sender, self.heartbeat_now(), out);
         }
         if !self.is_fresh(datagram.echo) {
             return Err(Rejection::Unproven);
         }
-        out.extend(self.detector.heard(sender, awake, self.clock).map(Output::Note));
+        out.extend(
+            self.detector
+                .record_heard(sender, awake, self.clock)
+                .map(Output::Note),
+        );
         if self.detector.is_present(sender) {
-            self.bully.weigh(sender, &datagram.stance, &self.detector, awake);
-            self.obey(sender, &datagram.message, out);
+            self.bully
+                .hear_stance(sender, &datagram.stance, &self.detector, awake);
+            self.answer(sender, &datagram.message, out);
         }
         Ok(())
     }
 
-    /// Whether the echo is of this life and young: on the clock, since sleep does not keep words fresh.
+    /// Whether the echo is recent and of this incarnation. Measured on the clock: datagrams age while a node sleeps.
     fn is_fresh(&self, echo: Stamp) -> bool {
-        let said = Duration::from_micros(echo.sequence);
-        echo.incarnation == self.stamp.incarnation && self.clock.saturating_sub(said) <= self.timeout * 2
+        let sent = Duration::from_micros(echo.sequence);
+        echo.incarnation == self.stamp.incarnation && self.clock.saturating_sub(sent) <= self.timeout * 2
     }
 
-    fn obey(&mut self, sender: NodeId, message: &Message, out: &mut Vec<Output>) {
+    fn answer(&mut self, sender: NodeId, message: &Message, out: &mut Vec<Output>) {
         match message {
             Message::Heartbeat { hears } => {
                 let awake = self.awake();
                 out.extend(
                     hears
                         .iter()
-                        .filter_map(|heard| self.detector.vouched(*heard, awake))
+                        .filter_map(|heard| self.detector.record_hearsay(*heard, awake))
                         .map(Output::Note),
                 );
             }
@@ -321,7 +326,7 @@ impl Election {
             Message::Election if self.own > sender && !self.bully.is_leaving() => {
                 self.send(sender, Message::Answer, out)
             }
-            Message::Answer => self.patient_until = self.awake() + self.timeout,
+            Message::Answer => self.no_election_until = self.awake() + self.timeout,
             Message::Election | Message::Coordinator | Message::Leave => {}
         }
     }
@@ -332,11 +337,17 @@ impl Election {
         self.send_all(&everyone, &Message::Leave, out);
     }
 
-    /// Tells this node, and its followers if it leads, when the view has changed.
+    /// If the view has changed: publishes it here, and sends it to the followers if this node leads.
     fn publish(&mut self, out: &mut Vec<Output>) {
         let (term, leader) = (self.bully.term(), self.bully.leader());
         let roster = self.bully.roster(&self.detector);
         let before = &self.view;
+        assert!(term >= before.term, "term {term} after {}", before.term);
+        assert!(roster.contains(self.own), "a view lacks its holder");
+        assert!(
+            leader.is_none_or(|leader| roster.contains(leader)),
+            "a view lacks its leader"
+        );
         if (before.term, before.leader, &before.roster) == (term, leader, &roster) {
             return;
         }
@@ -348,24 +359,24 @@ impl Election {
             since: self.clock,
         };
         if leader == Some(self.own) {
-            let word = if new_term {
+            let message = if new_term {
                 Message::Coordinator
             } else {
                 self.heartbeat_now()
             };
             let present: Vec<NodeId> = self.detector.present().collect();
-            self.send_all(&present, &word, out);
+            self.send_all(&present, &message, out);
         }
         out.push(Output::Publish(self.view.clone()));
     }
 
     fn heartbeat_now(&self) -> Message {
-        let lately = |(id, peer): (NodeId, &Peer)| {
+        let heard_recently = |(id, peer): (NodeId, &Peer)| {
             let silent = self.clock - peer.heard_clock.filter(|_| peer.state.is_present())?;
             (silent < self.timeout).then(|| Hears::new(id, silent))
         };
         Message::Heartbeat {
-            hears: self.detector.peers().filter_map(lately).collect(),
+            hears: self.detector.peers().filter_map(heard_recently).collect(),
         }
     }
 

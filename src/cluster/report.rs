@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use crate::election::datagram::Rejections;
-use crate::election::detector::{State, Transition};
+use crate::election::detector::{PeerState, Transition};
 use crate::election::{Election, View};
 use crate::members::Members;
 use crate::roster::NodeId;
@@ -40,7 +40,7 @@ pub struct PeerReport {
     /// Its `host:port`.
     pub address: String,
     /// What this node holds of it.
-    pub state: State,
+    pub state: PeerState,
     /// Milliseconds since this node heard it; `None` if never.
     pub last_heard_ms: Option<u64>,
 }

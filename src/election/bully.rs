@@ -1,32 +1,34 @@
-//! Who leads, as one node sees it: the highest id alive (Bully, Garcia-Molina 1982), with terms and patience.
+//! Who leads, as one node sees it: the highest id alive (Bully, Garcia-Molina 1982), with terms, and with a delay
+//! before an established leader is replaced.
 //!
-//! Decides by what peers say of where they stand, and by whom the detector holds for alive. Knows nothing of
-//! datagrams; whatever changes here is told to others by the next heartbeat, or by the coordinator message.
+//! Decides by the stances of peers, and by which peers the detector counts as alive. Knows nothing of datagrams:
+//! the next heartbeat, or the coordinator message, tells the others what has changed here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::STABLE;
 use super::detector::Detector;
-use super::message::Stance;
+use super::message::{Reign, Stance};
 use crate::roster::{NodeId, Roster};
+
+/// How long a higher id watches an established leader before it takes over.
+pub(super) const STABLE: Duration = Duration::from_secs(2);
 
 pub(super) struct Bully {
     own: NodeId,
     role: Role,
-    /// The last (term, leader) that this node had.
-    pair: (u64, Option<NodeId>),
-    /// The highest term that it has heard of.
-    horizon: u64,
+    /// The last reign that this node took part in, as follower or leader.
+    reign: Reign,
+    highest_term_heard: u64,
+    /// What each peer says about who leads; a peer without a leader has no entry.
     claims: BTreeMap<NodeId, Claim>,
-    /// How long it listens for a leader in office before it may claim to lead.
+    /// How long this node listens for an existing leader before it may lead.
     listen: Duration,
-    /// Since when it listens.
     listening_since: Duration,
-    /// Since when it has known of a lower leader in office.
+    /// Since when this node has known that a lower node leads.
     incumbent_since: Option<Duration>,
-    /// It has lost a leader: whoever comes next is a successor, not the first.
-    bereaved: bool,
+    /// This node followed a leader that failed. If it leads next, it is a successor and counts as established at once.
+    lost_a_leader: bool,
     leaving: bool,
 }
 
@@ -42,7 +44,7 @@ enum Role {
     },
 }
 
-/// A peer's own word on who leads.
+/// Who leads, as a peer sees it.
 struct Claim {
     leader: NodeId,
     established: bool,
@@ -53,20 +55,20 @@ impl Bully {
         Bully {
             own,
             role: Role::Seeking,
-            pair: (0, None),
-            horizon: 0,
+            reign: Reign::default(),
+            highest_term_heard: 0,
             claims: BTreeMap::new(),
             listen,
             listening_since: Duration::ZERO,
             incumbent_since: None,
-            bereaved: false,
+            lost_a_leader: false,
             leaving: false,
         }
     }
 
     /// The last term in which this node had a leader; 0 if none.
     pub(super) fn term(&self) -> u64 {
-        self.pair.0
+        self.reign.term
     }
 
     pub(super) fn leader(&self) -> Option<NodeId> {
@@ -81,7 +83,7 @@ impl Bully {
         self.leaving
     }
 
-    /// What uploads are placed by: the leader's word, or what this node hears itself.
+    /// The ids that uploads are placed by: the leader's list, or those that this node hears itself.
     pub(super) fn roster(&self, detector: &Detector) -> Roster {
         match &self.role {
             Role::Following { roster, .. } => roster.clone(),
@@ -89,9 +91,9 @@ impl Bully {
         }
     }
 
-    /// What others are told.
+    /// What this node tells the others about itself.
     pub(super) fn stance(&self, detector: &Detector, awake: Duration) -> Stance {
-        let (term, last) = self.pair;
+        let Reign { term, leader: last } = self.reign;
         match self.role {
             Role::Seeking => Stance::Seeks { term, last },
             Role::Following {
@@ -103,33 +105,39 @@ impl Bully {
             },
             Role::Leading { since } => Stance::Leads {
                 term,
-                established: self.bereaved || awake >= since + STABLE,
+                established: self.lost_a_leader || awake >= since + STABLE,
                 roster: self.roster(detector),
             },
         }
     }
 
-    /// This node was not running: whatever it was, others may be it by now. It asks again.
-    pub(super) fn woke(&mut self, awake: Duration) {
+    /// This node was not running, and another node may lead by now: it gives up its role and listens again.
+    pub(super) fn resume_after_sleep(&mut self, awake: Duration) {
         self.listening_since = awake;
         self.role = Role::Seeking;
     }
 
-    /// It neither leads nor follows any more.
+    /// This node is stopping: it neither leads nor follows from now on.
     pub(super) fn leave(&mut self) {
         self.leaving = true;
         self.role = Role::Seeking;
     }
 
-    /// A peer that is alive says where it stands.
-    pub(super) fn weigh(&mut self, sender: NodeId, stance: &Stance, detector: &Detector, awake: Duration) {
-        let (term, leader) = stance.pair(sender);
-        self.horizon = self.horizon.max(term);
+    /// Takes in what a peer that is alive says about itself.
+    pub(super) fn hear_stance(
+        &mut self,
+        sender: NodeId,
+        stance: &Stance,
+        detector: &Detector,
+        awake: Duration,
+    ) {
+        let reign = stance.reign(sender);
+        self.highest_term_heard = self.highest_term_heard.max(reign.term);
         let established = match stance {
             Stance::Seeks { .. } => None,
             Stance::Follows { established, .. } | Stance::Leads { established, .. } => Some(*established),
         };
-        match leader.zip(established) {
+        match reign.leader.zip(established) {
             Some((leader, established)) => self.claims.insert(sender, Claim { leader, established }),
             None => self.claims.remove(&sender),
         };
@@ -139,8 +147,8 @@ impl Bully {
                     established, roster, ..
                 },
                 _,
-            ) if self.may_follow(sender, term, roster) => {
-                self.pair = (term, leader);
+            ) if self.may_follow(reign, roster) => {
+                self.enter(reign);
                 self.role = Role::Following {
                     leader: sender,
                     established: *established,
@@ -148,58 +156,53 @@ impl Bully {
                 };
             }
             (_, Role::Following { leader, .. }) if *leader == sender => {
-                // It leads no longer, or counts this node out.
-                self.bereaved |= established.is_none();
+                // The leader has stepped down, or its roster no longer holds this node.
+                self.lost_a_leader |= established.is_none();
                 self.role = Role::Seeking;
             }
-            (_, Role::Leading { .. }) => self.defend((term, leader), established.is_some(), detector, awake),
+            (_, Role::Leading { .. }) => self.defend(reign, established.is_some(), detector, awake),
             _ => {}
         }
     }
 
-    /// Never back to an earlier term, and never to a second leader of one term.
-    fn may_follow(&self, sender: NodeId, term: u64, roster: &Roster) -> bool {
-        let forward = term > self.pair.0 || (term, Some(sender)) == self.pair;
+    /// A node never goes back to an earlier term, and never follows two leaders in one term.
+    fn may_follow(&self, reign: Reign, roster: &Roster) -> bool {
+        let forward = reign.term > self.reign.term || reign == self.reign;
         forward && roster.contains(self.own) && !self.leaving
     }
 
-    /// A leader hears of another pair, of a node that `has_leader` now or had. A later leader makes it yield; whoever
-    /// could not follow it in its present term gets a new one.
-    fn defend(
-        &mut self,
-        pair: (u64, Option<NodeId>),
-        has_leader: bool,
-        detector: &Detector,
-        awake: Duration,
-    ) {
-        if pair.0 < self.pair.0 || pair == self.pair {
+    /// This node leads and hears of another reign, of a node that `has_leader` now or had one. It steps down for a
+    /// later leader. A node that may not follow it in its present term gets a new term that it may follow.
+    fn defend(&mut self, reign: Reign, has_leader: bool, detector: &Detector, awake: Duration) {
+        if reign.term < self.reign.term || reign == self.reign {
             return;
         }
-        let rival = pair.1.filter(|rival| has_leader && *rival != self.own);
+        let rival = reign.leader.filter(|rival| has_leader && *rival != self.own);
         match rival {
             Some(rival) if !detector.is_present(rival) => {}
-            Some(rival) if pair.0 > self.pair.0 || rival > self.own => self.role = Role::Seeking,
-            Some(_) | None => self.declare(awake),
+            Some(rival) if reign.term > self.reign.term || rival > self.own => self.role = Role::Seeking,
+            Some(_) | None => self.become_leader(awake),
         }
     }
 
-    /// Gives up a leader that is out of touch, and takes over when the time has come.
+    /// Gives up a leader that this node no longer hears, and takes over when that is due.
     pub(super) fn decide(&mut self, detector: &Detector, awake: Duration) {
         if let Role::Following { leader, .. } = self.role
             && detector.out_of_touch_at(leader).is_none_or(|at| at <= awake)
         {
-            self.bereaved = true;
+            self.lost_a_leader = true;
             self.role = Role::Seeking;
         }
         self.incumbent_since = self
             .incumbent(detector)
             .map(|_| self.incumbent_since.unwrap_or(awake));
         if self.takeover_at(detector).is_some_and(|at| at <= awake) {
-            self.declare(awake);
+            self.become_leader(awake);
         }
+        self.assert_invariants(detector);
     }
 
-    /// When [`Bully::decide`] will have something to decide, if nothing is heard before.
+    /// When [`Bully::decide`] is due next, if nothing is heard before.
     pub(super) fn deadline(&self, detector: &Detector) -> Option<Duration> {
         let out_of_touch = match self.role {
             Role::Following { leader, .. } => detector.out_of_touch_at(leader),
@@ -208,7 +211,7 @@ impl Bully {
         out_of_touch.into_iter().chain(self.takeover_at(detector)).min()
     }
 
-    /// When this node may lead: it is the highest, has listened, and has let an established leader work for a while.
+    /// When this node may lead: it is the highest, has listened, and has watched an established leader for [`STABLE`].
     fn takeover_at(&self, detector: &Detector) -> Option<Duration> {
         let highest = detector.present().all(|id| id < self.own);
         if !highest || self.leaving || matches!(self.role, Role::Leading { .. }) {
@@ -227,7 +230,7 @@ impl Bully {
         Some(listened.max(stable))
     }
 
-    /// Whether a lower node is in office in the eyes of anybody present, and if so, whether it is established.
+    /// `Some` if a peer that is alive claims that a lower node leads; whether that leader is established.
     fn incumbent(&self, detector: &Detector) -> Option<bool> {
         let claims = self
             .claims
@@ -238,9 +241,46 @@ impl Bully {
         lower.map(|claim| claim.established).max()
     }
 
-    fn declare(&mut self, awake: Duration) {
-        self.horizon = self.horizon.max(self.pair.0).saturating_add(1);
-        self.pair = (self.horizon, Some(self.own));
+    fn become_leader(&mut self, awake: Duration) {
+        self.highest_term_heard = self.highest_term_heard.max(self.reign.term).saturating_add(1);
+        self.enter(Reign {
+            term: self.highest_term_heard,
+            leader: Some(self.own),
+        });
         self.role = Role::Leading { since: awake };
+    }
+
+    /// The only place where the reign changes. The last of all terms has no next one: a holder of the key who claims
+    /// it can take the order of terms from us, but not our life.
+    fn enter(&mut self, reign: Reign) {
+        let forward = reign.term > self.reign.term || reign == self.reign || reign.term == u64::MAX;
+        assert!(forward, "{} went from {:?} to {reign:?}", self.own, self.reign);
+        self.reign = reign;
+    }
+
+    fn assert_invariants(&self, detector: &Detector) {
+        assert!(
+            self.reign.term <= self.highest_term_heard,
+            "a term was not counted"
+        );
+        match &self.role {
+            Role::Seeking => {}
+            Role::Leading { .. } => {
+                assert!(!self.leaving, "a stopping node leads");
+                assert_eq!(self.reign.leader, Some(self.own), "a leader in another's term");
+                assert_ne!(self.reign.term, 0, "term 0 has no leader");
+            }
+            Role::Following { leader, roster, .. } => {
+                assert!(!self.leaving, "a stopping node follows");
+                assert_eq!(self.reign.leader, Some(*leader), "a follower in another's term");
+                assert_ne!(self.reign.term, 0, "term 0 has no leader");
+                assert_ne!(*leader, self.own, "a node follows itself");
+                assert!(detector.is_present(*leader), "the leader is not alive");
+                assert!(
+                    roster.contains(self.own) && roster.contains(*leader),
+                    "the view lacks its leader or its holder"
+                );
+            }
+        }
     }
 }

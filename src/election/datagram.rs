@@ -1,25 +1,25 @@
-//! The datagram: who says something to whom, in which life, as the how-manieth, and the proof of it.
+//! The datagram: sender, receiver, incarnation, sequence number, echo, message, MAC.
 //!
 //! ```text
 //!   0  magic "pxs" and version 1      4
-//!   4  cluster                        8   names the key without telling it; other clusters are not forgers
+//!   4  cluster                        8   derived from the key: tells another cluster from a forger
 //!  12  sender                         4
-//!  16  receiver                       4   what was said to one node cannot be played to another
+//!  16  receiver                       4   a datagram to one node cannot be replayed to another
 //!  20  incarnation of the sender      8   grows with each start of the node
 //!  28  sequence                       8   strictly rising within the incarnation
-//!  36  echo: receiver's incarnation   8   the newest datagram that the sender had from the receiver
+//!  36  echo: receiver's incarnation   8   of the newest datagram that the sender got from the receiver
 //!  44  echo: receiver's sequence      8
 //!  52  length of what follows         2
-//!  54  stance and message             see the message room
+//!  54  stance and message             see `message`
 //!   …  HMAC-SHA256 of all before     32
 //! ```
 //!
-//! A sequence number is the sender's own clock in microseconds since its start (or one more than the last, if
-//! that is more). So an echo tells the node it comes back to how old it is, on that node's own clock, and proves
-//! that the sender lived and heard it then: a replayed recording cannot do that, in this life of the receiver or
-//! in the next, and neither can a peer that we hear but that does not hear us.
+//! A sequence number is the sender's clock in microseconds since its start, or the last number plus one, whichever is
+//! greater. A node that gets its own number back as an echo knows from its own clock how old the echo is, and that the
+//! sender was alive and heard it after that moment. A replayed recording cannot echo a recent number, neither in this
+//! incarnation of the receiver nor in the next; nor can a peer that we hear but that does not hear us.
 //!
-//! Checks a datagram for itself only; what came before it is the link's matter. Holds no clock.
+//! Checks one datagram by itself; the election compares it with earlier ones. Holds no clock.
 
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
@@ -29,7 +29,7 @@ use super::message::{self, Message, Stance};
 use crate::members::NODES_MAX;
 use crate::roster::NodeId;
 
-/// Nothing longer is read from the network: header, the longest stance, the longest heartbeat, and the tag.
+/// The longest datagram that is accepted: header, longest stance, longest heartbeat and tag.
 pub const DATAGRAM_BYTES_MAX: usize = HEADER_BYTES + (12 + 4 * NODES_MAX) + (3 + 6 * NODES_MAX) + TAG_BYTES;
 
 const HEADER_BYTES: usize = 54;
@@ -37,27 +37,27 @@ const TAG_BYTES: usize = 32;
 const CLUSTER_BYTES: usize = 8;
 const MAGIC: [u8; 4] = *b"pxs\x01";
 
-/// Everything a datagram says.
+/// The content of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Who says it.
+    /// The node that sent it.
     pub sender: NodeId,
-    /// To whom.
+    /// The node that it is for.
     pub receiver: NodeId,
-    /// Which life of the sender, and which datagram of it.
+    /// Incarnation of the sender, and its sequence number.
     pub stamp: Stamp,
-    /// The newest stamp the sender had from the receiver.
+    /// The newest stamp that the sender got from the receiver.
     pub echo: Stamp,
-    /// Where the sender stands.
+    /// The sender's role.
     pub stance: Stance,
-    /// What it says.
+    /// What it says to the receiver.
     pub message: Message,
 }
 
-/// One moment in the lives of a node. Ordered by time; all zeros is before every life.
+/// One moment of a node, over all its starts. Ordered by time; all zeros is before the first start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Stamp {
-    /// Grows with each start of the node; never 0 for a node that lives.
+    /// Grows with each start of the node; never 0 for a running node.
     pub incarnation: u64,
     /// Microseconds since that start, strictly rising.
     pub sequence: u64,
@@ -68,7 +68,7 @@ pub struct Stamp {
 pub enum Rejection {
     /// Not one of our datagrams: wrong length, version or form.
     Malformed,
-    /// Another cluster's.
+    /// Of another cluster.
     Foreign,
     /// The tag does not fit.
     Forged,
@@ -76,9 +76,9 @@ pub enum Rejection {
     Misdirected,
     /// From a node that is not a member.
     Stranger,
-    /// Not newer than what its sender said before: a replay, a duplicate, or overtaken on the way.
+    /// Not newer than an earlier datagram of its sender: replayed, duplicated or reordered.
     Replayed,
-    /// Authentic, but without a fresh echo: its sender has not heard us lately. The first one of each life is.
+    /// Authentic, but without a fresh echo: its sender has not heard us lately. So is the first one after each start.
     Unproven,
 }
 
@@ -118,7 +118,7 @@ pub struct ClusterKey {
 }
 
 impl ClusterKey {
-    /// Of the 32 bytes that all nodes share.
+    /// From the 32 bytes that all nodes share.
     pub fn new(secret: &[u8; 32]) -> ClusterKey {
         let mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
         let name = mac
@@ -130,7 +130,7 @@ impl ClusterKey {
         ClusterKey { mac, cluster }
     }
 
-    /// The bytes to send.
+    /// The bytes to send, with their tag.
     pub fn encode(&self, datagram: &Datagram) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend(MAGIC);
@@ -150,8 +150,8 @@ impl ClusterKey {
         bytes
     }
 
-    /// What `bytes` say, if they come from a holder of the key: first the length, then the tag in constant time,
-    /// and only then anything inside.
+    /// The datagram in `bytes`, if a holder of the key wrote them. Checks the length first, then the tag in constant
+    /// time, and reads the content last.
     pub fn decode(&self, bytes: &[u8]) -> Result<Datagram, Rejection> {
         let (signed, tag) = bytes
             .split_last_chunk::<TAG_BYTES>()

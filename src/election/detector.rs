@@ -1,11 +1,11 @@
-//! Who is alive, as one node hears it: silence makes a suspect, and silence to everybody makes a dead one.
+//! Failure detection: which peers are alive, as one node hears it.
 //!
-//! A peer that we have not heard for a while becomes a suspect and stays in the roster. It is dead when nobody
-//! who told us lately has heard it for the whole timeout either (the second opinion), or sooner if its host says
-//! that the port is closed. Such a refusal is not authentic, so it shortens the wait but never replaces the
-//! silence: who still talks cannot be refused to death.
+//! A peer that this node has not heard for a while becomes a suspect and stays in the roster. It is dead when, for
+//! the whole timeout, this node has not heard it and no other node has said that it did (the second opinion). It is
+//! dead sooner if its host says that the port is closed. Such an ICMP error is not authentic: it shortens the wait
+//! but does not replace the silence, so a peer that is heard is never declared dead because of an ICMP error.
 //!
-//! Time comes in as the time this node was awake: a node that was not running has not waited for anybody.
+//! All times are times for which this node was awake: a node that was not running has not waited for its peers.
 //! Knows nothing of leaders.
 
 use std::collections::BTreeMap;
@@ -16,32 +16,58 @@ use super::datagram::Stamp;
 use super::message::Hears;
 use crate::roster::NodeId;
 
-/// What a node holds of a peer.
+/// What a node knows about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum PeerState {
     /// Not heard since this node started.
     Unknown,
     /// Heard, and it hears us.
     Alive,
     /// Silent to us, but not long enough, or others still hear it. Counts as alive.
     Suspect,
-    /// Silent to all, refused, or replaced by its next life.
+    /// Silent to all nodes, silent with its port closed, or restarted.
     Dead,
-    /// It said that it stops.
+    /// It said that it is stopping.
     Left,
 }
 
-impl fmt::Display for State {
+impl fmt::Display for PeerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            State::Unknown => "unknown",
-            State::Alive => "alive",
-            State::Suspect => "suspect",
-            State::Dead => "dead",
-            State::Left => "left",
+            PeerState::Unknown => "unknown",
+            PeerState::Alive => "alive",
+            PeerState::Suspect => "suspect",
+            PeerState::Dead => "dead",
+            PeerState::Left => "left",
         })
     }
+}
+
+impl PeerState {
+    /// Whether uploads are placed on the peer.
+    pub fn is_present(self) -> bool {
+        matches!(self, PeerState::Alive | PeerState::Suspect)
+    }
+}
+
+/// Why a peer's state changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An authentic, fresh datagram.
+    Heard,
+    /// Others hear it.
+    Hearsay,
+    /// Not heard for this long.
+    Silent(Duration),
+    /// Its host said that the port is closed, and it was not heard for this long.
+    Refused(Duration),
+    /// A datagram of a later incarnation arrived.
+    Restarted,
+    /// It said that it is stopping.
+    Left,
+    /// This node itself was not running for this long.
+    Slept(Duration),
 }
 
 impl fmt::Display for Cause {
@@ -58,88 +84,63 @@ impl fmt::Display for Cause {
     }
 }
 
-impl State {
-    /// Whether the peer counts: uploads are placed on it.
-    pub fn is_present(self) -> bool {
-        matches!(self, State::Alive | State::Suspect)
-    }
-}
-
-/// Why a peer's state changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// An authentic, fresh datagram.
-    Heard,
-    /// Others hear it.
-    Hearsay,
-    /// Nothing for so long.
-    Silent(Duration),
-    /// Its host said that nobody listens there, and it was silent for so long.
-    Refused(Duration),
-    /// Its next life was heard.
-    Restarted,
-    /// It said so.
-    Left,
-    /// This node itself was not running for so long.
-    Slept(Duration),
-}
-
 /// A peer's change from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Who changed.
+    /// The peer.
     pub peer: NodeId,
-    /// Before.
-    pub from: State,
-    /// Now.
-    pub to: State,
-    /// Why.
+    /// Its state before.
+    pub from: PeerState,
+    /// Its state now.
+    pub to: PeerState,
+    /// Why it changed.
     pub cause: Cause,
 }
 
 /// The times of the detector, all from one setting.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct Timeouts {
     pub(super) suspect_after: Duration,
     pub(super) dead_after: Duration,
     pub(super) refused_after: Duration,
-    /// Hearsay does not raise the dead before this: what others say may have been said before the death.
+    /// A dead peer comes back by hearsay only after this: earlier hearsay may be from before its death.
     pub(super) hearsay_after: Duration,
 }
 
 pub(super) struct Detector {
-    pace: Pace,
+    timeouts: Timeouts,
     peers: BTreeMap<NodeId, Peer>,
 }
 
 pub(super) struct Peer {
-    pub(super) state: State,
-    /// The newest stamp from it.
+    pub(super) state: PeerState,
+    /// The newest stamp that arrived from it.
     pub(super) stamp: Stamp,
-    /// When we last heard it, in the time that this node was awake: the time that peers are judged by.
+    /// When this node last heard it, in awake time: timeouts count from here.
     heard: Duration,
-    /// The same on the clock: the truth that others are told.
+    /// The same on the clock: this is what other nodes are told.
     pub(super) heard_clock: Option<Duration>,
-    /// When somebody last heard it.
-    vouched: Duration,
-    /// When it last stopped counting, or this node started.
+    /// When another node last heard it.
+    heard_by_others: Duration,
+    /// When it last died or left, or this node started.
     ended: Duration,
+    /// Its host has said that the port is closed, and it has not been heard since.
     refused: bool,
 }
 
 impl Detector {
-    pub(super) fn new(pace: Pace, peers: impl IntoIterator<Item = NodeId>) -> Detector {
+    pub(super) fn new(timeouts: Timeouts, peers: impl IntoIterator<Item = NodeId>) -> Detector {
         let unknown = || Peer {
-            state: State::Unknown,
+            state: PeerState::Unknown,
             stamp: Stamp::default(),
             heard: Duration::ZERO,
             heard_clock: None,
-            vouched: Duration::ZERO,
+            heard_by_others: Duration::ZERO,
             ended: Duration::ZERO,
             refused: false,
         };
         Detector {
-            pace,
+            timeouts,
             peers: peers.into_iter().map(|id| (id, unknown())).collect(),
         }
     }
@@ -167,99 +168,107 @@ impl Detector {
     pub(super) fn all_heard_after(&self, since: Duration) -> bool {
         self.peers
             .values()
-            .all(|peer| peer.state == State::Alive && peer.heard > since)
+            .all(|peer| peer.state == PeerState::Alive && peer.heard > since)
     }
 
-    /// When a present peer that stays silent to us, whatever others say, has been so for the whole timeout.
+    /// When a present peer will have been silent to this node for the whole timeout, whatever others say.
     pub(super) fn out_of_touch_at(&self, id: NodeId) -> Option<Duration> {
         let peer = self.peer(id).filter(|peer| peer.state.is_present())?;
-        Some(peer.heard + self.pace.dead_after)
+        Some(peer.heard + self.timeouts.dead_after)
     }
 
-    /// Takes note of a newer stamp. A new incarnation proves that the life before it is over.
-    pub(super) fn stamped(&mut self, id: NodeId, stamp: Stamp, awake: Duration) -> Option<Transition> {
+    /// Records a newer stamp. A new incarnation proves that the earlier one has ended.
+    pub(super) fn record_stamp(&mut self, id: NodeId, stamp: Stamp, awake: Duration) -> Option<Transition> {
         let peer = self.peers.get_mut(&id)?;
+        assert!(stamp > peer.stamp, "the caller drops replayed datagrams");
         let restarted = stamp.incarnation > peer.stamp.incarnation;
         peer.stamp = stamp;
         let to = match peer.state {
-            State::Alive | State::Suspect if restarted => State::Dead,
-            // Nobody lost it: it had said good-bye, and now it is new.
-            State::Left if restarted => State::Unknown,
+            PeerState::Alive | PeerState::Suspect if restarted => PeerState::Dead,
+            // It had left in order, so nobody lost it.
+            PeerState::Left if restarted => PeerState::Unknown,
             _ => return None,
         };
         Some(peer.end(id, to, Cause::Restarted, awake))
     }
 
-    /// The peer lives and hears us.
-    pub(super) fn heard(&mut self, id: NodeId, awake: Duration, clock: Duration) -> Option<Transition> {
-        let peer = self.peers.get_mut(&id).filter(|peer| peer.state != State::Left)?;
+    /// The peer is alive and hears us.
+    pub(super) fn record_heard(
+        &mut self,
+        id: NodeId,
+        awake: Duration,
+        clock: Duration,
+    ) -> Option<Transition> {
+        let peer = self
+            .peers
+            .get_mut(&id)
+            .filter(|peer| peer.state != PeerState::Left)?;
         peer.heard = awake;
         peer.heard_clock = Some(clock);
         peer.refused = false;
-        (peer.state != State::Alive).then(|| peer.become_present(id, State::Alive, Cause::Heard))
+        (peer.state != PeerState::Alive).then(|| peer.become_present(id, PeerState::Alive, Cause::Heard))
     }
 
-    /// Another peer told us what it hears.
-    pub(super) fn vouched(&mut self, hears: Hears, awake: Duration) -> Option<Transition> {
+    /// Another peer has told us when it heard this one.
+    pub(super) fn record_hearsay(&mut self, hears: Hears, awake: Duration) -> Option<Transition> {
         let peer = self.peers.get_mut(&hears.peer)?;
         let when = awake.saturating_sub(Duration::from_millis(hears.silent_ms.into()));
         if peer.state.is_present() {
-            peer.vouched = peer.vouched.max(when);
+            peer.heard_by_others = peer.heard_by_others.max(when);
             return None;
         }
-        if when <= peer.ended + self.pace.hearsay_after || when + self.pace.suspect_after <= awake {
+        if when <= peer.ended + self.timeouts.hearsay_after || when + self.timeouts.suspect_after <= awake {
             return None;
         }
-        peer.vouched = when;
-        Some(peer.become_present(hears.peer, State::Suspect, Cause::Hearsay))
+        peer.heard_by_others = when;
+        Some(peer.become_present(hears.peer, PeerState::Suspect, Cause::Hearsay))
     }
 
-    /// The peer's host said that nobody listens on its port.
-    pub(super) fn refused(&mut self, id: NodeId) {
+    /// The peer's host said that the port is closed.
+    pub(super) fn record_refusal(&mut self, id: NodeId) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.refused = true;
         }
     }
 
-    /// The peer said that it stops.
-    pub(super) fn left(&mut self, id: NodeId, awake: Duration) -> Option<Transition> {
+    pub(super) fn record_leave(&mut self, id: NodeId, awake: Duration) -> Option<Transition> {
         let peer = self.peers.get_mut(&id).filter(|peer| peer.state.is_present())?;
-        Some(peer.end(id, State::Left, Cause::Left, awake))
+        Some(peer.end(id, PeerState::Left, Cause::Left, awake))
     }
 
-    /// Who has been silent for too long.
-    pub(super) fn judge(&mut self, awake: Duration) -> Vec<Transition> {
-        let pace = self.pace;
+    /// Makes peers suspect or dead that have been silent for too long.
+    pub(super) fn time_out(&mut self, awake: Duration) -> Vec<Transition> {
+        let timeouts = self.timeouts;
         self.peers
             .iter_mut()
-            .filter_map(|(id, peer)| peer.judge(*id, pace, awake))
+            .filter_map(|(id, peer)| peer.time_out(*id, timeouts, awake))
             .collect()
     }
 
-    /// When somebody will have been silent for too long, if nothing is heard before.
+    /// When [`Detector::time_out`] is due next, if nothing is heard before.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.peers
             .values()
-            .filter_map(|peer| peer.deadline(self.pace))
+            .filter_map(|peer| peer.deadline(self.timeouts))
             .min()
     }
 }
 
 impl Peer {
-    fn judge(&mut self, id: NodeId, pace: Pace, awake: Duration) -> Option<Transition> {
-        if self.deadline(pace)? > awake {
+    fn time_out(&mut self, id: NodeId, timeouts: Timeouts, awake: Duration) -> Option<Transition> {
+        if self.deadline(timeouts)? > awake {
             return None;
         }
         let silent = awake - self.heard;
-        if self.dead_at(pace) <= awake {
+        if self.dead_at(timeouts) <= awake {
             let cause = if self.refused {
                 Cause::Refused(silent)
             } else {
                 Cause::Silent(silent)
             };
-            return Some(self.end(id, State::Dead, cause, awake));
+            return Some(self.end(id, PeerState::Dead, cause, awake));
         }
-        let from = std::mem::replace(&mut self.state, State::Suspect);
+        let from = std::mem::replace(&mut self.state, PeerState::Suspect);
         Some(Transition {
             peer: id,
             from,
@@ -268,24 +277,24 @@ impl Peer {
         })
     }
 
-    fn deadline(&self, pace: Pace) -> Option<Duration> {
+    fn deadline(&self, timeouts: Timeouts) -> Option<Duration> {
         match self.state {
-            State::Alive => Some(self.dead_at(pace).min(self.heard + pace.suspect_after)),
-            State::Suspect => Some(self.dead_at(pace)),
-            State::Unknown | State::Dead | State::Left => None,
+            PeerState::Alive => Some(self.dead_at(timeouts).min(self.heard + timeouts.suspect_after)),
+            PeerState::Suspect => Some(self.dead_at(timeouts)),
+            PeerState::Unknown | PeerState::Dead | PeerState::Left => None,
         }
     }
 
-    fn dead_at(&self, pace: Pace) -> Duration {
-        let patience = if self.refused {
-            pace.refused_after
+    fn dead_at(&self, timeouts: Timeouts) -> Duration {
+        let timeout = if self.refused {
+            timeouts.refused_after
         } else {
-            pace.dead_after
+            timeouts.dead_after
         };
-        self.heard.max(self.vouched) + patience
+        self.heard.max(self.heard_by_others) + timeout
     }
 
-    fn become_present(&mut self, peer: NodeId, to: State, cause: Cause) -> Transition {
+    fn become_present(&mut self, peer: NodeId, to: PeerState, cause: Cause) -> Transition {
         let from = std::mem::replace(&mut self.state, to);
         Transition {
             peer,
@@ -295,7 +304,7 @@ impl Peer {
         }
     }
 
-    fn end(&mut self, peer: NodeId, to: State, cause: Cause, awake: Duration) -> Transition {
+    fn end(&mut self, peer: NodeId, to: PeerState, cause: Cause, awake: Duration) -> Transition {
         let from = std::mem::replace(&mut self.state, to);
         self.ended = awake;
         self.refused = false;

@@ -1,8 +1,8 @@
 //! What nodes say to each other, and its bytes.
 //!
-//! Every datagram states where its sender stands ([`Stance`]) and says one thing ([`Message`]). Any of them may
-//! be lost, late or doubled: all say what is true now, none is a step that the next one builds on, and the next
-//! heartbeat repeats what matters. All numbers are big-endian:
+//! Every datagram carries its sender's role ([`Stance`]) and one [`Message`]. Any datagram may be lost, late or
+//! duplicated: each says what is true now, none depends on an earlier one, and the next heartbeat repeats what
+//! matters. All numbers are big-endian:
 //!
 //! ```text
 //! stance    0 seeks      term 8 · has a last leader 1 · last leader 4
@@ -12,15 +12,23 @@
 //!           1 probe   2 election   3 answer   4 coordinator   5 leave
 //! ```
 //!
-//! There is one way to write anything; other spellings are refused, so that decoding and encoding are inverses.
-//! Knows nothing of who may be believed: that is the datagram around it.
+//! Each value has one encoding and every other one is refused, so that decoding and encoding are inverses.
+//! Does not know whether the sender is authentic: the datagram around it does.
 
 use std::time::Duration;
 
 use crate::members::NODES_MAX;
 use crate::roster::{NodeId, Roster};
 
-/// Where a node stands.
+/// A term and its leader. Every term has at most one leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reign {
+    /// 0: before the first leader.
+    pub(super) term: u64,
+    pub(super) leader: Option<NodeId>,
+}
+
+/// A node's role in the election.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stance {
     /// It has no leader now.
@@ -36,14 +44,14 @@ pub enum Stance {
         term: u64,
         /// The leader.
         leader: NodeId,
-        /// What the leader says of itself, see [`Stance::Leads`].
+        /// What the leader says about itself, see [`Stance::Leads`].
         established: bool,
     },
     /// It leads, and this is its view: the one that its followers place uploads by.
     Leads {
         /// Its term.
         term: u64,
-        /// In office for some time, or successor of a leader that failed: a higher id does not push it aside at once.
+        /// It has led for some time, or succeeded a leader that failed: a higher id does not replace it at once.
         established: bool,
         /// Who is alive.
         roster: Roster,
@@ -51,35 +59,36 @@ pub enum Stance {
 }
 
 impl Stance {
-    /// The last term in which the node had a leader, and that leader.
-    pub fn pair(&self, sender: NodeId) -> (u64, Option<NodeId>) {
-        match self {
+    /// The last reign that the sender took part in.
+    pub(super) fn reign(&self, sender: NodeId) -> Reign {
+        let (term, leader) = match self {
             Stance::Seeks { term, last } => (*term, *last),
             Stance::Follows { term, leader, .. } => (*term, Some(*leader)),
             Stance::Leads { term, .. } => (*term, Some(sender)),
-        }
+        };
+        Reign { term, leader }
     }
 }
 
-/// One thing that a node says.
+/// What a node says to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// From every node to every other, ten times a second: "I live, and these I hear". The list is the second
-    /// opinion: whoever does not hear a peer itself learns here that others do. If lost, the next one says it again.
+    /// From every node to every other, ten times a second: "I am alive, and I hear these peers". The list is the
+    /// second opinion: a node that does not hear a peer learns here that others do. If lost, the next one repeats it.
     Heartbeat {
         /// Every peer the sender has heard lately, in rising order of id.
         hears: Vec<Hears>,
     },
-    /// To a peer that has fallen silent: "answer at once". Answered with a heartbeat, which refutes the suspicion.
+    /// To a peer that has fallen silent: "answer at once". The answer is a heartbeat, which ends the suspicion.
     Probe,
     /// From a node without a leader to every higher one it believes alive: "take over, or tell me who leads".
     Election,
-    /// To the sender of an election: "I am higher and alive, leave it to me". It stops asking for a while.
+    /// To the sender of an election message: "I am higher and alive, I take over". The sender stops asking for a while.
     Answer,
     /// From a new leader to all, at once: "I lead". If lost, the leader's next heartbeat says the same.
     Coordinator,
-    /// From a node that is stopping, again and again until it is gone: "count me out now". If all are lost, its
-    /// silence says it half a second later.
+    /// From a node that is stopping, with each heartbeat until it is gone: "count me out now". If all are lost, the
+    /// failure detector finds it silent half a second later.
     Leave,
 }
 
@@ -93,14 +102,13 @@ pub struct Hears {
 }
 
 impl Hears {
-    /// `silent` is cut to milliseconds, and at what 16 bits hold.
+    /// Rounds `silent` down to milliseconds, and limits it to 16 bits.
     pub fn new(peer: NodeId, silent: Duration) -> Hears {
         let silent_ms = u16::try_from(silent.as_millis()).unwrap_or(u16::MAX);
         Hears { peer, silent_ms }
     }
 }
 
-/// Appends the bytes of both to `bytes`.
 pub(super) fn encode(stance: &Stance, message: &Message, bytes: &mut Vec<u8>) {
     match stance {
         Stance::Seeks { term, last } => {
@@ -157,7 +165,7 @@ fn encode_count(count: usize, bytes: &mut Vec<u8>) {
     bytes.extend(count.to_be_bytes());
 }
 
-/// Both, if `bytes` are exactly what [`encode`] makes of them for this sender.
+/// Stance and message, if `bytes` are exactly what [`encode`] writes for this sender.
 pub(super) fn decode(sender: NodeId, bytes: &[u8]) -> Option<(Stance, Message)> {
     let mut reader = Reader(bytes);
     let stance = reader.stance(sender)?;
@@ -260,7 +268,7 @@ mod tests {
     use proptest::prelude::{any, prop_assert_eq, prop_oneof, proptest};
 
     proptest! {
-        /// The key is no excuse: a holder of it may run another version.
+        /// Holders of the key send such bytes too: they may run another version.
         #[test]
         fn whatever_is_understood_is_written_the_same_way(
             bytes in vec(prop_oneof![0..6_u8, any::<u8>()], 0..64), sender in 0..3_u32

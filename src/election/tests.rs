@@ -1,4 +1,4 @@
-//! One node at a time, with every word of its peer made by hand.
+//! One node alone; the test writes every datagram of its peer.
 
 use super::message::Stance;
 use super::*;
@@ -28,7 +28,7 @@ fn alone(health_timeout: Duration) -> Election {
     node
 }
 
-/// Node 1 says where it stands, in answer to what node 2 said last.
+/// Node 1 tells its stance, with an echo of what node 2 sent last.
 fn hear(node: &mut Election, stance: Stance) -> Vec<Output> {
     let now = node.clock + Duration::from_millis(1);
     let datagram = Datagram {
@@ -85,6 +85,25 @@ fn the_last_term_of_all_breaks_nothing() {
             last: Some(PEER),
         },
     );
+    assert_eq!(node.view().term, u64::MAX);
+}
+
+#[test]
+fn a_leader_of_the_last_term_can_still_be_succeeded() {
+    let mut node = alone(HEALTH_TIMEOUT);
+    let roster = Roster::new(PEER, [node.own]);
+    hear(
+        &mut node,
+        Stance::Leads {
+            term: u64::MAX,
+            established: true,
+            roster,
+        },
+    );
+    assert_eq!((node.view().term, node.view().leader), (u64::MAX, Some(PEER)));
+    while node.view().leader != Some(node.own) {
+        node.step(node.deadline(), Input::Tick);
+    }
     assert_eq!(node.view().term, u64::MAX);
 }
 
