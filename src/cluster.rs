@@ -1,15 +1,17 @@
-//! The only UDP socket: one thread feeds the election and publishes what it says.
+//! The UDP sockets, and the one thread that feeds the election and publishes its view.
 //!
-//! Wait for a datagram or the deadline, drain the socket, step, perform the outputs, publish. The thread never
-//! waits on a lock, a file, a resolver or a worker, and logs only when the membership changes. Workers read the
-//! view as an `Arc` that nobody locks.
+//! The thread waits for a datagram or the deadline, drains the socket, steps the election and performs its outputs. It
+//! never waits for a lock, a file, a resolver or a worker, and logs only when the membership changes. Workers read the
+//! view through an `Arc` that nobody locks.
 #![allow(
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the room of the heartbeat's clock and socket"
+    reason = "the heartbeat needs a clock and a socket"
 )]
 
 mod report;
+mod resolver;
+mod route;
 mod routes;
 
 use std::io;
@@ -25,39 +27,37 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use zeroize::Zeroizing;
 
-use self::report::History;
-pub use self::report::{Entry, PeerReport, Report};
-use self::routes::{Routes, Sent};
+use self::report::{History, Report};
+use self::route::Delivery;
+use self::routes::Routes;
 use crate::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX};
 use crate::election::detector::{Cause, PeerState, Transition};
 use crate::election::{self, Election, Input, Output, View};
 use crate::members::Members;
 use crate::roster::NodeId;
 
-/// So many datagrams are read before timers are looked at: more than a socket's buffer holds, unless it is flooded.
+/// Most datagrams read before timers are checked: more than a socket's buffer holds, unless it is flooded.
 const DRAIN_MAX: usize = 1024;
-/// What we ask the kernel to hold while this thread waits for a core.
+/// Holds datagrams while this thread waits for a core.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 /// What membership needs to know.
-pub struct Settings {
-    /// This node's id.
-    pub own: NodeId,
-    /// Every node and its address.
-    pub members: Members,
+pub(crate) struct Settings {
+    pub(crate) own: NodeId,
+    pub(crate) members: Members,
     /// Where heartbeats are received.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// The secret that all nodes share.
-    pub key: Zeroizing<[u8; 32]>,
-    /// Not 0, and greater than at every start of this node before.
-    pub incarnation: u64,
+    pub(crate) key: Zeroizing<[u8; 32]>,
+    /// Greater than at every earlier start of this node, and greater than 0.
+    pub(crate) incarnation: u64,
     /// A peer that nobody has heard for this long is dead; see [`election::HEALTH_TIMEOUT`].
-    pub health_timeout: Duration,
+    pub(crate) health_timeout: Duration,
 }
 
-/// A running member. Dropping it stops the thread without a word to the others, like a crash.
-pub struct Cluster {
+/// A running member. Dropping it stops the thread and tells the others nothing, like a crash.
+pub(crate) struct Cluster {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -67,12 +67,13 @@ struct Shared {
     report: ArcSwap<Report>,
     leave: AtomicBool,
     stop: AtomicBool,
-    bell: OwnedFd,
+    /// An eventfd that ends the thread's wait.
+    wake: OwnedFd,
 }
 
 impl Cluster {
     /// Binds the socket and starts the thread. Fails if the address is taken or not ours.
-    pub fn start(settings: Settings) -> io::Result<Cluster> {
+    pub(crate) fn start(settings: Settings) -> io::Result<Cluster> {
         let Settings {
             own,
             members,
@@ -97,9 +98,9 @@ impl Cluster {
             report: ArcSwap::from_pointee(Report::of(own, &members, &election, &history)),
             leave: AtomicBool::new(false),
             stop: AtomicBool::new(false),
-            bell: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
-        let node = Node {
+        let heartbeat = HeartbeatThread {
             own,
             routes: Routes::new(own, &members),
             members,
@@ -113,34 +114,34 @@ impl Cluster {
         };
         let thread = thread::Builder::new()
             .name("cluster".to_owned())
-            .spawn(move || node.run())?;
+            .spawn(move || heartbeat.run())?;
         Ok(Cluster {
             shared,
             thread: Some(thread),
         })
     }
 
-    /// What uploads are placed by now. Never waits.
-    pub fn view(&self) -> Arc<View> {
+    /// What uploads are placed by at present. Never waits.
+    pub(crate) fn view(&self) -> Arc<View> {
         self.shared.view.load_full()
     }
 
-    /// What people want to know, at most about 100 ms old. Never waits.
-    pub fn report(&self) -> Arc<Report> {
+    /// The state of membership for people, at most about 100 ms old. Never waits.
+    pub(crate) fn report(&self) -> Arc<Report> {
         self.shared.report.load_full()
     }
 
-    /// Tells all others, now and until this is dropped, that this node is stopping. It has no leader from then on.
-    pub fn leave(&self) {
+    /// Tells all others, now and until this is dropped, that this node is stopping. From then on it has no leader.
+    pub(crate) fn leave(&self) {
         self.shared.leave.store(true, Ordering::Release);
-        self.shared.ring();
+        self.shared.wake();
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        self.shared.ring();
+        self.shared.wake();
         if let Some(thread) = self.thread.take() {
             // A panic in it was printed when it happened.
             let _ = thread.join();
@@ -149,13 +150,13 @@ impl Drop for Cluster {
 }
 
 impl Shared {
-    fn ring(&self) {
-        // Fails only when the bell has been rung 2^64 times and not heard: then it is ringing.
-        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+    fn wake(&self) {
+        // Fails only if the counter is full: then the thread is about to wake.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 }
 
-struct Node {
+struct HeartbeatThread {
     own: NodeId,
     members: Members,
     socket: UdpSocket,
@@ -163,14 +164,14 @@ struct Node {
     election: Election,
     history: History,
     started: Instant,
-    /// Whose hosts said since the last step that nobody listens.
+    /// Peers whose port was found closed since the last round.
     refused: Vec<NodeId>,
-    /// When the last report was made; `None`: there is news since.
+    /// When the last report was made; `None`: something has changed since.
     reported: Option<Duration>,
     shared: Arc<Shared>,
 }
 
-impl Node {
+impl HeartbeatThread {
     fn run(mut self) {
         let mut stop = false;
         while !stop {
@@ -179,7 +180,7 @@ impl Node {
             for peer in std::mem::take(&mut self.refused) {
                 self.step(Input::Refused(peer));
             }
-            // Read before the order to leave, which was given before the order to stop, if at all.
+            // Read before `leave`: whoever sets both sets `leave` first.
             stop = self.shared.stop.load(Ordering::Acquire);
             if self.shared.leave.swap(false, Ordering::AcqRel) {
                 self.step(Input::Leave);
@@ -192,27 +193,27 @@ impl Node {
         }
     }
 
-    /// Until a datagram, the bell, or the deadline.
+    /// Waits for a datagram, a wake-up or the deadline.
     fn wait(&self) {
         let left = self.election.deadline().saturating_sub(self.started.elapsed());
         let timeout = Timespec::try_from(left).expect("a deadline is never centuries away");
         let mut waiting = [
             PollFd::new(&self.socket, PollFlags::IN),
-            PollFd::new(&self.shared.bell, PollFlags::IN),
+            PollFd::new(&self.shared.wake, PollFlags::IN),
         ];
-        // Interrupted or not: what is there is read next.
+        // An interrupted wait is as good: whatever has arrived is read next.
         let _ = poll(&mut waiting, Some(&timeout));
-        let _ = rustix::io::read(&self.shared.bell, &mut [0; 8]);
+        let _ = rustix::io::read(&self.shared.wake, &mut [0; 8]);
     }
 
     fn drain(&mut self) {
-        // One byte more than the longest, so that a longer one is seen to be longer.
+        // One byte more than the longest datagram: a longer one is truncated to a length that the election refuses.
         let mut bytes = [0; DATAGRAM_BYTES_MAX + 1];
         for _ in 0..DRAIN_MAX {
             match self.socket.recv(&mut bytes) {
                 Ok(length) => self.step(Input::Datagram(&bytes[..length])),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An error of an earlier datagram, reported here: there may be more to read behind it.
+                // An error of an earlier datagram, reported here: more datagrams may follow it.
                 Err(_) => {}
             }
         }
@@ -229,7 +230,7 @@ impl Node {
     }
 
     fn send(&mut self, to: NodeId, bytes: &[u8]) {
-        if self.routes.send(to, bytes) == Sent::Refused {
+        if self.routes.send(to, bytes) == Delivery::PortClosed {
             self.refused.push(to);
         }
     }
@@ -245,7 +246,7 @@ impl Node {
             ),
             None => log::info!("Node {}: No leader (alive nodes: {})", self.own, view.roster),
         }
-        self.history.led(&before, view);
+        self.history.add_leader_change(&before, view);
         self.reported = None;
     }
 

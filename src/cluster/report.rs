@@ -1,6 +1,6 @@
-//! What people see of membership: the state of every peer, and the history of the last changes.
+//! The state of membership as `/cluster` shows it: every peer, and the last changes.
 //!
-//! Times of the history are wall-clock times, for people; nothing is decided by them.
+//! The history has wall-clock times for people to read; nothing is decided by them.
 #![allow(clippy::disallowed_methods, reason = "people read wall-clock times")]
 
 use std::collections::VecDeque;
@@ -19,49 +19,41 @@ const HISTORY_MAX: usize = 64;
 
 /// The state of membership at one moment, as one node sees it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
-    /// Whose view this is.
-    pub node: NodeId,
-    /// The view itself.
-    pub view: View,
+pub(crate) struct Report {
+    pub(crate) node: NodeId,
+    pub(crate) view: View,
     /// Every other member, in rising order of id.
-    pub peers: Vec<PeerReport>,
-    /// Dropped datagrams by cause, since the start.
-    pub rejections: Rejections,
-    /// The last changes, oldest first.
-    pub history: Vec<Entry>,
+    pub(crate) peers: Vec<PeerReport>,
+    /// Dropped datagrams since the start, by reason.
+    pub(crate) rejections: Rejections,
+    /// Oldest first.
+    pub(crate) history: Vec<HistoryEvent>,
 }
 
 /// One other member.
 #[derive(Clone, Debug, Serialize)]
-pub struct PeerReport {
-    /// Its id.
-    pub id: NodeId,
+pub(crate) struct PeerReport {
+    pub(crate) id: NodeId,
     /// Its `host:port`.
-    pub address: String,
-    /// What this node holds of it.
-    pub state: PeerState,
+    pub(crate) address: String,
+    pub(crate) state: PeerState,
     /// Milliseconds since this node heard it; `None` if never.
-    pub last_heard_ms: Option<u64>,
+    pub(crate) last_heard_ms: Option<u64>,
 }
 
 /// One change: of a peer, or of the leader.
 #[derive(Clone, Debug, Serialize)]
-pub struct Entry {
-    /// When, in milliseconds since 1970 by this machine's clock.
-    pub unix_ms: u64,
-    /// Who changed.
-    pub peer: NodeId,
-    /// Its state before.
-    pub from: String,
-    /// Its state after.
-    pub to: String,
-    /// Why.
-    pub cause: String,
+pub(crate) struct HistoryEvent {
+    /// By the clock of this machine.
+    pub(crate) unix_ms: u64,
+    pub(crate) peer: NodeId,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) cause: String,
 }
 
 #[derive(Default)]
-pub(super) struct History(VecDeque<Entry>);
+pub(super) struct History(VecDeque<HistoryEvent>);
 
 impl Report {
     pub(super) fn of(node: NodeId, members: &Members, election: &Election, history: &History) -> Report {
@@ -92,8 +84,8 @@ impl History {
         self.push(peer, from.to_string(), to.to_string(), cause.to_string());
     }
 
-    /// Takes note of a new leader, and of having lost one.
-    pub(super) fn led(&mut self, before: &View, now: &View) {
+    /// Records a new leader, and the loss of one.
+    pub(super) fn add_leader_change(&mut self, before: &View, now: &View) {
         if (before.term, before.leader) == (now.term, now.leader) {
             return;
         }
@@ -112,7 +104,7 @@ impl History {
         if self.0.len() == HISTORY_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Entry {
+        self.0.push_back(HistoryEvent {
             unix_ms,
             peer,
             from,
