@@ -12,7 +12,7 @@ use pixseal::http::head::{self, Framing};
 use pixseal::http::inbox::Inbox;
 use pixseal::http::response;
 use pixseal::http::target::Target;
-use pixseal::image::{Check, Refusal};
+use pixseal::image::{self, Check};
 use pixseal::keyset::Keyset;
 use pixseal::seal::{self, Header, SegmentCipher, TAG_BYTES, whole};
 use sha2::Sha256;
@@ -22,7 +22,7 @@ const CLUSTER_KEY: [u8; 32] = [7; 32];
 
 /// A PNG gets one answer, however its bytes are cut.
 pub(crate) fn image(bytes: &[u8]) {
-    let check = |pieces: usize| -> Result<(), Refusal> {
+    let check = |pieces: usize| -> Result<(), image::Error> {
         let mut check = Check::new(1 << 26);
         bytes.chunks(pieces).try_for_each(|piece| check.feed(piece))?;
         check.finish()

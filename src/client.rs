@@ -18,6 +18,7 @@
 pub mod answer;
 pub mod connection;
 pub mod download;
+pub mod error;
 pub mod upload;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ use crate::image_id::ImageId;
 use crate::members::Members;
 use crate::roster::{NodeId, Roster};
 use answer::{List, Status};
-use connection::{Cause, Connection, Failure};
+use connection::NodeConnection;
+use error::{Error, ErrorKind};
 
 /// The longest answer that is read into memory: a list of a million images.
 pub const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -60,17 +62,17 @@ impl Default for Patience {
 
 /// Connections to the members of a cluster, and what is known about them.
 pub struct Client {
-    nodes: BTreeMap<NodeId, Node>,
+    nodes: BTreeMap<NodeId, Member>,
     patience: Patience,
     /// Who is believed to be alive: decides only who is asked first.
     alive: Roster,
     /// Where pieces of files are read; grows to the largest so far.
-    room: Vec<u8>,
+    buf: Vec<u8>,
 }
 
-struct Node {
+struct Member {
     address: String,
-    connection: Option<Connection>,
+    connection: Option<NodeConnection>,
     /// Until then nobody bothers a node that did not answer.
     rests_until: Option<Instant>,
     /// How often in a row it did not answer.
@@ -98,20 +100,21 @@ impl Answered {
 impl Client {
     /// A client that has not connected to anybody yet.
     pub fn new(members: &Members, patience: Patience) -> Client {
-        let node = |address: &str| Node {
+        let node = |address: &str| Member {
             address: address.to_owned(),
             connection: None,
             rests_until: None,
             rests: 0,
         };
-        let nodes: BTreeMap<NodeId, Node> = members.iter().map(|(id, address)| (id, node(address))).collect();
+        let nodes: BTreeMap<NodeId, Member> =
+            members.iter().map(|(id, address)| (id, node(address))).collect();
         let first = *nodes.keys().next().expect("a cluster has at least one member");
         let alive = Roster::new(first, nodes.keys().copied());
         Client {
             nodes,
             patience,
             alive,
-            room: Vec::new(),
+            buf: Vec::new(),
         }
     }
 
@@ -121,13 +124,13 @@ impl Client {
     }
 
     /// What one node says about itself and the cluster.
-    pub fn status(&mut self, id: NodeId) -> Result<Status, Failure> {
+    pub fn status(&mut self, id: NodeId) -> Result<Status, Error> {
         let answered = self.ask(id, "GET", "/cluster")?;
         parse_json(&answered)
     }
 
     /// A user's images, on the whole cluster, page after page. Any node that answers will do.
-    pub fn list(&mut self, user: &str, deadline: Instant) -> Result<List, Failure> {
+    pub fn list(&mut self, user: &str, deadline: Instant) -> Result<List, Error> {
         let mut whole = List::default();
         loop {
             let after = whole
@@ -136,7 +139,7 @@ impl Client {
                 .map_or_else(String::new, |name| format!("?after={name}"));
             let answered = self.fetch(None, "GET", &format!("/images/{user}/{after}"), deadline)?;
             if answered.response.status != 200 {
-                return Err(refusal(&answered));
+                return Err(error_of(&answered));
             }
             let page: List = parse_json(&answered)?;
             whole.images.extend(page.images);
@@ -154,18 +157,18 @@ impl Client {
     }
 
     /// Removes an image, wherever it lies. `false`: no node has it.
-    pub fn remove(&mut self, image: &ImageId, deadline: Instant) -> Result<bool, Failure> {
+    pub fn remove(&mut self, image: &ImageId, deadline: Instant) -> Result<bool, Error> {
         let first = balancer::assigned(image.user(), image.name(), &self.alive);
         let answered = self.fetch(Some(first), "DELETE", &target_of(image), deadline)?;
         match answered.response.status {
             200 | 202 | 204 => Ok(true),
             404 => Ok(false),
-            _ => Err(refusal(&answered)),
+            _ => Err(error_of(&answered)),
         }
     }
 
     /// Asks one node and reads the whole answer, whatever its status.
-    pub fn ask(&mut self, id: NodeId, method: &str, target: &str) -> Result<Answered, Failure> {
+    pub fn ask(&mut self, id: NodeId, method: &str, target: &str) -> Result<Answered, Error> {
         let deadline = Instant::now() + self.patience.body;
         let (mut connection, response) = self.request(id, method, target, "")?;
         let content = match method {
@@ -188,8 +191,8 @@ impl Client {
         method: &str,
         target: &str,
         deadline: Instant,
-    ) -> Result<Answered, Failure> {
-        let mut route = Route::new(self, first, target);
+    ) -> Result<Answered, Error> {
+        let mut route = RoundRobin::new(self, first, target);
         loop {
             let (id, target) = route.next(self);
             let outcome = self.ask(id, method, &target);
@@ -198,8 +201,8 @@ impl Client {
                     route.redirect(self, &answered.response)?
                 }
                 Ok(answered) if answered.response.status != 503 => return Ok(answered),
-                Ok(answered) => route.setback(deadline, refusal(&answered))?,
-                Err(failure) => route.setback(deadline, failure)?,
+                Ok(answered) => route.record_failure(deadline, error_of(&answered))?,
+                Err(error) => route.record_failure(deadline, error)?,
             }
         }
     }
@@ -212,7 +215,7 @@ impl Client {
         method: &str,
         target: &str,
         fields: &str,
-    ) -> Result<(Connection, Response), Failure> {
+    ) -> Result<(NodeConnection, Response), Error> {
         loop {
             let mut connection = self.take(id)?;
             let reused = connection.is_reused();
@@ -220,22 +223,22 @@ impl Client {
             let sent = connection.send_head(method, target, fields, &[], deadline);
             match sent.and_then(|()| connection.head(deadline)) {
                 Ok(response) => return Ok((connection, response)),
-                Err(failure) if reused && failure.cause == Cause::Lost => {}
-                Err(failure) => return Err(failure),
+                Err(error) if reused && error.kind == ErrorKind::Lost => {}
+                Err(error) => return Err(error),
             }
         }
     }
 
     /// The connection to a node, kept or new; whoever takes it gives it back with `keep`.
-    fn take(&mut self, id: NodeId) -> Result<Connection, Failure> {
+    fn take(&mut self, id: NodeId) -> Result<NodeConnection, Error> {
         let node = self.nodes.get_mut(&id).expect("only members are asked");
         match node.connection.take() {
             Some(connection) => Ok(connection),
-            None => Connection::open(&node.address, self.patience.connect),
+            None => NodeConnection::open(&node.address, self.patience.connect),
         }
     }
 
-    fn keep(&mut self, id: NodeId, connection: Connection, response: &Response) {
+    fn keep(&mut self, id: NodeId, connection: NodeConnection, response: &Response) {
         let node = self.nodes.get_mut(&id).expect("only members are asked");
         node.rests_until = None;
         node.rests = 0;
@@ -254,7 +257,7 @@ impl Client {
 }
 
 /// Whom a request goes to next: redirects first, then the members in turn.
-struct Route {
+struct RoundRobin {
     order: Vec<NodeId>,
     turn: usize,
     target: String,
@@ -262,13 +265,13 @@ struct Route {
     hops: u32,
 }
 
-impl Route {
-    fn new(client: &Client, first: Option<NodeId>, target: &str) -> Route {
+impl RoundRobin {
+    fn new(client: &Client, first: Option<NodeId>, target: &str) -> RoundRobin {
         let mut order: Vec<NodeId> = client.nodes.keys().copied().collect();
         if let Some(at) = first.and_then(|first| order.iter().position(|id| *id == first)) {
             order.rotate_left(at);
         }
-        Route {
+        RoundRobin {
             order,
             turn: 0,
             target: target.to_owned(),
@@ -284,27 +287,27 @@ impl Route {
             .unwrap_or_else(|| (self.order[self.turn % self.order.len()], self.target.clone()))
     }
 
-    fn redirect(&mut self, client: &Client, response: &Response) -> Result<(), Failure> {
+    fn redirect(&mut self, client: &Client, response: &Response) -> Result<(), Error> {
         self.hops += 1;
         let location = response.location.as_deref().unwrap_or_default();
         self.redirected = client.place(location);
         if self.redirected.is_none() || self.hops > HOPS_MAX {
-            return Err(Failure {
-                cause: Cause::Nonsense,
+            return Err(Error {
+                kind: ErrorKind::Protocol,
                 text: format!("was sent to {location:?}, which is no member of this cluster, or in circles"),
             });
         }
         Ok(())
     }
 
-    /// Goes on with the next member; after a whole round, waits a little. Hands the failure back when time is up,
+    /// Goes on with the next member; after a whole round, waits a little. Hands the error back when time is up,
     /// or when the last round should have found somebody and did not.
-    fn setback(&mut self, deadline: Instant, failure: Failure) -> Result<(), Failure> {
+    fn record_failure(&mut self, deadline: Instant, error: Error) -> Result<(), Error> {
         self.turn += 1;
         self.hops = 0;
         if self.turn.is_multiple_of(self.order.len()) {
             if Instant::now() >= deadline {
-                return Err(failure);
+                return Err(error);
             }
             std::thread::sleep(upload::pause(self.turn as u64));
         }
@@ -317,9 +320,9 @@ pub fn target_of(image: &ImageId) -> String {
     format!("/images/{image}")
 }
 
-fn parse_json<T: serde::de::DeserializeOwned>(answered: &Answered) -> Result<T, Failure> {
-    serde_json::from_slice(&answered.content).map_err(|e| Failure {
-        cause: Cause::Nonsense,
+fn parse_json<T: serde::de::DeserializeOwned>(answered: &Answered) -> Result<T, Error> {
+    serde_json::from_slice(&answered.content).map_err(|e| Error {
+        kind: ErrorKind::Protocol,
         text: format!(
             "node {} answered with JSON that is not understood: {e}",
             answered.node
@@ -327,21 +330,11 @@ fn parse_json<T: serde::de::DeserializeOwned>(answered: &Answered) -> Result<T, 
     })
 }
 
-/// A final answer that is no success, as a failure.
-fn refusal(answered: &Answered) -> Failure {
+/// A final answer that is no success, as a error.
+fn error_of(answered: &Answered) -> Error {
     let status = answered.response.status;
-    Failure {
-        cause: cause_of(status),
+    Error {
+        kind: ErrorKind::of_status(status),
         text: format!("node {} answered {status}: {}", answered.node, answered.text()),
-    }
-}
-
-fn cause_of(status: u16) -> Cause {
-    match status {
-        408 | 429 | 503 => Cause::Busy,
-        507 => Cause::DiskFull,
-        500..=599 => Cause::Broken,
-        400..=499 => Cause::Refused,
-        _ => Cause::Nonsense,
     }
 }

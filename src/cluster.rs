@@ -43,7 +43,7 @@ const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 /// What membership needs to know.
-pub(crate) struct Settings {
+pub(crate) struct ClusterSettings {
     pub(crate) own: NodeId,
     pub(crate) members: Members,
     /// Where heartbeats are received.
@@ -73,8 +73,8 @@ struct Shared {
 
 impl Cluster {
     /// Binds the socket and starts the thread. Fails if the address is taken or not ours.
-    pub(crate) fn start(settings: Settings) -> io::Result<Cluster> {
-        let Settings {
+    pub(crate) fn start(settings: ClusterSettings) -> io::Result<Cluster> {
+        let ClusterSettings {
             own,
             members,
             listen,
@@ -321,7 +321,7 @@ mod tests {
 
     fn start(members: &Members, id: u32, incarnation: u64) -> io::Result<Cluster> {
         let own = NodeId(id);
-        Cluster::start(Settings {
+        Cluster::start(ClusterSettings {
             own,
             members: members.clone(),
             listen: members.address(own).unwrap().parse().unwrap(),

@@ -32,7 +32,7 @@ use serde::Serialize;
 
 use self::bully::Bully;
 use self::datagram::{ClusterKey, Datagram, Rejection, Rejections, Stamp};
-use self::detector::{Cause, Detector, Peer, PeerState, Timeouts, Transition};
+use self::detector::{Cause, Detector, PeerState, Timeouts, TrackedPeer, Transition};
 use self::message::{Hears, Message};
 use crate::roster::{NodeId, Roster};
 
@@ -371,7 +371,7 @@ impl Election {
     }
 
     fn heartbeat_now(&self) -> Message {
-        let heard_recently = |(id, peer): (NodeId, &Peer)| {
+        let heard_recently = |(id, peer): (NodeId, &TrackedPeer)| {
             let silent = self.clock - peer.heard_clock.filter(|_| peer.state.is_present())?;
             (silent < self.timeout).then(|| Hears::new(id, silent))
         };

@@ -32,7 +32,7 @@ const U31_MAX: u32 = i32::MAX as u32;
 
 /// Why an image is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Error {
     /// The first bytes are not those of a PNG.
     NotPng,
     /// It begins as a PNG, but its structure breaks the rule that is told.
@@ -46,12 +46,12 @@ pub enum Refusal {
     },
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::NotPng => f.write_str("not a PNG image"),
-            Refusal::Broken(rule) => write!(f, "broken PNG: {rule}"),
-            Refusal::TooManyPixels { pixels, pixels_max } => {
+            Error::NotPng => f.write_str("not a PNG image"),
+            Error::Broken(rule) => write!(f, "broken PNG: {rule}"),
+            Error::TooManyPixels { pixels, pixels_max } => {
                 write!(
                     f,
                     "the image has {pixels} pixels, at most {pixels_max} are accepted"
@@ -61,7 +61,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Error {}
 
 /// The check of one image: [`feed`](Check::feed) it every byte in order, then [`finish`](Check::finish).
 pub struct Check {
@@ -71,9 +71,9 @@ pub struct Check {
     gathered_bytes: usize,
     crc: Hasher,
     colour: Colour,
-    place: Place,
+    idat: IdatPosition,
     has_palette: bool,
-    refusal: Option<Refusal>,
+    error: Option<Error>,
 }
 
 /// What the next byte belongs to.
@@ -88,7 +88,7 @@ enum Stage {
 
 /// Where the next chunk stands: before, within or after the IDAT chunks, one row without gaps (section 5.6).
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum IdatPosition {
     Before,
     Within,
     After,
@@ -111,32 +111,32 @@ impl Check {
             gathered_bytes: 0,
             crc: Hasher::new(),
             colour: Colour { kind: 0, depth: 0 },
-            place: Place::Before,
+            idat: IdatPosition::Before,
             has_palette: false,
-            refusal: None,
+            error: None,
         }
     }
 
-    /// Looks at the next bytes of the image, any number of them. A refusal is final: it is given again to whoever
+    /// Looks at the next bytes of the image, any number of them. An error is final: it is given again to whoever
     /// asks again.
-    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        if self.refusal.is_none() {
-            self.refusal = self.walk(bytes).err();
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.error.is_none() {
+            self.error = self.walk(bytes).err();
         }
-        self.refusal.map_or(Ok(()), Err)
+        self.error.map_or(Ok(()), Err)
     }
 
     /// Whether the image was complete.
-    pub fn finish(&self) -> Result<(), Refusal> {
-        match (self.refusal, self.stage) {
-            (Some(refusal), _) => Err(refusal),
+    pub fn finish(&self) -> Result<(), Error> {
+        match (self.error, self.stage) {
+            (Some(error), _) => Err(error),
             (None, Stage::Ended) => Ok(()),
-            (None, Stage::Opening) if self.gathered_bytes < SIGNATURE.len() => Err(Refusal::NotPng),
+            (None, Stage::Opening) if self.gathered_bytes < SIGNATURE.len() => Err(Error::NotPng),
             (None, _) => broken("it ends too early"),
         }
     }
 
-    fn walk(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+    fn walk(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
             match self.stage {
                 Stage::Opening => self.opening(&mut bytes)?,
@@ -154,17 +154,17 @@ impl Check {
         Ok(())
     }
 
-    fn opening(&mut self, bytes: &mut &[u8]) -> Result<(), Refusal> {
+    fn opening(&mut self, bytes: &mut &[u8]) -> Result<(), Error> {
         let whole = self.gather::<OPENING_BYTES>(bytes);
         // Decided as soon as a byte is wrong: what is no PNG at all must not be waited for.
         let begun = self.gathered_bytes.min(SIGNATURE.len());
         if whole.is_none() && self.gathered[..begun] != SIGNATURE[..begun] {
-            return Err(Refusal::NotPng);
+            return Err(Error::NotPng);
         }
         let Some(opening) = whole else { return Ok(()) };
         let (signature, chunk) = opening.split_at(SIGNATURE.len());
         if signature != SIGNATURE {
-            return Err(Refusal::NotPng);
+            return Err(Error::NotPng);
         }
         if chunk[..HEAD_BYTES] != *b"\0\0\0\x0dIHDR" {
             return broken("it does not begin with IHDR");
@@ -179,7 +179,7 @@ impl Check {
 
     /// The data of IHDR (section 11.2.1): four bytes of width, four of height, then one each of depth, colour type,
     /// compression, filter and interlace.
-    fn header(&mut self, data: &[u8]) -> Result<(), Refusal> {
+    fn header(&mut self, data: &[u8]) -> Result<(), Error> {
         let (width, height) = (u32_at(data, 0), u32_at(data, 4));
         if width == 0 || height == 0 || width > U31_MAX || height > U31_MAX {
             return broken("width or height is 0 or over 2147483647");
@@ -196,7 +196,7 @@ impl Check {
         }
         let pixels = u64::from(width) * u64::from(height);
         if pixels > self.pixels_max {
-            return Err(Refusal::TooManyPixels {
+            return Err(Error::TooManyPixels {
                 pixels,
                 pixels_max: self.pixels_max,
             });
@@ -204,7 +204,7 @@ impl Check {
         Ok(())
     }
 
-    fn head(&mut self, bytes: &mut &[u8]) -> Result<(), Refusal> {
+    fn head(&mut self, bytes: &mut &[u8]) -> Result<(), Error> {
         let Some(head) = self.gather::<HEAD_BYTES>(bytes) else {
             return Ok(());
         };
@@ -222,32 +222,32 @@ impl Check {
     }
 
     /// The rules about which chunk may stand where (section 5.6).
-    fn order(&mut self, kind: &[u8], length: u32) -> Result<(), Refusal> {
+    fn order(&mut self, kind: &[u8], length: u32) -> Result<(), Error> {
         match kind {
             b"IHDR" => return broken("IHDR is repeated"),
             b"PLTE" => self.palette(length)?,
-            b"IDAT" if self.place == Place::After => return broken("the IDAT chunks are not together"),
+            b"IDAT" if self.idat == IdatPosition::After => return broken("the IDAT chunks are not together"),
             b"IDAT" if self.colour.is_indexed() && !self.has_palette => return broken("PLTE is missing"),
-            b"IDAT" => self.place = Place::Within,
-            b"IEND" if self.place == Place::Before => return broken("IDAT is missing"),
+            b"IDAT" => self.idat = IdatPosition::Within,
+            b"IEND" if self.idat == IdatPosition::Before => return broken("IDAT is missing"),
             b"IEND" if length != 0 => return broken("IEND is not empty"),
             b"IEND" => {}
             _ if !kind.iter().all(u8::is_ascii_alphabetic) => {
                 return broken("the type of a chunk is not four letters");
             }
             _ if kind[0].is_ascii_uppercase() => return broken("a critical chunk is unknown"),
-            _ if self.place == Place::Within => self.place = Place::After,
+            _ if self.idat == IdatPosition::Within => self.idat = IdatPosition::After,
             _ => {}
         }
         Ok(())
     }
 
     /// Where PLTE may be, and how long (section 11.2.2).
-    fn palette(&mut self, length: u32) -> Result<(), Refusal> {
+    fn palette(&mut self, length: u32) -> Result<(), Error> {
         if self.has_palette {
             return broken("PLTE is repeated");
         }
-        if self.place != Place::Before {
+        if self.idat != IdatPosition::Before {
             return broken("PLTE stands behind IDAT");
         }
         if self.colour.is_grey() {
@@ -265,7 +265,7 @@ impl Check {
         Ok(())
     }
 
-    fn crc(&mut self, bytes: &mut &[u8], is_end: bool) -> Result<(), Refusal> {
+    fn crc(&mut self, bytes: &mut &[u8], is_end: bool) -> Result<(), Error> {
         let Some(crc) = self.gather::<CRC_BYTES>(bytes) else {
             return Ok(());
         };
@@ -324,6 +324,6 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(bytes[at..at + 4].try_into().expect("a slice of four"))
 }
 
-fn broken<T>(rule: &'static str) -> Result<T, Refusal> {
-    Err(Refusal::Broken(rule))
+fn broken<T>(rule: &'static str) -> Result<T, Error> {
+    Err(Error::Broken(rule))
 }

@@ -29,19 +29,19 @@ pub struct ImageId {
 
 /// Why a user or a name was refused; its text says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal(String);
+pub struct Error(String);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Error {}
 
 impl ImageId {
     /// Checks `user` and `name` against every rule.
-    pub fn new(user: &str, name: &str) -> Result<ImageId, Refusal> {
+    pub fn new(user: &str, name: &str) -> Result<ImageId, Error> {
         check_user(user)?;
         check_name(name)?;
         let id = ImageId {
@@ -94,7 +94,7 @@ impl fmt::Display for ImageId {
 }
 
 /// Whether `user` is `[A-Za-z0-9_][A-Za-z0-9_-]{0,63}`.
-pub fn check_user(user: &str) -> Result<(), Refusal> {
+pub fn check_user(user: &str) -> Result<(), Error> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
     if user.is_empty() || user.len() > USER_BYTES_MAX {
         return refuse(format!("a user has 1 to {USER_BYTES_MAX} characters"));
@@ -105,7 +105,7 @@ pub fn check_user(user: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), Refusal> {
+fn check_name(name: &str) -> Result<(), Error> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     if name.len() > NAME_BYTES_MAX {
         return refuse(format!("a name has at most {NAME_BYTES_MAX} characters"));
@@ -137,8 +137,8 @@ fn is_device(stem: &str) -> bool {
     DEVICES.contains(&base.as_str()) || NUMBERED_DEVICES.iter().any(|device| numbered(device))
 }
 
-fn refuse<T>(why: String) -> Result<T, Refusal> {
-    Err(Refusal(why))
+fn refuse<T>(why: String) -> Result<T, Error> {
+    Err(Error(why))
 }
 
 #[cfg(test)]

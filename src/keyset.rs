@@ -67,7 +67,7 @@ impl Key {
 /// What a key may be used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Status {
+pub enum KeyStatus {
     /// Opens, and seals if it is the primary.
     Enabled,
     /// Kept, but not used.
@@ -80,28 +80,28 @@ pub enum Status {
 #[derive(Clone)]
 pub struct Keyset {
     primary: u32,
-    entries: Vec<Entry>,
+    entries: Vec<KeyEntry>,
 }
 
 #[derive(Clone)]
-struct Entry {
+struct KeyEntry {
     id: u32,
-    status: Status,
+    status: KeyStatus,
     /// `None` only where the status is `Destroyed`.
     key: Option<Key>,
 }
 
 /// Why a keyset was refused. Its text never holds key material.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal(String);
+pub struct Error(String);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Error {}
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -115,7 +115,7 @@ struct KeysetJson {
 struct KeyJson {
     #[serde(skip_serializing_if = "Option::is_none")]
     key_data: Option<KeyDataJson>,
-    status: Status,
+    status: KeyStatus,
     key_id: u32,
     output_prefix_type: String,
 }
@@ -141,7 +141,7 @@ impl Keyset {
 
     /// Adds a new enabled key and returns its number. It opens; it seals once it is [`promote`](Keyset::promote)d,
     /// which is safe when every node has loaded it.
-    pub fn add(&mut self, random: &Zeroizing<[u8; RANDOM_BYTES]>) -> Result<u32, Refusal> {
+    pub fn add(&mut self, random: &Zeroizing<[u8; RANDOM_BYTES]>) -> Result<u32, Error> {
         if self.entries.len() >= KEYS_MAX {
             return refuse(format!("the keyset is full: it has {KEYS_MAX} keys"));
         }
@@ -149,9 +149,9 @@ impl Keyset {
     }
 
     /// Makes an enabled key the one that seals.
-    pub fn promote(&mut self, id: u32) -> Result<(), Refusal> {
+    pub fn promote(&mut self, id: u32) -> Result<(), Error> {
         match self.entries.iter().find(|entry| entry.id == id) {
-            Some(entry) if entry.status == Status::Enabled => {
+            Some(entry) if entry.status == KeyStatus::Enabled => {
                 self.primary = id;
                 Ok(())
             }
@@ -162,13 +162,13 @@ impl Keyset {
 
     /// Reads the text of a keyset file. Whatever is not exactly our kind of key is refused, so that a key is
     /// never used in a way that it was not made for.
-    pub fn parse(json: &str) -> Result<Keyset, Refusal> {
+    pub fn parse(json: &str) -> Result<Keyset, Error> {
         if json.len() > JSON_BYTES_MAX {
             return refuse(format!("a keyset has at most {JSON_BYTES_MAX} bytes"));
         }
         // The message of serde_json quotes what it stumbled over, and that could be a key: only the place is told.
         let file: KeysetJson = serde_json::from_str(json).map_err(|e| {
-            Refusal(format!(
+            Error(format!(
                 "not a Tink JSON keyset (line {}, column {})",
                 e.line(),
                 e.column()
@@ -177,7 +177,7 @@ impl Keyset {
         if file.key.len() > KEYS_MAX {
             return refuse(format!("a keyset has at most {KEYS_MAX} keys"));
         }
-        let mut entries: Vec<Entry> = Vec::with_capacity(file.key.len());
+        let mut entries: Vec<KeyEntry> = Vec::with_capacity(file.key.len());
         for key in &file.key {
             if entries.iter().any(|entry| entry.id == key.key_id) {
                 return refuse(format!("key {} is there twice", key.key_id));
@@ -187,7 +187,7 @@ impl Keyset {
         let mut keyset = Keyset { primary: 0, entries };
         keyset
             .promote(file.primary_key_id)
-            .map_err(|why| Refusal(format!("the primary: {why}")))?;
+            .map_err(|why| Error(format!("the primary: {why}")))?;
         Ok(keyset)
     }
 
@@ -222,12 +222,12 @@ impl Keyset {
         let others = self
             .entries
             .iter()
-            .filter(|entry| entry.status == Status::Enabled && entry.id != self.primary);
+            .filter(|entry| entry.status == KeyStatus::Enabled && entry.id != self.primary);
         std::iter::once(self.primary()).chain(others.filter_map(|entry| entry.key.as_ref()))
     }
 
     /// Number and status of every key, in the order of the file.
-    pub fn list(&self) -> impl Iterator<Item = (u32, Status)> {
+    pub fn list(&self) -> impl Iterator<Item = (u32, KeyStatus)> {
         self.entries.iter().map(|entry| (entry.id, entry.status))
     }
 
@@ -239,47 +239,45 @@ impl Keyset {
             id = id.wrapping_add(1);
         }
         let key = Key::new(material.try_into().expect("split there"));
-        self.entries.push(Entry {
+        self.entries.push(KeyEntry {
             id,
-            status: Status::Enabled,
+            status: KeyStatus::Enabled,
             key: Some(key),
         });
         id
     }
 }
 
-fn entry(json: &KeyJson) -> Result<Entry, Refusal> {
+fn entry(json: &KeyJson) -> Result<KeyEntry, Error> {
     let key = match (&json.key_data, json.status) {
-        (_, Status::Destroyed) => None,
-        (Some(data), _) => {
-            Some(key(data, json).map_err(|why| Refusal(format!("key {}: {why}", json.key_id)))?)
-        }
+        (_, KeyStatus::Destroyed) => None,
+        (Some(data), _) => Some(key(data, json).map_err(|why| Error(format!("key {}: {why}", json.key_id)))?),
         (None, _) => return refuse(format!("key {} has no keyData", json.key_id)),
     };
-    Ok(Entry {
+    Ok(KeyEntry {
         id: json.key_id,
         status: json.status,
         key,
     })
 }
 
-fn key(data: &KeyDataJson, json: &KeyJson) -> Result<Key, Refusal> {
+fn key(data: &KeyDataJson, json: &KeyJson) -> Result<Key, Error> {
     if data.type_url != TYPE_URL {
         return refuse(format!("not a key of {TYPE_URL}"));
     }
     if json.output_prefix_type != "RAW" || data.key_material_type != "SYMMETRIC" {
         return refuse("outputPrefixType is not RAW, or keyMaterialType not SYMMETRIC".to_owned());
     }
-    let mut room = Zeroizing::new([0; TEMPLATE.len() + KEY_BYTES]);
-    let bytes = Base64::decode(data.value.as_bytes(), &mut *room)
-        .map_err(|_| Refusal("its value is not base64, or too long".to_owned()))?;
+    let mut buf = Zeroizing::new([0; TEMPLATE.len() + KEY_BYTES]);
+    let bytes = Base64::decode(data.value.as_bytes(), &mut *buf)
+        .map_err(|_| Error("its value is not base64, or too long".to_owned()))?;
     match bytes.strip_prefix(&TEMPLATE).and_then(|key| key.try_into().ok()) {
         Some(material) => Ok(Key::new(material)),
         None => refuse("not made from the template AES256_CTR_HMAC_SHA256_1MB".to_owned()),
     }
 }
 
-fn key_json(entry: &Entry) -> KeyJson {
+fn key_json(entry: &KeyEntry) -> KeyJson {
     let data = entry.key.as_ref().map(|key| {
         let mut bytes = Zeroizing::new([0; TEMPLATE.len() + KEY_BYTES]);
         bytes[..TEMPLATE.len()].copy_from_slice(&TEMPLATE);
@@ -298,8 +296,8 @@ fn key_json(entry: &Entry) -> KeyJson {
     }
 }
 
-fn refuse<T>(why: String) -> Result<T, Refusal> {
-    Err(Refusal(why))
+fn refuse<T>(why: String) -> Result<T, Error> {
+    Err(Error(why))
 }
 
 #[cfg(test)]
@@ -378,7 +376,7 @@ mod tests {
         let first_key = &json[json.find('[').unwrap() + 1..json.find("\n    },").unwrap() + 6];
         let keyset = Keyset::parse(&destroyed.replace("KEY,", &format!("{first_key},"))).unwrap();
         let list: Vec<_> = keyset.list().collect();
-        assert_eq!(list, [(1, Status::Enabled), (5, Status::Destroyed)]);
+        assert_eq!(list, [(1, KeyStatus::Enabled), (5, KeyStatus::Destroyed)]);
     }
 
     #[test]

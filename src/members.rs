@@ -25,15 +25,15 @@ pub struct Members(BTreeMap<NodeId, String>);
 
 /// Why a cluster file was refused.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Refusal(String);
+pub struct Error(String);
 
-impl fmt::Display for Refusal {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for Error {}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,28 +54,26 @@ impl Default for Members {
 
 impl Members {
     /// Reads the text of a cluster file.
-    pub fn parse(text: &str) -> Result<Members, Refusal> {
+    pub fn parse(text: &str) -> Result<Members, Error> {
         let file: ClusterFile =
-            toml::from_str(text).map_err(|e| Refusal(format!("not a cluster file: {}", e.message())))?;
+            toml::from_str(text).map_err(|e| Error(format!("not a cluster file: {}", e.message())))?;
         let mut nodes = BTreeMap::new();
         for (id, address) in file.nodes {
             let id = id
                 .parse()
-                .map_err(|_| Refusal(format!("node id {id:?} is not a whole number")))?;
+                .map_err(|_| Error(format!("node id {id:?} is not a whole number")))?;
             check_address(&address)?;
             if nodes.values().any(|other| *other == address) {
-                return Err(Refusal(format!("{address} is given to two nodes")));
+                return Err(Error(format!("{address} is given to two nodes")));
             }
             if nodes.insert(NodeId(id), address).is_some() {
-                return Err(Refusal(format!("node {id} is named twice")));
+                return Err(Error(format!("node {id} is named twice")));
             }
         }
         match nodes.len() {
-            0 => Err(Refusal("[nodes] names no node".to_owned())),
+            0 => Err(Error("[nodes] names no node".to_owned())),
             1..=NODES_MAX => Ok(Members(nodes)),
-            many => Err(Refusal(format!(
-                "{many} nodes; at most {NODES_MAX} are supported"
-            ))),
+            many => Err(Error(format!("{many} nodes; at most {NODES_MAX} are supported"))),
         }
     }
 
@@ -95,7 +93,7 @@ impl Members {
     }
 }
 
-fn check_address(address: &str) -> Result<(), Refusal> {
+fn check_address(address: &str) -> Result<(), Error> {
     let port_ok = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
     let host_ok = |host: &str| {
         let bare = host
@@ -110,7 +108,7 @@ fn check_address(address: &str) -> Result<(), Refusal> {
     };
     match address.rsplit_once(':') {
         Some((host, port)) if host_ok(host) && port_ok(port) => Ok(()),
-        _ => Err(Refusal(format!(
+        _ => Err(Error(format!(
             "{address:?} is not host:port (IPv6 as [::1]:8001)"
         ))),
     }

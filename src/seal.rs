@@ -14,7 +14,7 @@
 //! fills its segments exactly ends in a full one; no plaintext at all is one empty segment.
 //!
 //! A segment is bound to its file (salt), its owner (associated data), its place (index), and to being the last or
-//! not: any change, exchange, loss or addition is the one error [`Forged`]. Knows no files, no threads and draws no
+//! not: any change, exchange, loss or addition is the one error [`Error`]. Knows no files, no threads and draws no
 //! random numbers. Segments do not depend on each other: a caller may seal several at once.
 //!
 //! Source: Tink's page "Streaming AEAD", AES-CTR-HMAC; Hoang, Reyhanitabar, Rogaway, Vizár (2015), STREAM.
@@ -69,15 +69,15 @@ type Keystream<'a> = StreamCipherCoreWrapper<CtrCore<&'a Aes256Enc, Ctr32BE>>;
 /// A tag, a header or a length does not fit: the bytes are not what the holder of the key wrote in this place.
 /// Which of them failed is not told, since an attacker would learn from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Forged;
+pub struct Error;
 
-impl fmt::Display for Forged {
+impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("forged, damaged, cut short, moved, or sealed with another key")
     }
 }
 
-impl std::error::Error for Forged {}
+impl std::error::Error for Error {}
 
 /// The first [`HEADER_BYTES`] of a file. Not secret, and never used for two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +97,10 @@ impl Header {
     }
 
     /// Reads the first bytes of a file; the very first is the header's own length.
-    pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Header, Forged> {
+    pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Header, Error> {
         match bytes {
             [HEADER_LENGTH, random @ ..] => Ok(Header::new(*random)),
-            _ => Err(Forged),
+            _ => Err(Error),
         }
     }
 
@@ -142,21 +142,21 @@ impl SegmentCipher {
 
     /// Opens the segment in `buf` as [`open`](SegmentCipher::open) does, with whichever of `keys` fits, and returns
     /// the cipher of that key for the rest of the file.
-    pub fn find<'k>(
+    pub fn open_with_any_key<'k>(
         keys: impl Iterator<Item = &'k Key>,
         header: &Header,
         associated_data: &[u8],
         index: u32,
         last: bool,
         buf: &mut [u8],
-    ) -> Result<SegmentCipher, Forged> {
+    ) -> Result<SegmentCipher, Error> {
         for key in keys {
             let cipher = SegmentCipher::new(key, header, associated_data);
             if cipher.open(index, last, buf).is_ok() {
                 return Ok(cipher);
             }
         }
-        Err(Forged)
+        Err(Error)
     }
 
     /// Seals in place. `buf` is the plaintext of segment `index` and [`TAG_BYTES`] of room behind it.
@@ -177,16 +177,16 @@ impl SegmentCipher {
 
     /// Opens in place: the plaintext is `buf` without its last [`TAG_BYTES`]. The tag is compared in constant time
     /// before anything is decrypted; on an error `buf` is as it was.
-    pub fn open(&self, index: u32, last: bool, buf: &mut [u8]) -> Result<(), Forged> {
+    pub fn open(&self, index: u32, last: bool, buf: &mut [u8]) -> Result<(), Error> {
         if !fits(index, last, buf.len()) {
-            return Err(Forged);
+            return Err(Error);
         }
         let (text, tag) = buf.split_at_mut(buf.len() - TAG_BYTES);
         let iv = self.iv(index, last);
         let mut mac = self.mac.clone();
         mac.update(&iv);
         mac.update(text);
-        mac.verify_slice(tag).map_err(|_| Forged)?;
+        mac.verify_slice(tag).map_err(|_| Error)?;
         self.keystream(&iv).apply_keystream(text);
         Ok(())
     }
@@ -384,7 +384,7 @@ mod tests {
         let mut bytes = header.encode();
         assert_eq!(Header::parse(&bytes), Ok(header));
         bytes[0] ^= 1;
-        assert_eq!(Header::parse(&bytes), Err(Forged));
+        assert_eq!(Header::parse(&bytes), Err(Error));
     }
 
     #[test]
@@ -466,7 +466,7 @@ mod tests {
         ] {
             assert_eq!(
                 cipher(1).open(index, last, &mut vec![0; size]),
-                Err(Forged),
+                Err(Error),
                 "{size}"
             );
         }
@@ -475,7 +475,7 @@ mod tests {
     #[test]
     fn an_empty_segment_behind_a_full_one_does_not_open_even_with_the_right_tag() {
         let cipher = cipher(1);
-        for (index, expected) in [(0, Ok(())), (1, Err(Forged))] {
+        for (index, expected) in [(0, Ok(())), (1, Err(Error))] {
             let mac = cipher.mac.clone().chain_update(cipher.iv(index, true));
             let mut tag = mac.finalize().into_bytes();
             assert_eq!(cipher.open(index, true, &mut tag), expected);
@@ -495,7 +495,7 @@ mod tests {
             let mut bad = whole.clone();
             bad[i] ^= 1;
             let before = bad.clone();
-            assert_eq!(cipher(1).open(0, true, &mut bad), Err(Forged), "byte {i}");
+            assert_eq!(cipher(1).open(0, true, &mut bad), Err(Error), "byte {i}");
             assert_eq!(bad, before);
         }
     }
@@ -503,14 +503,14 @@ mod tests {
     #[test]
     fn a_segment_opens_only_as_what_it_was_sealed() {
         let mut buf = sealed(1, true, &[3; OTHER]);
-        assert_eq!(cipher(1).open(2, true, &mut buf), Err(Forged));
-        assert_eq!(cipher(1).open(1, false, &mut buf), Err(Forged));
-        assert_eq!(cipher(2).open(1, true, &mut buf), Err(Forged));
+        assert_eq!(cipher(1).open(2, true, &mut buf), Err(Error));
+        assert_eq!(cipher(1).open(1, false, &mut buf), Err(Error));
+        assert_eq!(cipher(2).open(1, true, &mut buf), Err(Error));
         let key = Key::new([1; KEY_BYTES]);
         let moved = SegmentCipher::new(&key, &Header::new([5; RANDOM_BYTES]), b"alice/dog.png");
-        assert_eq!(moved.open(1, true, &mut buf), Err(Forged));
+        assert_eq!(moved.open(1, true, &mut buf), Err(Error));
         let other_file = SegmentCipher::new(&key, &Header::new([6; RANDOM_BYTES]), OWNER);
-        assert_eq!(other_file.open(1, true, &mut buf), Err(Forged));
+        assert_eq!(other_file.open(1, true, &mut buf), Err(Error));
         assert_eq!(cipher(1).open(1, true, &mut buf), Ok(()));
     }
 
@@ -519,8 +519,10 @@ mod tests {
         let keys = [3, 1, 2].map(|byte| Key::new([byte; KEY_BYTES]));
         let header = Header::new([5; RANDOM_BYTES]);
         let mut buf = sealed(0, true, b"cat");
-        assert!(SegmentCipher::find(keys[2..].iter(), &header, OWNER, 0, true, &mut buf).is_err());
-        let found = SegmentCipher::find(keys.iter(), &header, OWNER, 0, true, &mut buf).ok();
+        assert!(
+            SegmentCipher::open_with_any_key(keys[2..].iter(), &header, OWNER, 0, true, &mut buf).is_err()
+        );
+        let found = SegmentCipher::open_with_any_key(keys.iter(), &header, OWNER, 0, true, &mut buf).ok();
         assert_eq!(&buf[..3], b"cat");
         let mut next = sealed(1, true, b"dog");
         assert_eq!(found.expect("one fits").open(1, true, &mut next), Ok(()));

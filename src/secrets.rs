@@ -97,7 +97,7 @@ pub fn create(dir: &Path) -> Result<Secrets, Error> {
 /// do so one after the other.
 pub fn update_keyset<T>(
     dir: &Path,
-    change: impl FnOnce(&mut Keyset) -> Result<T, keyset::Refusal>,
+    change: impl FnOnce(&mut Keyset) -> Result<T, keyset::Error>,
 ) -> Result<T, Error> {
     let folder = Folder::open(dir)?;
     // Held until `folder` is dropped.

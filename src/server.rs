@@ -49,10 +49,10 @@ use self::gate::Gate;
 use self::request::{Action, Put, Request};
 use self::upload::{Failure, Place};
 use self::workers::Workers;
-use crate::cluster::{self, Cluster};
+use crate::cluster::{Cluster, ClusterSettings};
 use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::Body;
-use crate::http::head::{self, Fault, Method};
+use crate::http::head::{self, Error as Fault, Method};
 use crate::http::target::Target;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
@@ -149,7 +149,7 @@ impl Server {
         let listener = listen_on(listen).map_err(taken)?;
         let store = Store::open(&config.images, config.id, config.durability).map_err(|e| e.to_string())?;
         let incarnation = store.next_incarnation(now()).map_err(|e| e.to_string())?;
-        let cluster = Cluster::start(cluster::Settings {
+        let cluster = Cluster::start(ClusterSettings {
             own: config.id,
             members: config.members.clone(),
             listen,

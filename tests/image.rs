@@ -1,7 +1,7 @@
 //! Which PNG structures the check accepts, item by item; what is in the pixels it never looks at.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use pixseal::image::{Check, Refusal, SIGNATURE};
+use pixseal::image::{self, Check, SIGNATURE};
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
 const PIXELS_MAX: u64 = 1_000_000;
@@ -38,7 +38,7 @@ fn png(chunks: &[Vec<u8>]) -> Vec<u8> {
     [&SIGNATURE[..], &chunks.concat()].concat()
 }
 
-fn check_in(pieces: usize, image: &[u8]) -> Result<(), Refusal> {
+fn check_in(pieces: usize, image: &[u8]) -> Result<(), image::Error> {
     let mut check = Check::new(PIXELS_MAX);
     for piece in image.chunks(pieces) {
         check.feed(piece)?;
@@ -47,7 +47,7 @@ fn check_in(pieces: usize, image: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The answer, which is the same however the bytes are cut.
-fn check(image: &[u8]) -> Result<(), Refusal> {
+fn check(image: &[u8]) -> Result<(), image::Error> {
     let whole = check_in(usize::MAX, image);
     for pieces in [1, 2, 3, 7, 33, 64, 301] {
         assert_eq!(check_in(pieces, image), whole, "in pieces of {pieces}");
@@ -132,7 +132,7 @@ fn exactly_the_colours_of_the_specification_pass() {
 fn assert_broken(cases: &[(&str, &[Vec<u8>])]) {
     for (rule, chunks) in cases {
         match check(&png(chunks)) {
-            Err(Refusal::Broken(told)) => assert!(told.contains(rule), "{told:?} is not {rule:?}"),
+            Err(image::Error::Broken(told)) => assert!(told.contains(rule), "{told:?} is not {rule:?}"),
             other => panic!("{rule:?} gave {other:?}"),
         }
     }
@@ -218,11 +218,11 @@ fn what_does_not_begin_as_a_png_is_refused_at_its_first_wrong_byte() {
     ] {
         let mut check = Check::new(PIXELS_MAX);
         assert_eq!(check.feed(&bytes[..wrong - 1]), Ok(()));
-        assert_eq!(check.feed(&bytes[wrong - 1..wrong]), Err(Refusal::NotPng));
-        assert_eq!(check.finish(), Err(Refusal::NotPng));
+        assert_eq!(check.feed(&bytes[wrong - 1..wrong]), Err(image::Error::NotPng));
+        assert_eq!(check.finish(), Err(image::Error::NotPng));
     }
     for short in 0..SIGNATURE.len() {
-        assert_eq!(check(&SIGNATURE[..short]), Err(Refusal::NotPng));
+        assert_eq!(check(&SIGNATURE[..short]), Err(image::Error::NotPng));
     }
 }
 
@@ -239,7 +239,7 @@ fn an_image_cut_anywhere_is_broken() {
     for end in SIGNATURE.len()..image.len() {
         assert_eq!(
             check_in(usize::MAX, &image[..end]),
-            Err(Refusal::Broken("it ends too early")),
+            Err(image::Error::Broken("it ends too early")),
             "cut to {end}"
         );
     }
@@ -263,7 +263,7 @@ fn more_pixels_than_allowed_are_refused_by_their_header_alone() {
     assert_eq!(Check::new(PIXELS_MAX).feed(&head(1000, 1000)), Ok(()));
     for (width, height) in [(1000, 1001), (0x7fff_ffff, 0x7fff_ffff), (1_000_001, 1)] {
         let pixels = u64::from(width) * u64::from(height);
-        let refusal = Err(Refusal::TooManyPixels {
+        let refusal = Err(image::Error::TooManyPixels {
             pixels,
             pixels_max: PIXELS_MAX,
         });
@@ -277,7 +277,7 @@ fn a_refusal_is_final() {
     let mut image = png(&[rgb(), idat(), iend()]);
     image.push(0);
     let refusal = check.feed(&image);
-    assert_eq!(refusal, Err(Refusal::Broken("bytes follow IEND")));
+    assert_eq!(refusal, Err(image::Error::Broken("bytes follow IEND")));
     assert_eq!((check.feed(b""), check.finish()), (refusal, refusal));
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use pixseal::image::{Check, Refusal, SIGNATURE};
+use pixseal::image::{self, Check, SIGNATURE};
 
 const IMAGES: u64 = 2_000;
 const PIXELS_MAX: u64 = 1_000_000;
@@ -290,7 +290,7 @@ fn decode(file: &[u8]) -> Result<(), png::DecodingError> {
     reader.finish()
 }
 
-fn check(file: &[u8]) -> Result<(), Refusal> {
+fn check(file: &[u8]) -> Result<(), image::Error> {
     let mut check = Check::new(PIXELS_MAX);
     check.feed(file)?;
     check.finish()
@@ -300,7 +300,7 @@ fn check(file: &[u8]) -> Result<(), Refusal> {
 fn compare(file: &[u8], seed: u64, stricter: &mut BTreeMap<&'static str, u32>) -> bool {
     let decoded = decode(file).is_ok();
     match check(file) {
-        Err(Refusal::Broken(rule)) if decoded && STRICTER.contains(&rule) => {
+        Err(image::Error::Broken(rule)) if decoded && STRICTER.contains(&rule) => {
             *stricter.entry(rule).or_default() += 1;
         }
         refused => assert!(!decoded || refused.is_ok(), "seed {seed}: {refused:?}"),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use pixseal::client::upload::{Audience, Body, Terms};
+use pixseal::client::upload::{Audience, Terms, UploadBody};
 use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
@@ -81,7 +81,12 @@ fn upload(members: &Members, number: u64, image: &[u8], stop: &AtomicBool) -> Ta
             hold: None,
         };
         tally.uploads += 1;
-        tally.failures += u64::from(client.upload(&id, Body::Bytes(image), terms).outcome.is_err());
+        tally.failures += u64::from(
+            client
+                .upload(&id, UploadBody::Bytes(image), terms)
+                .outcome
+                .is_err(),
+        );
     }
     tally
 }

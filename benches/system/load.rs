@@ -11,8 +11,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use pixseal::client::connection::Connection;
-use pixseal::client::upload::{Audience, Body, PIECE_BYTES, Terms};
+use pixseal::client::connection::NodeConnection;
+use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
 use pixseal::client::{Client, Patience, target_of};
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
@@ -123,7 +123,7 @@ fn share<W: FnMut(usize) -> Result<(), String>>(
 
 enum Sender {
     Bare(TcpStream),
-    Http(Connection),
+    Http(NodeConnection),
     Cluster(Client, Audience),
 }
 
@@ -135,7 +135,7 @@ impl Sender {
                 stream.set_nodelay(true).map_err(|e| format!("{address}: {e}"))?;
                 Ok(Sender::Bare(stream))
             }
-            Door::Http(address) => Connection::open(address, Patience::default().connect)
+            Door::Http(address) => NodeConnection::open(address, Patience::default().connect)
                 .map(Sender::Http)
                 .map_err(|failure| failure.text),
             Door::Curl(_) => Err("curl sends for itself".to_owned()),
@@ -160,7 +160,7 @@ impl Sender {
                     stop,
                     hold: None,
                 };
-                let upload = client.upload(&item.id, Body::File(&mut file, item.bytes), terms);
+                let upload = client.upload(&item.id, UploadBody::File(&mut file, item.bytes), terms);
                 let receipt = upload.outcome.map_err(|failure| failure.text)?;
                 if upload.rounds > 1 || !upload.setbacks.is_empty() {
                     eprintln!(
@@ -192,7 +192,7 @@ fn send_bare(stream: &mut TcpStream, file: &mut File, bytes: u64, room: &mut [u8
 }
 
 fn send_http(
-    connection: &mut Connection,
+    connection: &mut NodeConnection,
     file: &mut File,
     item: &Item<'_>,
     room: &mut [u8],
@@ -208,7 +208,7 @@ fn send_http(
         connection.read_all(&response, PIECE_BYTES, deadline)?;
         Ok(response.status)
     };
-    match exchange().map_err(|failure: pixseal::client::connection::Failure| failure.text)? {
+    match exchange().map_err(|failure: pixseal::client::error::Error| failure.text)? {
         200..=299 => Ok(()),
         status => Err(format!("{}: {} answered {status}", item.id, connection.address())),
     }

@@ -16,7 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use getopts::Options;
-use pixseal::client::upload::{Audience, Body, PIECE_BYTES, Terms};
+use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
 use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
@@ -198,7 +198,7 @@ fn put_one(client: &mut Client, config: &Config, path: &Path, bytes: u64) -> Res
         stop: &AtomicBool::new(false),
         hold: None,
     };
-    let upload = client.upload(&image, Body::File(&mut file, bytes), terms);
+    let upload = client.upload(&image, UploadBody::File(&mut file, bytes), terms);
     let receipt = upload.outcome.map_err(|e| e.to_string())?;
     Ok(format!(
         "{image}: {} bytes on node {}",
@@ -315,9 +315,9 @@ fn status(client: &mut Client) -> usize {
                     alive.join(" ")
                 );
             }
-            Err(failure) => {
+            Err(error) => {
                 silent += 1;
-                println!("{id:>4}  {address:<22} {}", failure.cause);
+                println!("{id:>4}  {address:<22} {}", error.kind);
             }
         }
     }

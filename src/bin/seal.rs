@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use getopts::{Matches, Options};
 use pixseal::image_id::ImageId;
-use pixseal::keyset::{Keyset, Status};
+use pixseal::keyset::{KeyStatus, Keyset};
 use pixseal::seal::whole;
 use pixseal::secrets;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
@@ -171,10 +171,10 @@ fn run(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
 fn list(keyset: &Keyset, out: &mut impl Write) -> io::Result<()> {
     for (id, status) in keyset.list() {
         let status = match status {
-            Status::Enabled if id == keyset.primary_id() => "enabled, seals",
-            Status::Enabled => "enabled",
-            Status::Disabled => "disabled",
-            Status::Destroyed => "destroyed",
+            KeyStatus::Enabled if id == keyset.primary_id() => "enabled, seals",
+            KeyStatus::Enabled => "enabled",
+            KeyStatus::Disabled => "disabled",
+            KeyStatus::Destroyed => "destroyed",
         };
         writeln!(out, "{id:>10}  {status}")?;
     }

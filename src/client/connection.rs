@@ -1,105 +1,46 @@
 //! One connection to one node: a request out, an answer in, kept alive for the next.
 //!
 //! Blocking, with a bound on every wait. Knows nothing of which node should be asked, nor of trying again: whoever
-//! gets a [`Failure`] drops the connection.
+//! gets an [`Error`] drops the connection.
 
-use std::fmt;
-use std::io::{self, ErrorKind, IoSlice, Write};
+use std::io::{self, IoSlice, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use crate::http::body::{Body, BodyError};
+use super::error::{Error, ErrorKind};
+use crate::http::body::{self, Body};
 use crate::http::inbox::Inbox;
 use crate::http::response::{self, Response};
 
 /// A blocked read or write looks at its deadline this often: the kernel's timeout is set once a connection.
 const TICK: Duration = Duration::from_millis(250);
 
-/// What went wrong, as far as a caller acts or counts differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// No connection could be made: the node is down, or its name or route is wrong.
-    Unreachable,
-    /// The connection ended in the middle.
-    Lost,
-    /// Nothing came, or nothing could be sent, in time.
-    Silent,
-    /// What came is not HTTP, or not what was asked for.
-    Nonsense,
-    /// 503, 429, 408: the node is there and asks to wait.
-    Busy,
-    /// 5xx other than 503 and 507: the node failed.
-    Broken,
-    /// 507: the node's disk is full.
-    DiskFull,
-    /// 4xx: asking again would not help.
-    Refused,
-    /// Every node that answered named another one.
-    Disputed,
-    /// The caller asked to stop.
-    Stopped,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cause::Unreachable => "unreachable",
-            Cause::Lost => "connection lost",
-            Cause::Silent => "no answer in time",
-            Cause::Nonsense => "answer makes no sense",
-            Cause::Busy => "busy (503, 429 or 408)",
-            Cause::Broken => "server error (5xx)",
-            Cause::DiskFull => "disk full (507)",
-            Cause::Refused => "refused (4xx)",
-            Cause::Disputed => "nobody accepted",
-            Cause::Stopped => "stopped",
-        })
-    }
-}
-
-/// A cause, with a sentence for people that names the address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What a program acts on.
-    pub cause: Cause,
-    /// What a person reads.
-    pub text: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl std::error::Error for Failure {}
-
 /// An open connection.
-pub struct Connection {
+pub struct NodeConnection {
     stream: TcpStream,
     address: String,
     inbox: Inbox,
     out: Vec<u8>,
-    served: bool,
+    reused: bool,
 }
 
-impl Connection {
+impl NodeConnection {
     /// Connects to `host:port`, trying each address that the name resolves to.
-    pub fn open(address: &str, within: Duration) -> Result<Connection, Failure> {
-        let unreachable = |e: io::Error| Failure {
-            cause: Cause::Unreachable,
+    pub fn open(address: &str, within: Duration) -> Result<NodeConnection, Error> {
+        let unreachable = |e: io::Error| Error {
+            kind: ErrorKind::Unreachable,
             text: format!("{address}: {e}"),
         };
-        let mut last = io::Error::new(ErrorKind::NotFound, "the name has no address");
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for resolved in address.to_socket_addrs().map_err(unreachable)? {
             match connect(&resolved, within) {
                 Ok(stream) => {
-                    return Ok(Connection {
+                    return Ok(NodeConnection {
                         stream,
                         address: address.to_owned(),
                         inbox: Inbox::default(),
                         out: Vec::new(),
-                        served: false,
+                        reused: false,
                     });
                 }
                 Err(e) => last = e,
@@ -110,7 +51,7 @@ impl Connection {
 
     /// Whether an answer has been read on it before: only then may it have been closed for being idle.
     pub fn is_reused(&self) -> bool {
-        self.served
+        self.reused
     }
 
     /// Sends a request head, and with it `body`, as much of one as should not wait. `fields` are whole lines, each with
@@ -122,7 +63,7 @@ impl Connection {
         fields: &str,
         body: &[u8],
         deadline: Instant,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
         let head = write!(
@@ -137,11 +78,11 @@ impl Connection {
     }
 
     /// Sends bytes of a body.
-    pub fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Failure> {
+    pub fn send(&mut self, bytes: &[u8], deadline: Instant) -> Result<(), Error> {
         self.send_slices(&mut [IoSlice::new(bytes)], deadline)
     }
 
-    fn send_slices(&mut self, mut slices: &mut [IoSlice<'_>], deadline: Instant) -> Result<(), Failure> {
+    fn send_slices(&mut self, mut slices: &mut [IoSlice<'_>], deadline: Instant) -> Result<(), Error> {
         // Passes over what is empty.
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
@@ -154,13 +95,13 @@ impl Connection {
     }
 
     /// Reads the next head, interim ones included.
-    pub fn head(&mut self, deadline: Instant) -> Result<Response, Failure> {
+    pub fn head(&mut self, deadline: Instant) -> Result<Response, Error> {
         loop {
             if !self.inbox.unread().is_empty() {
-                let parsed = response::parse(self.inbox.unread()).map_err(|e| self.nonsense(e.0))?;
+                let parsed = response::parse(self.inbox.unread()).map_err(|e| self.protocol_error(e.0))?;
                 if let Some((response, length)) = parsed {
                     self.inbox.consume(length);
-                    self.served = true;
+                    self.reused = true;
                     return Ok(response);
                 }
             }
@@ -174,7 +115,7 @@ impl Connection {
 
     /// Whether anything arrives within `patience`, without consuming it: nothing should, while a node still
     /// waits for the end of a body.
-    pub fn stirs(&mut self, patience: Duration) -> Result<bool, Failure> {
+    pub fn has_input(&mut self, patience: Duration) -> Result<bool, Error> {
         if !self.inbox.unread().is_empty() {
             return Ok(true);
         }
@@ -189,16 +130,16 @@ impl Connection {
         Ok(peeked.is_ok_and(|count| count > 0))
     }
 
-    /// Reads content into `room` (not empty) and returns how much; 0 is its end.
-    pub fn read(&mut self, body: &mut Body, room: &mut [u8], deadline: Instant) -> Result<usize, Failure> {
+    /// Reads content into `buf` (not empty) and returns how many bytes; 0 is its end.
+    pub fn read(&mut self, body: &mut Body, buf: &mut [u8], deadline: Instant) -> Result<usize, Error> {
         loop {
-            match body.read(&mut self.inbox, &mut self.stream, room) {
+            match body.read(&mut self.inbox, &mut self.stream, buf) {
                 Ok(count) => return Ok(count),
-                Err(BodyError::Wire(e)) => self.wait_on(&e, deadline)?,
-                Err(BodyError::Ended) => {
+                Err(body::Error::Wire(e)) => self.wait_on(&e, deadline)?,
+                Err(body::Error::Ended) => {
                     return Err(self.lost("closed the connection in the middle of an answer"));
                 }
-                Err(BodyError::Malformed(why)) => return Err(self.nonsense(why)),
+                Err(body::Error::Malformed(why)) => return Err(self.protocol_error(why)),
             }
         }
     }
@@ -209,17 +150,17 @@ impl Connection {
         response: &Response,
         bytes_max: usize,
         deadline: Instant,
-    ) -> Result<Vec<u8>, Failure> {
+    ) -> Result<Vec<u8>, Error> {
         let mut body = Body::new(response.framing);
         let mut content = Vec::new();
-        let mut room = [0; 8 << 10];
+        let mut buf = [0; 8 << 10];
         loop {
-            match self.read(&mut body, &mut room, deadline)? {
+            match self.read(&mut body, &mut buf, deadline)? {
                 0 => return Ok(content),
                 count if content.len() + count > bytes_max => {
-                    return Err(self.nonsense("the answer is too long"));
+                    return Err(self.protocol_error("the answer is too long"));
                 }
-                count => content.extend_from_slice(&room[..count]),
+                count => content.extend_from_slice(&buf[..count]),
             }
         }
     }
@@ -229,28 +170,28 @@ impl Connection {
         &self.address
     }
 
-    fn wait_on(&self, error: &io::Error, deadline: Instant) -> Result<(), Failure> {
+    fn wait_on(&self, error: &io::Error, deadline: Instant) -> Result<(), Error> {
         match error.kind() {
-            ErrorKind::Interrupted => Ok(()),
-            ErrorKind::WouldBlock | ErrorKind::TimedOut if Instant::now() < deadline => Ok(()),
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => Err(Failure {
-                cause: Cause::Silent,
+            io::ErrorKind::Interrupted => Ok(()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if Instant::now() < deadline => Ok(()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(Error {
+                kind: ErrorKind::Silent,
                 text: format!("{}: no answer in time", self.address),
             }),
             _ => Err(self.lost(&error.to_string())),
         }
     }
 
-    fn lost(&self, why: &str) -> Failure {
-        Failure {
-            cause: Cause::Lost,
+    fn lost(&self, why: &str) -> Error {
+        Error {
+            kind: ErrorKind::Lost,
             text: format!("{}: {why}", self.address),
         }
     }
 
-    fn nonsense(&self, why: &str) -> Failure {
-        Failure {
-            cause: Cause::Nonsense,
+    fn protocol_error(&self, why: &str) -> Error {
+        Error {
+            kind: ErrorKind::Protocol,
             text: format!("{}: {why}", self.address),
         }
     }

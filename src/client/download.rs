@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use super::connection::{Connection, Failure};
-use super::{Client, Route, cause_of, target_of};
+use super::connection::NodeConnection;
+use super::error::{Error, ErrorKind};
+use super::{Client, RoundRobin, target_of};
 use crate::balancer;
 use crate::http::body::Body;
 use crate::http::response::Response;
@@ -20,13 +21,13 @@ pub struct Download {
     /// The head of the answer.
     pub response: Response,
     body: Body,
-    connection: Connection,
+    connection: NodeConnection,
 }
 
 impl Download {
-    /// Reads into `room` (not empty) and returns how much; 0 is the end of the image.
-    pub fn read(&mut self, room: &mut [u8], deadline: Instant) -> Result<usize, Failure> {
-        self.connection.read(&mut self.body, room, deadline)
+    /// Reads into `buf` (not empty) and returns how much; 0 is the end of the image.
+    pub fn read(&mut self, buf: &mut [u8], deadline: Instant) -> Result<usize, Error> {
+        self.connection.read(&mut self.body, buf, deadline)
     }
 }
 
@@ -38,15 +39,15 @@ impl Client {
         image: &ImageId,
         first: Option<NodeId>,
         deadline: Instant,
-    ) -> Result<Option<Download>, Failure> {
+    ) -> Result<Option<Download>, Error> {
         let assigned = balancer::assigned(image.user(), image.name(), &self.alive);
-        let mut route = Route::new(self, Some(first.unwrap_or(assigned)), &target_of(image));
+        let mut route = RoundRobin::new(self, Some(first.unwrap_or(assigned)), &target_of(image));
         loop {
             let (node, target) = route.next(self);
             let (mut connection, response) = match self.request(node, "GET", &target, "") {
                 Ok(answer) => answer,
-                Err(failure) => {
-                    route.setback(deadline, failure)?;
+                Err(error) => {
+                    route.record_failure(deadline, error)?;
                     continue;
                 }
             };
@@ -61,8 +62,8 @@ impl Client {
             }
             let text = connection.read_all(&response, EXPLANATION_BYTES_MAX, deadline)?;
             self.keep(node, connection, &response);
-            let failure = Failure {
-                cause: cause_of(response.status),
+            let error = Error {
+                kind: ErrorKind::of_status(response.status),
                 text: format!(
                     "node {node} answered {}: {}",
                     response.status,
@@ -72,8 +73,8 @@ impl Client {
             match response.status {
                 307 => route.redirect(self, &response)?,
                 404 => return Ok(None),
-                503 => route.setback(deadline, failure)?,
-                _ => return Err(failure),
+                503 => route.record_failure(deadline, error)?,
+                _ => return Err(error),
             }
         }
     }

@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::answer::Receipt;
-use super::connection::{Cause, Connection, Failure};
-use super::{Answered, Client, refusal, target_of};
+use super::connection::NodeConnection;
+use super::error::{Error, ErrorKind};
+use super::{Answered, Client, error_of, target_of};
 use crate::balancer;
 use crate::http::response::Response;
 use crate::image_id::ImageId;
@@ -39,7 +40,7 @@ const BROKEN_MAX: u32 = 3;
 const SETBACKS_MAX: usize = 64;
 
 /// Where the bytes of an image come from.
-pub enum Body<'a> {
+pub enum UploadBody<'a> {
     /// They are there.
     Bytes(&'a [u8]),
     /// They are read a piece at a time, from its beginning.
@@ -70,8 +71,8 @@ pub struct Terms<'a> {
 /// What happened to one image.
 #[derive(Debug)]
 pub struct Upload {
-    /// The receipt, or the last failure.
-    pub outcome: Result<Receipt, Failure>,
+    /// The receipt, or the last error.
+    pub outcome: Result<Receipt, Error>,
     /// Who answered 100 and was sent the body, in the last round.
     pub accepted: Option<NodeId>,
     /// Who answered 100 as well.
@@ -91,27 +92,27 @@ pub struct Upload {
     /// How often the image was offered.
     pub rounds: u32,
     /// What went wrong on the way, and with whom; the first of them, if there were many.
-    pub setbacks: Vec<(Option<NodeId>, Cause)>,
+    pub setbacks: Vec<(Option<NodeId>, ErrorKind)>,
     /// Bytes of the body that were sent, in all rounds.
     pub body_bytes_sent: u64,
 }
 
-impl Body<'_> {
+impl UploadBody<'_> {
     /// The size of the image.
     pub fn bytes(&self) -> u64 {
         match self {
-            Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File(_, bytes) => *bytes,
+            UploadBody::Bytes(bytes) => bytes.len() as u64,
+            UploadBody::File(_, bytes) => *bytes,
         }
     }
 
-    /// All of an image that is small enough, read into `room` if it is not in memory.
-    fn read_small<'b>(&'b mut self, room: &'b mut Vec<u8>) -> Result<&'b [u8], Failure> {
+    /// All of an image that is small enough, read into `buf` if it is not in memory.
+    fn read_small<'b>(&'b mut self, buf: &'b mut Vec<u8>) -> Result<&'b [u8], Error> {
         match self {
-            Body::Bytes(bytes) => Ok(bytes),
-            Body::File(file, bytes) => {
+            UploadBody::Bytes(bytes) => Ok(bytes),
+            UploadBody::File(file, bytes) => {
                 let bytes = usize::try_from(*bytes).expect("it is small");
-                let read = make_room(room, bytes);
+                let read = make_room(buf, bytes);
                 file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(&e))?;
                 file.read_exact(read).map_err(|e| unreadable(&e))?;
                 Ok(read)
@@ -120,17 +121,17 @@ impl Body<'_> {
     }
 }
 
-/// The first `bytes` of `room`, which grows if it has to.
-fn make_room(room: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
-    if room.len() < bytes {
-        room.resize(bytes, 0);
+/// The first `bytes` of `buf`, which grows if it has to.
+fn make_room(buf: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
+    if buf.len() < bytes {
+        buf.resize(bytes, 0);
     }
-    &mut room[..bytes]
+    &mut buf[..bytes]
 }
 
-fn unreadable(e: &std::io::Error) -> Failure {
-    Failure {
-        cause: Cause::Refused,
+fn unreadable(e: &std::io::Error) -> Error {
+    Error {
+        kind: ErrorKind::Refused,
         text: format!("cannot read the image: {e}"),
     }
 }
@@ -142,14 +143,14 @@ pub(super) fn pause(salt: u64) -> Duration {
 }
 
 /// One image while it is being uploaded.
-struct Job<'a, 'b> {
+struct PendingUpload<'a, 'b> {
     started: Instant,
     image: &'a ImageId,
     target: String,
     fields: String,
     /// The image goes out with its head, and nobody is asked for `100 Continue`.
     eager: bool,
-    body: Body<'b>,
+    body: UploadBody<'b>,
     terms: Terms<'a>,
     upload: Upload,
     named: Option<(NodeId, String)>,
@@ -159,7 +160,7 @@ struct Job<'a, 'b> {
 impl Client {
     /// Offers `image`, sends the body to the node that accepts it, and reads the receipt; offers it again, until
     /// the deadline, while nobody accepts or the connection breaks.
-    pub fn upload(&mut self, image: &ImageId, body: Body<'_>, terms: Terms<'_>) -> Upload {
+    pub fn upload(&mut self, image: &ImageId, body: UploadBody<'_>, terms: Terms<'_>) -> Upload {
         let eager =
             terms.audience == Audience::Assigned && terms.hold.is_none() && body.bytes() <= EAGER_BYTES_MAX;
         let promise = if eager {
@@ -171,7 +172,7 @@ impl Client {
             "Content-Length: {}\r\nContent-Type: image/png\r\n{promise}",
             body.bytes()
         );
-        let mut job = Job {
+        let mut job = PendingUpload {
             started: Instant::now(),
             image,
             target: target_of(image),
@@ -185,20 +186,21 @@ impl Client {
         };
         let mut broken = 0;
         loop {
-            let failure = match self.round(&mut job) {
+            let error = match self.round(&mut job) {
                 Ok(receipt) => {
                     job.upload.outcome = Ok(receipt);
                     return job.upload;
                 }
-                Err(failure) => failure,
+                Err(error) => error,
             };
-            broken = if failure.cause == Cause::Broken {
+            broken = if error.kind == ErrorKind::Broken {
                 broken + 1
             } else {
                 0
             };
-            let hopeless = matches!(failure.cause, Cause::Refused | Cause::DiskFull) || broken == BROKEN_MAX;
-            job.upload.outcome = Err(failure);
+            let hopeless =
+                matches!(error.kind, ErrorKind::Refused | ErrorKind::DiskFull) || broken == BROKEN_MAX;
+            job.upload.outcome = Err(error);
             if hopeless
                 || job.terms.stop.load(Ordering::Relaxed)
                 || Instant::now() + job.wait >= job.terms.deadline
@@ -213,19 +215,19 @@ impl Client {
     /// Sends the body and reads the receipt.
     fn deliver(
         &mut self,
-        job: &mut Job<'_, '_>,
+        job: &mut PendingUpload<'_, '_>,
         node: NodeId,
-        mut connection: Connection,
-    ) -> Result<Receipt, Failure> {
+        mut connection: NodeConnection,
+    ) -> Result<Receipt, Error> {
         let start = Instant::now();
-        let sent = job.send_body(&mut connection, &mut self.room, self.patience.body);
+        let sent = job.send_body(&mut connection, &mut self.buf, self.patience.body);
         job.upload.transfer = start.elapsed().saturating_sub(job.upload.held);
         let start = Instant::now();
         let deadline = start + self.patience.body;
         // A node that refuses in the middle of a body answers and closes: the answer says more than the reset.
         let response = match (connection.head(deadline), sent) {
             (Ok(response), _) => response,
-            (Err(_), Err(failure)) | (Err(failure), Ok(())) => return Err(failure),
+            (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
         };
         self.receipt(job, node, connection, response, start)
     }
@@ -233,12 +235,12 @@ impl Client {
     /// Reads the rest of the final answer to a body that was sent until `start`.
     fn receipt(
         &mut self,
-        job: &mut Job<'_, '_>,
+        job: &mut PendingUpload<'_, '_>,
         node: NodeId,
-        mut connection: Connection,
+        mut connection: NodeConnection,
         response: Response,
         start: Instant,
-    ) -> Result<Receipt, Failure> {
+    ) -> Result<Receipt, Error> {
         let deadline = start + self.patience.body;
         let content = connection.read_all(&response, ANSWER_BYTES_MAX, deadline)?;
         job.upload.receipt = start.elapsed();
@@ -251,7 +253,7 @@ impl Client {
         };
         match answered.response.status {
             200 | 201 => super::parse_json(&answered),
-            _ => Err(refusal(&answered)),
+            _ => Err(error_of(&answered)),
         }
     }
 }
@@ -259,8 +261,8 @@ impl Client {
 impl Upload {
     fn new() -> Upload {
         Upload {
-            outcome: Err(Failure {
-                cause: Cause::Stopped,
+            outcome: Err(Error {
+                kind: ErrorKind::Stopped,
                 text: "not tried".to_owned(),
             }),
             accepted: None,
@@ -278,7 +280,7 @@ impl Upload {
     }
 }
 
-impl Job<'_, '_> {
+impl PendingUpload<'_, '_> {
     fn begin_round(&mut self) {
         self.upload.rounds += 1;
         self.upload.accepted = None;
@@ -287,34 +289,34 @@ impl Job<'_, '_> {
         self.wait = pause(salt ^ u64::from(self.upload.rounds));
     }
 
-    fn note(&mut self, node: Option<NodeId>, cause: Cause) {
+    fn note(&mut self, node: Option<NodeId>, kind: ErrorKind) {
         if self.upload.setbacks.len() < SETBACKS_MAX {
-            self.upload.setbacks.push((node, cause));
+            self.upload.setbacks.push((node, kind));
         }
     }
 
     fn send_body(
         &mut self,
-        connection: &mut Connection,
-        room: &mut Vec<u8>,
+        connection: &mut NodeConnection,
+        buf: &mut Vec<u8>,
         patience: Duration,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Error> {
         let total = self.body.bytes();
         let mut sent = 0;
-        if let Body::File(file, _) = &mut self.body {
+        if let UploadBody::File(file, _) = &mut self.body {
             file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(&e))?;
         }
         while sent < total {
             let piece = match &mut self.body {
-                Body::Bytes(bytes) => {
+                UploadBody::Bytes(bytes) => {
                     let start = usize::try_from(sent).expect("a position in memory");
                     &bytes[start..bytes.len().min(start + PIECE_BYTES)]
                 }
-                Body::File(file, _) => {
+                UploadBody::File(file, _) => {
                     let left = usize::try_from(total - sent)
                         .unwrap_or(PIECE_BYTES)
                         .min(PIECE_BYTES);
-                    let piece = make_room(room, left);
+                    let piece = make_room(buf, left);
                     let count = file.read(piece).map_err(|e| unreadable(&e))?;
                     if count == 0 {
                         return Err(unreadable(&std::io::ErrorKind::UnexpectedEof.into()));
@@ -329,7 +331,7 @@ impl Job<'_, '_> {
                     let (first, last) = piece.split_at(piece.len() - 1);
                     connection.send(first, deadline)?;
                     let start = Instant::now();
-                    self.upload.answered_early |= connection.stirs(hold)?;
+                    self.upload.answered_early |= connection.has_input(hold)?;
                     self.upload.held = start.elapsed();
                     connection.send(last, Instant::now() + patience)?;
                 }

@@ -109,10 +109,10 @@ pub(super) struct Timeouts {
 
 pub(super) struct Detector {
     timeouts: Timeouts,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, TrackedPeer>,
 }
 
-pub(super) struct Peer {
+pub(super) struct TrackedPeer {
     pub(super) state: PeerState,
     /// The newest stamp that arrived from it.
     pub(super) stamp: Stamp,
@@ -130,7 +130,7 @@ pub(super) struct Peer {
 
 impl Detector {
     pub(super) fn new(timeouts: Timeouts, peers: impl IntoIterator<Item = NodeId>) -> Detector {
-        let unknown = || Peer {
+        let unknown = || TrackedPeer {
             state: PeerState::Unknown,
             stamp: Stamp::default(),
             heard: Duration::ZERO,
@@ -146,11 +146,11 @@ impl Detector {
     }
 
     /// Every peer in rising order of id, in every state.
-    pub(super) fn peers(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
+    pub(super) fn peers(&self) -> impl Iterator<Item = (NodeId, &TrackedPeer)> {
         self.peers.iter().map(|(id, peer)| (*id, peer))
     }
 
-    pub(super) fn peer(&self, id: NodeId) -> Option<&Peer> {
+    pub(super) fn peer(&self, id: NodeId) -> Option<&TrackedPeer> {
         self.peers.get(&id)
     }
 
@@ -254,7 +254,7 @@ impl Detector {
     }
 }
 
-impl Peer {
+impl TrackedPeer {
     fn time_out(&mut self, id: NodeId, timeouts: Timeouts, awake: Duration) -> Option<Transition> {
         if self.deadline(timeouts)? > awake {
             return None;

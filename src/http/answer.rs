@@ -5,9 +5,9 @@ use std::io::Write;
 
 /// A status code with the phrase that goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Status(pub u16);
+pub struct StatusCode(pub u16);
 
-impl Status {
+impl StatusCode {
     /// The reason phrase of RFC 9110 section 15 (or of the RFC that registered the code).
     pub fn phrase(self) -> &'static str {
         match self.0 {
@@ -51,7 +51,7 @@ impl Status {
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The status line.
-    pub status: Status,
+    pub status: StatusCode,
     fields: String,
     body: Vec<u8>,
     content_bytes: Option<u64>,
@@ -64,7 +64,7 @@ impl Answer {
     /// A status without content.
     pub fn empty(status: u16) -> Answer {
         Answer {
-            status: Status(status),
+            status: StatusCode(status),
             fields: String::new(),
             body: Vec::new(),
             content_bytes: None,

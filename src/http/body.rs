@@ -11,7 +11,7 @@ use super::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
 
 /// What can go wrong while a body is read.
 #[derive(Debug)]
-pub enum BodyError {
+pub enum Error {
     /// The wire's own error; `WouldBlock` or `TimedOut` may be tried again.
     Wire(io::Error),
     /// The stream ended before the body did.
@@ -20,7 +20,7 @@ pub enum BodyError {
     Malformed(&'static str),
 }
 
-enum State {
+enum BodyState {
     /// This many bytes are left, and nothing follows them.
     Fixed(u64),
     /// A chunk-size line comes next.
@@ -36,62 +36,57 @@ enum State {
 
 /// A body that is being read.
 pub struct Body {
-    state: State,
+    state: BodyState,
 }
 
 impl Body {
     /// The body that `framing` announces.
     pub fn new(framing: Framing) -> Body {
         let state = match framing {
-            Framing::None | Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Fixed(length),
-            Framing::Chunked => State::ChunkLine,
+            Framing::None | Framing::Length(0) => BodyState::Done,
+            Framing::Length(length) => BodyState::Fixed(length),
+            Framing::Chunked => BodyState::ChunkLine,
         };
         Body { state }
     }
 
     /// Whether every byte of the body, chunking and trailers included, has been consumed.
     pub fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
+        matches!(self.state, BodyState::Done)
     }
 
     /// How many bytes are still to come, where the sender said so.
     pub fn remaining(&self) -> Option<u64> {
         match self.state {
-            State::Fixed(left) => Some(left),
-            State::Done => Some(0),
+            BodyState::Fixed(left) => Some(left),
+            BodyState::Done => Some(0),
             _ => None,
         }
     }
 
     /// Reads content into `room` (not empty) and returns how much; 0 is the end of the body. Chunk lines are
     /// taken from `inbox`, and content directly from `wire` once the inbox is empty.
-    pub fn read(
-        &mut self,
-        inbox: &mut Inbox,
-        wire: &mut impl Read,
-        room: &mut [u8],
-    ) -> Result<usize, BodyError> {
+    pub fn read(&mut self, inbox: &mut Inbox, wire: &mut impl Read, buf: &mut [u8]) -> Result<usize, Error> {
         loop {
             match self.state {
-                State::Done => return Ok(0),
-                State::Fixed(left) => {
-                    let count = content(inbox, wire, room, left)?;
+                BodyState::Done => return Ok(0),
+                BodyState::Fixed(left) => {
+                    let count = content(inbox, wire, buf, left)?;
                     let left = left - count as u64;
                     self.state = if left == 0 {
-                        State::Done
+                        BodyState::Done
                     } else {
-                        State::Fixed(left)
+                        BodyState::Fixed(left)
                     };
                     return Ok(count);
                 }
-                State::Chunk(left) => {
-                    let count = content(inbox, wire, room, left)?;
+                BodyState::Chunk(left) => {
+                    let count = content(inbox, wire, buf, left)?;
                     let left = left - count as u64;
                     self.state = if left == 0 {
-                        State::ChunkEnd
+                        BodyState::ChunkEnd
                     } else {
-                        State::Chunk(left)
+                        BodyState::Chunk(left)
                     };
                     return Ok(count);
                 }
@@ -102,28 +97,31 @@ impl Body {
 
     /// Consumes chunk lines and trailers until content or the end is next, so that [`Body::is_done`] tells
     /// whether the content read so far was the last.
-    pub fn settle(&mut self, inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), BodyError> {
-        while !matches!(self.state, State::Done | State::Fixed(_) | State::Chunk(_)) {
+    pub fn skip_to_content(&mut self, inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), Error> {
+        while !matches!(
+            self.state,
+            BodyState::Done | BodyState::Fixed(_) | BodyState::Chunk(_)
+        ) {
             self.between_chunks(inbox, wire)?;
         }
         Ok(())
     }
 
-    fn between_chunks(&mut self, inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), BodyError> {
+    fn between_chunks(&mut self, inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), Error> {
         let too_long = match self.state {
-            State::Trailers(_) => "the trailers are too long",
+            BodyState::Trailers(_) => "the trailers are too long",
             _ => "a chunk line is too long",
         };
         let limit = match self.state {
-            State::Trailers(seen) => TRAILER_BYTES_MAX - seen,
-            State::ChunkEnd => 2,
+            BodyState::Trailers(seen) => TRAILER_BYTES_MAX - seen,
+            BodyState::ChunkEnd => 2,
             _ => CHUNK_LINE_BYTES_MAX,
         };
         let line = loop {
             match line_length(inbox.unread())? {
-                Some(length) if length > limit => return Err(BodyError::Malformed(too_long)),
+                Some(length) if length > limit => return Err(Error::Malformed(too_long)),
                 Some(length) => break length,
-                None if inbox.unread().len() >= limit => return Err(BodyError::Malformed(too_long)),
+                None if inbox.unread().len() >= limit => return Err(Error::Malformed(too_long)),
                 None => more(inbox, wire)?,
             }
         };
@@ -132,66 +130,69 @@ impl Body {
         Ok(())
     }
 
-    fn after_line(&self, line: &[u8]) -> Result<State, BodyError> {
+    fn after_line(&self, line: &[u8]) -> Result<BodyState, Error> {
         Ok(match self.state {
-            State::ChunkEnd if line.is_empty() => State::ChunkLine,
-            State::ChunkEnd => return Err(BodyError::Malformed("a chunk is longer than it said")),
-            State::Trailers(_) if line.is_empty() => State::Done,
-            State::Trailers(seen) => State::Trailers(seen + line.len() + 2),
+            BodyState::ChunkEnd if line.is_empty() => BodyState::ChunkLine,
+            BodyState::ChunkEnd => return Err(Error::Malformed("a chunk is longer than it said")),
+            BodyState::Trailers(_) if line.is_empty() => BodyState::Done,
+            BodyState::Trailers(seen) => BodyState::Trailers(seen + line.len() + 2),
             _ => match chunk_size(line)? {
-                0 => State::Trailers(0),
-                size => State::Chunk(size),
+                0 => BodyState::Trailers(0),
+                size => BodyState::Chunk(size),
             },
         })
     }
 }
 
-fn content(inbox: &mut Inbox, wire: &mut impl Read, room: &mut [u8], left: u64) -> Result<usize, BodyError> {
-    assert!(!room.is_empty(), "a body is read into room for at least one byte");
-    let room_bytes = room.len();
-    let room = &mut room[..usize::try_from(left).unwrap_or(room_bytes).min(room_bytes)];
+fn content(inbox: &mut Inbox, wire: &mut impl Read, buf: &mut [u8], left: u64) -> Result<usize, Error> {
+    assert!(
+        !buf.is_empty(),
+        "a body is read into a buffer of at least one byte"
+    );
+    let buf_bytes = buf.len();
+    let buf = &mut buf[..usize::try_from(left).unwrap_or(buf_bytes).min(buf_bytes)];
     let held = inbox.unread();
     if !held.is_empty() {
-        let count = held.len().min(room.len());
-        room[..count].copy_from_slice(&held[..count]);
+        let count = held.len().min(buf.len());
+        buf[..count].copy_from_slice(&held[..count]);
         inbox.consume(count);
         return Ok(count);
     }
-    match wire.read(room).map_err(BodyError::Wire)? {
-        0 => Err(BodyError::Ended),
+    match wire.read(buf).map_err(Error::Wire)? {
+        0 => Err(Error::Ended),
         count => Ok(count),
     }
 }
 
-fn more(inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), BodyError> {
-    match inbox.fill(wire).map_err(BodyError::Wire)? {
-        0 => Err(BodyError::Ended),
+fn more(inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), Error> {
+    match inbox.fill(wire).map_err(Error::Wire)? {
+        0 => Err(Error::Ended),
         _ => Ok(()),
     }
 }
 
 /// The length of the first line with its CRLF. A bare LF, a CR without LF or a control character is malformed.
-fn line_length(bytes: &[u8]) -> Result<Option<usize>, BodyError> {
+fn line_length(bytes: &[u8]) -> Result<Option<usize>, Error> {
     let Some(end) = bytes.iter().position(|&b| b < b' ' && b != b'\t' || b == 127) else {
         return Ok(None);
     };
     match (bytes[end], bytes.get(end + 1)) {
         (b'\r', Some(b'\n')) => Ok(Some(end + 2)),
         (b'\r', None) => Ok(None),
-        _ => Err(BodyError::Malformed(
+        _ => Err(Error::Malformed(
             "a chunk line holds a control character or does not end in CRLF",
         )),
     }
 }
 
 /// `1*HEXDIG [ ";" ext ]`. Extensions are ignored, but there is nothing between the size and the semicolon.
-fn chunk_size(line: &[u8]) -> Result<u64, BodyError> {
+fn chunk_size(line: &[u8]) -> Result<u64, Error> {
     let size = line.split(|&b| b == b';').next().unwrap_or_default();
     let text = std::str::from_utf8(size)
         .ok()
         .filter(|t| t.bytes().all(|b| b.is_ascii_hexdigit()));
     text.and_then(|t| u64::from_str_radix(t, 16).ok())
-        .ok_or(BodyError::Malformed("a chunk size is not hex"))
+        .ok_or(Error::Malformed("a chunk size is not hex"))
 }
 
 #[cfg(test)]
@@ -207,35 +208,35 @@ mod tests {
     }
 
     impl Read for Dribble<'_> {
-        fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
             self.blocked = !self.blocked;
             if self.blocked {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let count = self.step.min(room.len()).min(self.bytes.len());
-            room[..count].copy_from_slice(&self.bytes[..count]);
+            let count = self.step.min(buf.len()).min(self.bytes.len());
+            buf[..count].copy_from_slice(&self.bytes[..count]);
             self.bytes = &self.bytes[count..];
             Ok(count)
         }
     }
 
-    fn read_all(framing: Framing, bytes: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>), BodyError> {
+    fn read_all(framing: Framing, bytes: &[u8], step: usize) -> Result<(Vec<u8>, Vec<u8>), Error> {
         let mut wire = Dribble {
             bytes,
             step,
             blocked: false,
         };
         let (mut inbox, mut body) = (Inbox::default(), Body::new(framing));
-        let (mut content, mut room) = (Vec::new(), [0; 7]);
+        let (mut content, mut buf) = (Vec::new(), [0; 7]);
         loop {
-            match body.read(&mut inbox, &mut wire, &mut room) {
+            match body.read(&mut inbox, &mut wire, &mut buf) {
                 Ok(0) => {
                     assert!(body.is_done());
                     let rest = [inbox.unread(), wire.bytes].concat();
                     return Ok((content, rest));
                 }
-                Ok(count) => content.extend_from_slice(&room[..count]),
-                Err(BodyError::Wire(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(count) => content.extend_from_slice(&buf[..count]),
+                Err(Error::Wire(e)) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(other) => return Err(other),
             }
         }
@@ -249,7 +250,7 @@ mod tests {
         }
         assert!(matches!(
             read_all(Framing::Length(12), b"hello world", 3),
-            Err(BodyError::Ended)
+            Err(Error::Ended)
         ));
     }
 
@@ -296,10 +297,10 @@ mod tests {
     #[test]
     fn settling_tells_whether_content_was_the_last() {
         let (mut inbox, mut body) = (Inbox::default(), Body::new(Framing::Chunked));
-        let (mut wire, mut room) = (&b"3\r\nabc\r\n0\r\n\r\n"[..], [0; 3]);
-        assert_eq!(body.read(&mut inbox, &mut wire, &mut room).unwrap(), 3);
+        let (mut wire, mut buf) = (&b"3\r\nabc\r\n0\r\n\r\n"[..], [0; 3]);
+        assert_eq!(body.read(&mut inbox, &mut wire, &mut buf).unwrap(), 3);
         assert!(!body.is_done());
-        body.settle(&mut inbox, &mut wire).unwrap();
+        body.skip_to_content(&mut inbox, &mut wire).unwrap();
         assert!(body.is_done());
     }
 

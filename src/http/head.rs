@@ -38,7 +38,7 @@ pub enum Framing {
 /// Why a head was refused. After any of these the connection cannot be used again: nobody knows where the
 /// next request would begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Error {
     /// 400, with what is wrong.
     Malformed(&'static str),
     /// 414: the request line is too long.
@@ -123,7 +123,7 @@ impl<'b> Fields<'b> {
 
 /// Reads a head from the beginning of `bytes`. `Ok(None)` asks for more bytes; otherwise the head and how many
 /// bytes it took.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Fault> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Error> {
     // RFC 9112 section 2.2: one empty line before the request line is forgiven.
     let skipped = if bytes.starts_with(b"\r\n") { 2 } else { 0 };
     let Some(length) = scan(&bytes[skipped..])? else {
@@ -134,13 +134,13 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Fault> {
     let mut request = httparse::Request::new(&mut []);
     let status = request
         .parse_with_uninit_headers(head, &mut raw)
-        .map_err(fault_of)?;
+        .map_err(error_of)?;
     if status.is_partial() {
-        return Err(Fault::Malformed("the head ends before its last field"));
+        return Err(Error::Malformed("the head ends before its last field"));
     }
     let target = request.path.unwrap_or_default();
     if !target.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(Fault::Malformed(
+        return Err(Error::Malformed(
             "the request target holds something other than visible ASCII",
         ));
     }
@@ -155,12 +155,12 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Fault> {
 }
 
 /// One pass over the raw bytes: finds the end of the head, and refuses what must not be in one.
-fn scan(bytes: &[u8]) -> Result<Option<usize>, Fault> {
+fn scan(bytes: &[u8]) -> Result<Option<usize>, Error> {
     let mut line_start = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         match byte {
             b'\n' if at == 0 || bytes[at - 1] != b'\r' => {
-                return Err(Fault::Malformed("a line ends in LF without CR"));
+                return Err(Error::Malformed("a line ends in LF without CR"));
             }
             b'\n' if line_start == 0 => {
                 check_request_line(&bytes[..at - 1])?;
@@ -169,24 +169,24 @@ fn scan(bytes: &[u8]) -> Result<Option<usize>, Fault> {
             b'\n' if at - 1 == line_start => return check_length(at + 1).map(Some),
             b'\n' => line_start = at + 1,
             b'\r' if bytes.get(at + 1).is_some_and(|&next| next != b'\n') => {
-                return Err(Fault::Malformed("CR without LF"));
+                return Err(Error::Malformed("CR without LF"));
             }
             b'\r' => {}
-            b' ' | b'\t' if at == line_start => return Err(Fault::Malformed("a folded field line")),
+            b' ' | b'\t' if at == line_start => return Err(Error::Malformed("a folded field line")),
             b'\t' => {}
-            0..=31 | 127 => return Err(Fault::Malformed("a control character in the head")),
+            0..=31 | 127 => return Err(Error::Malformed("a control character in the head")),
             _ => {}
         }
     }
     if line_start == 0 && bytes.len() >= REQUEST_LINE_BYTES_MAX {
-        return Err(Fault::TargetTooLong);
+        return Err(Error::TargetTooLong);
     }
     check_length(bytes.len() + 1).map(|_| None)
 }
 
-fn check_length(length: usize) -> Result<usize, Fault> {
+fn check_length(length: usize) -> Result<usize, Error> {
     if length > HEAD_BYTES_MAX {
-        Err(Fault::TooLarge)
+        Err(Error::TooLarge)
     } else {
         Ok(length)
     }
@@ -194,15 +194,15 @@ fn check_length(length: usize) -> Result<usize, Fault> {
 
 /// Judged as soon as the line is complete, so that HTTP/0.9 and HTTP/2 get their answer and do not wait for an
 /// empty line that never comes.
-fn check_request_line(line: &[u8]) -> Result<(), Fault> {
+fn check_request_line(line: &[u8]) -> Result<(), Error> {
     if line.len() + 2 > REQUEST_LINE_BYTES_MAX {
-        return Err(Fault::TargetTooLong);
+        return Err(Error::TargetTooLong);
     }
     let mut parts = line.split(|&b| b == b' ');
     let (method, target, version) = (parts.next(), parts.next(), parts.next());
     let filled = |part: Option<&[u8]>| part.is_some_and(|part| !part.is_empty());
     if !filled(method) || !filled(target) || parts.next().is_some() {
-        return Err(Fault::Malformed(
+        return Err(Error::Malformed(
             "a request line is method, target and version with one space between",
         ));
     }
@@ -211,23 +211,23 @@ fn check_request_line(line: &[u8]) -> Result<(), Fault> {
         [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
-            Err(Fault::Version)
+            Err(Error::Version)
         }
-        _ => Err(Fault::Malformed(
+        _ => Err(Error::Malformed(
             "the request line does not end in an HTTP version",
         )),
     }
 }
 
-fn fault_of(error: httparse::Error) -> Fault {
+fn error_of(error: httparse::Error) -> Error {
     match error {
-        httparse::Error::TooManyHeaders => Fault::TooLarge,
-        httparse::Error::HeaderName => Fault::Malformed("a field name holds a character that it must not"),
-        httparse::Error::HeaderValue => Fault::Malformed("a field value holds a character that it must not"),
-        httparse::Error::Token => Fault::Malformed("the request line holds a character that it must not"),
-        httparse::Error::Version => Fault::Version,
+        httparse::Error::TooManyHeaders => Error::TooLarge,
+        httparse::Error::HeaderName => Error::Malformed("a field name holds a character that it must not"),
+        httparse::Error::HeaderValue => Error::Malformed("a field value holds a character that it must not"),
+        httparse::Error::Token => Error::Malformed("the request line holds a character that it must not"),
+        httparse::Error::Version => Error::Version,
         httparse::Error::NewLine | httparse::Error::Status => {
-            Fault::Malformed("the head is not a request head")
+            Error::Malformed("the head is not a request head")
         }
     }
 }
@@ -243,7 +243,7 @@ fn method(name: &str) -> Method {
     }
 }
 
-fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>) -> Result<Head<'b>, Fault> {
+fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>) -> Result<Head<'b>, Error> {
     for name in SINGLE {
         if fields
             .iter()
@@ -251,11 +251,11 @@ fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>
             .count()
             > 1
         {
-            return Err(Fault::Malformed("a field that must be single comes twice"));
+            return Err(Error::Malformed("a field that must be single comes twice"));
         }
     }
     if fields.bytes("host").is_none() && minor == 1 {
-        return Err(Fault::Malformed("HTTP/1.1 without Host"));
+        return Err(Error::Malformed("HTTP/1.1 without Host"));
     }
     let host = match fields.bytes("host") {
         Some(value) => Some(check_host(value)?),
@@ -263,7 +263,7 @@ fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>
     };
     let framing = framing(&fields, minor)?;
     let expects_continue = match fields.bytes("expect") {
-        Some(value) if !value.eq_ignore_ascii_case(b"100-continue") => return Err(Fault::Expectation),
+        Some(value) if !value.eq_ignore_ascii_case(b"100-continue") => return Err(Error::Expectation),
         // RFC 9110 section 10.1.1: an HTTP/1.0 client does not know the expectation.
         Some(_) => minor == 1 && framing != Framing::None && framing != Framing::Length(0),
         None => false,
@@ -286,13 +286,13 @@ fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>
 }
 
 /// RFC 9112 section 6.3, with every "may" decided for refusing.
-fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Fault> {
+fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Error> {
     match (fields.bytes("transfer-encoding"), fields.bytes("content-length")) {
-        (Some(_), Some(_)) => Err(Fault::Malformed("Transfer-Encoding and Content-Length together")),
-        (Some(_), None) if minor == 0 => Err(Fault::Malformed("Transfer-Encoding in HTTP/1.0")),
+        (Some(_), Some(_)) => Err(Error::Malformed("Transfer-Encoding and Content-Length together")),
+        (Some(_), None) if minor == 0 => Err(Error::Malformed("Transfer-Encoding in HTTP/1.0")),
         (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-        (Some(coding), None) if is_other_coding(coding) => Err(Fault::Coding),
-        (Some(_), None) => Err(Fault::Malformed("Transfer-Encoding is not exactly one chunked")),
+        (Some(coding), None) if is_other_coding(coding) => Err(Error::Coding),
+        (Some(_), None) => Err(Error::Malformed("Transfer-Encoding is not exactly one chunked")),
         (None, Some(length)) => decimal(length).map(Framing::Length),
         (None, None) => Ok(Framing::None),
     }
@@ -306,22 +306,22 @@ fn is_other_coding(coding: &[u8]) -> bool {
 }
 
 /// Digits only: no sign, no space, no list, no hex, nothing that overflows.
-fn decimal(text: &[u8]) -> Result<u64, Fault> {
+fn decimal(text: &[u8]) -> Result<u64, Error> {
     let digits = std::str::from_utf8(text)
         .ok()
         .filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
     digits
         .and_then(|d| d.parse().ok())
-        .ok_or(Fault::Malformed("Content-Length is not a plain number"))
+        .ok_or(Error::Malformed("Content-Length is not a plain number"))
 }
 
 /// `host` or `host:port`, without user info, path or space. Which hosts are ours is not decided here.
-fn check_host(value: &[u8]) -> Result<&str, Fault> {
+fn check_host(value: &[u8]) -> Result<&str, Error> {
     let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(b);
     let text = std::str::from_utf8(value)
         .ok()
         .filter(|v| !v.is_empty() && v.as_bytes().iter().all(allowed));
-    let text = text.ok_or(Fault::Malformed("Host is not a host name with an optional port"))?;
+    let text = text.ok_or(Error::Malformed("Host is not a host name with an optional port"))?;
     let port = match text.rsplit_once(':') {
         Some((host, _)) if host.contains(':') && !host.ends_with(']') && !text.ends_with(']') => None,
         Some((_, port)) if !text.ends_with(']') => Some(port),
@@ -329,7 +329,7 @@ fn check_host(value: &[u8]) -> Result<&str, Fault> {
     };
     match port {
         Some(port) if port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()) => Ok(text),
-        _ => Err(Fault::Malformed("Host has a port that is not a number")),
+        _ => Err(Error::Malformed("Host has a port that is not a number")),
     }
 }
 
@@ -349,7 +349,7 @@ mod tests {
     use super::*;
     use proptest::prelude::{any, proptest};
 
-    fn fault(text: &str) -> Fault {
+    fn error(text: &str) -> Error {
         match parse(text.as_bytes()) {
             Err(fault) => fault,
             Ok(Some((_, length))) => panic!("{text:?} was accepted with {length} bytes"),
@@ -409,14 +409,14 @@ mod tests {
             "novalue",
         ] {
             let text = format!("PUT / HTTP/1.1\r\nHost: h\r\n{fields}\r\n\r\n");
-            assert!(matches!(fault(&text), Fault::Malformed(_)), "{fields:?}");
+            assert!(matches!(error(&text), Error::Malformed(_)), "{fields:?}");
         }
         assert_eq!(
-            fault("PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n"),
-            Fault::Coding
+            error("PUT / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n"),
+            Error::Coding
         );
         let old = "PUT / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
-        assert!(matches!(fault(old), Fault::Malformed(_)));
+        assert!(matches!(error(old), Error::Malformed(_)));
     }
 
     #[test]
@@ -428,17 +428,17 @@ mod tests {
             "GET / http/1.1\r\n",
             " GET / HTTP/1.1\r\n",
         ] {
-            assert!(matches!(fault(line), Fault::Malformed(_)), "{line:?}");
+            assert!(matches!(error(line), Error::Malformed(_)), "{line:?}");
         }
-        assert_eq!(fault("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Fault::Version);
-        assert_eq!(fault("GET / HTTP/3.0\r\n"), Fault::Version);
+        assert_eq!(error("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Error::Version);
+        assert_eq!(error("GET / HTTP/3.0\r\n"), Error::Version);
         assert!(matches!(
-            fault("GET /\u{e4} HTTP/1.1\r\nHost: h\r\n\r\n"),
-            Fault::Malformed(_)
+            error("GET /\u{e4} HTTP/1.1\r\nHost: h\r\n\r\n"),
+            Error::Malformed(_)
         ));
         assert!(matches!(
-            fault("GET / HTTP/1.1\nHost: h\n\n"),
-            Fault::Malformed(_)
+            error("GET / HTTP/1.1\nHost: h\n\n"),
+            Error::Malformed(_)
         ));
     }
 
@@ -447,7 +447,7 @@ mod tests {
         for host in ["", "a b", "a/b", "u@h", "h:", "h:x", "h:123456", "::1"] {
             let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
             match parse(text.as_bytes()) {
-                Err(Fault::Malformed(_)) => {}
+                Err(Error::Malformed(_)) => {}
                 Ok(Some(_)) if host == "h:" => {}
                 _ => panic!("{host:?} passed"),
             }
@@ -456,20 +456,20 @@ mod tests {
             let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
             assert!(parse(text.as_bytes()).unwrap().is_some(), "{host:?} was refused");
         }
-        assert!(matches!(fault("GET / HTTP/1.1\r\n\r\n"), Fault::Malformed(_)));
+        assert!(matches!(error("GET / HTTP/1.1\r\n\r\n"), Error::Malformed(_)));
         assert!(parse(b"GET / HTTP/1.0\r\n\r\n").unwrap().is_some());
     }
 
     #[test]
     fn limits_hold_before_the_head_is_complete() {
-        assert_eq!(fault(&"G".repeat(REQUEST_LINE_BYTES_MAX)), Fault::TargetTooLong);
+        assert_eq!(error(&"G".repeat(REQUEST_LINE_BYTES_MAX)), Error::TargetTooLong);
         let line = "GET / HTTP/1.1\r\nHost: h\r\n";
         assert_eq!(
-            fault(&format!("{line}A: {}", "b".repeat(HEAD_BYTES_MAX))),
-            Fault::TooLarge
+            error(&format!("{line}A: {}", "b".repeat(HEAD_BYTES_MAX))),
+            Error::TooLarge
         );
         let many = "A: b\r\n".repeat(FIELDS_MAX);
-        assert_eq!(fault(&format!("{line}{many}\r\n")), Fault::TooLarge);
+        assert_eq!(error(&format!("{line}{many}\r\n")), Error::TooLarge);
         assert!(
             parse(format!("{line}{}\r\n", "A: b\r\n".repeat(FIELDS_MAX - 1)).as_bytes())
                 .unwrap()
@@ -480,7 +480,7 @@ mod tests {
     #[test]
     fn only_known_expectations_pass() {
         let text = "PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 200-ok\r\n\r\n";
-        assert_eq!(fault(text), Fault::Expectation);
+        assert_eq!(error(text), Error::Expectation);
         let text = b"PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nConnection: offer\r\n\r\n";
         assert!(
             !parse(text).unwrap().unwrap().0.offer,

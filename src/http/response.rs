@@ -24,20 +24,20 @@ pub struct Response {
 
 /// The bytes are not the head of an HTTP/1.x answer that can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub struct Error(pub &'static str);
 
 /// Reads a head from the beginning of `bytes`. `Ok(None)` asks for more bytes; otherwise the head and how many
 /// bytes it took.
-pub fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Malformed> {
+pub fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Error> {
     let mut raw = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
     let status = config
         .parse_response_with_uninit_headers(&mut parsed, bytes, &mut raw)
-        .map_err(|_| Malformed("not the head of an HTTP answer"))?;
+        .map_err(|_| Error("not the head of an HTTP answer"))?;
     let httparse::Status::Complete(length) = status else {
         if bytes.len() > HEAD_BYTES_MAX {
-            return Err(Malformed("the head of the answer is too long"));
+            return Err(Error("the head of the answer is too long"));
         }
         return Ok(None);
     };
@@ -55,9 +55,9 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Malformed> {
         (None, Some(length)) => Framing::Length(
             length
                 .parse()
-                .map_err(|_| Malformed("Content-Length is not a number"))?,
+                .map_err(|_| Error("Content-Length is not a number"))?,
         ),
-        _ => return Err(Malformed("the answer does not say how long it is")),
+        _ => return Err(Error("the answer does not say how long it is")),
     };
     let response = Response {
         status: code,

@@ -17,20 +17,20 @@ pub struct Target<'b> {
 
 /// The target is malformed (400), with what is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed(pub &'static str);
+pub struct Error(pub &'static str);
 
 impl<'b> Target<'b> {
     /// Reads the target of a request line.
-    pub fn parse(target: &'b str) -> Result<Target<'b>, Malformed> {
+    pub fn parse(target: &'b str) -> Result<Target<'b>, Error> {
         let (authority, rest) = split_authority(target)?;
         if target.contains('#') {
-            return Err(Malformed("a request target has no fragment"));
+            return Err(Error("a request target has no fragment"));
         }
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let path = match path.strip_prefix('/') {
             Some(path) => path,
             None if authority.is_some() && path.is_empty() => "",
-            None => return Err(Malformed("a request target begins with a slash")),
+            None => return Err(Error("a request target begins with a slash")),
         };
         let segments = path.split('/').map(decode).collect::<Result<_, _>>()?;
         Ok(Target {
@@ -59,7 +59,7 @@ impl<'b> Target<'b> {
     }
 }
 
-fn split_authority(target: &str) -> Result<(Option<&str>, &str), Malformed> {
+fn split_authority(target: &str) -> Result<(Option<&str>, &str), Error> {
     let Some(rest) = target
         .strip_prefix("http://")
         .or_else(|| target.strip_prefix("https://"))
@@ -69,13 +69,13 @@ fn split_authority(target: &str) -> Result<(Option<&str>, &str), Malformed> {
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
     if authority.is_empty() || authority.contains('@') {
-        return Err(Malformed("an absolute target names a host, and no user"));
+        return Err(Error("an absolute target names a host, and no user"));
     }
     Ok((Some(authority), path))
 }
 
 /// Percent-decoding, RFC 3986 section 2.1, once.
-fn decode(segment: &str) -> Result<Cow<'_, str>, Malformed> {
+fn decode(segment: &str) -> Result<Cow<'_, str>, Error> {
     if !segment.contains('%') {
         return Ok(Cow::Borrowed(segment));
     }
@@ -87,15 +87,15 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, Malformed> {
             plain => plain,
         });
     }
-    let text = String::from_utf8(bytes).map_err(|_| Malformed("a path segment is not UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error("a path segment is not UTF-8"))?;
     Ok(Cow::Owned(text))
 }
 
-fn hex(digit: Option<u8>) -> Result<u8, Malformed> {
+fn hex(digit: Option<u8>) -> Result<u8, Error> {
     let value = digit
         .and_then(|d| char::from(d).to_digit(16))
         .and_then(|v| u8::try_from(v).ok());
-    value.ok_or(Malformed("a percent sign is followed by two hex digits"))
+    value.ok_or(Error("a percent sign is followed by two hex digits"))
 }
 
 #[cfg(test)]

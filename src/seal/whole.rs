@@ -6,8 +6,9 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 
-use super::{Forged, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES, segment_plain_bytes};
+use super::{HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES, segment_plain_bytes};
 use crate::keyset::Keyset;
+use crate::seal;
 
 /// Why a file was not opened to its end. What the sink has received until then is verified plaintext, but only a
 /// beginning of it.
@@ -24,7 +25,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Forged => Forged.fmt(f),
+            Error::Forged => seal::Error.fmt(f),
             Error::Read(e) => write!(f, "cannot read: {e}"),
             Error::Write(e) => write!(f, "cannot write: {e}"),
         }
@@ -33,8 +34,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<Forged> for Error {
-    fn from(_: Forged) -> Error {
+impl From<seal::Error> for Error {
+    fn from(_: seal::Error) -> Error {
         Error::Forged
     }
 }
@@ -66,8 +67,14 @@ pub fn open(
         match &cipher {
             Some(cipher) => SegmentCipher::open(cipher, index, last, segment)?,
             None => {
-                let found =
-                    SegmentCipher::find(keyset.enabled(), &header, associated_data, index, last, segment);
+                let found = SegmentCipher::open_with_any_key(
+                    keyset.enabled(),
+                    &header,
+                    associated_data,
+                    index,
+                    last,
+                    segment,
+                );
                 cipher = Some(found?);
             }
         }

@@ -130,7 +130,7 @@ impl Opener {
             Some(cipher) => cipher.open(index, last, buf),
             None => {
                 let keys = self.keyset.enabled();
-                SegmentCipher::find(keys, &self.header, &self.associated_data, index, last, buf)
+                SegmentCipher::open_with_any_key(keys, &self.header, &self.associated_data, index, last, buf)
                     .map(|found| drop(self.cipher.set(found)))
             }
         };

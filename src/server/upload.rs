@@ -22,8 +22,8 @@ use super::request::Put;
 use super::segment::Segment;
 use crate::election::View;
 use crate::http::answer::Answer;
-use crate::http::body::{Body, BodyError};
-use crate::image::{Check, Refusal};
+use crate::http::body::{Body, Error as BodyError};
+use crate::image::{Check, Error as Refusal};
 use crate::image_id::ImageId;
 use crate::roster::Roster;
 use crate::seal::{Header, RANDOM_BYTES, SEGMENT_BYTES, SegmentCipher};
@@ -200,7 +200,7 @@ impl<'u> Intake<'u> {
             }
             let step = if segment.is_full() {
                 let (inbox, mut wire) = self.connection.reader(&mut self.pace);
-                self.body.settle(inbox, &mut wire).map(|()| 0)
+                self.body.skip_to_content(inbox, &mut wire).map(|()| 0)
             } else {
                 let (inbox, mut wire) = self.connection.reader(&mut self.pace);
                 self.body.read(inbox, &mut wire, segment.room())

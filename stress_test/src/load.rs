@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use pixseal::client::answer::Receipt;
-use pixseal::client::connection::Cause;
-use pixseal::client::upload::{Body, Terms, Upload};
+use pixseal::client::error::ErrorKind;
+use pixseal::client::upload::{Terms, Upload, UploadBody};
 use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::roster::NodeId;
@@ -159,15 +159,15 @@ impl<'a> Load<'a> {
         let body = match taken {
             Ok(Image::Painted(bytes, took)) => {
                 sample.paint = took;
-                Body::Bytes(bytes)
+                UploadBody::Bytes(bytes)
             }
             Ok(Image::Stored(opened)) => {
                 file = opened;
-                Body::File(&mut file, picture.bytes())
+                UploadBody::File(&mut file, picture.bytes())
             }
             Err(e) => {
                 sample.outcome = UploadOutcome::Failed {
-                    cause: Cause::Refused,
+                    cause: ErrorKind::Refused,
                     text: format!("its file: {e}"),
                 };
                 return sample;
@@ -210,7 +210,7 @@ impl<'a> Load<'a> {
                 },
             },
             Err(failure) => UploadOutcome::Failed {
-                cause: failure.cause,
+                cause: failure.kind,
                 text: failure.text,
             },
         };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pixseal::client::connection::Cause;
+use pixseal::client::error::ErrorKind;
 use pixseal::roster::NodeId;
 
 /// One image's way into the cluster, or the end of trying.
@@ -32,7 +32,7 @@ pub struct Sample {
     /// How often it was offered.
     pub rounds: u32,
     /// What went wrong on the way.
-    pub setbacks: Vec<(Option<NodeId>, Cause)>,
+    pub setbacks: Vec<(Option<NodeId>, ErrorKind)>,
     /// Who accepted besides the node that got the body.
     pub also_accepted: Vec<NodeId>,
     /// The node acknowledged before it had the whole body.
@@ -63,7 +63,7 @@ impl Sample {
             answered_early: false,
             body_bytes_sent: 0,
             outcome: UploadOutcome::Failed {
-                cause: Cause::Stopped,
+                cause: ErrorKind::Stopped,
                 text: "not tried".to_owned(),
             },
         }
@@ -90,7 +90,7 @@ pub enum UploadOutcome {
     /// Not acknowledged.
     Failed {
         /// The last cause.
-        cause: Cause,
+        cause: ErrorKind,
         /// The last words.
         text: String,
     },

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pixseal::balancer;
-use pixseal::client::connection::Cause;
+use pixseal::client::error::ErrorKind;
 use pixseal::roster::{NodeId, Roster};
 
 use crate::chance::{self, UploadCounts};
@@ -49,7 +49,7 @@ pub struct Tally {
     placement: summary::Placement,
     claims: BTreeMap<(u64, Vec<NodeId>), u64>,
     doubles: Vec<DoubleAcceptance>,
-    setbacks: BTreeMap<(Option<NodeId>, Cause), u64>,
+    setbacks: BTreeMap<(Option<NodeId>, ErrorKind), u64>,
     failures: summary::Failures,
     timeline: Bins,
     points: Points,
@@ -335,7 +335,7 @@ impl Tally {
             paint: self.paint.distribution(),
             histogram: self.total.bins(),
         };
-        let setback = |((node, cause), count): (&(Option<NodeId>, Cause), &u64)| summary::Setback {
+        let setback = |((node, cause), count): (&(Option<NodeId>, ErrorKind), &u64)| summary::Setback {
             node: node.map(|id| id.0),
             cause: cause.to_string(),
             count: *count,
@@ -511,7 +511,7 @@ mod tests {
     fn failures_are_counted_and_spoil_no_latency() {
         let mut failed = Sample::untried(2, 0, 1000);
         failed.outcome = UploadOutcome::Failed {
-            cause: Cause::DiskFull,
+            cause: ErrorKind::DiskFull,
             text: "full".to_owned(),
         };
         let run = reported(&[stored(1, 1, &[1, 2, 3]), failed], &MembershipSeen::default());

@@ -145,7 +145,7 @@ fn ms(duration: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pixseal::client::connection::Cause;
+    use pixseal::client::error::ErrorKind;
     use pixseal::roster::NodeId;
 
     fn sample(outcome: UploadOutcome) -> Sample {
@@ -161,7 +161,7 @@ mod tests {
             transfer: Duration::from_millis(20),
             receipt: Duration::from_millis(9),
             rounds: 2,
-            setbacks: vec![(Some(NodeId(3)), Cause::Lost)],
+            setbacks: vec![(Some(NodeId(3)), ErrorKind::Lost)],
             also_accepted: vec![],
             answered_early: false,
             body_bytes_sent: 4000,
@@ -191,7 +191,7 @@ mod tests {
         );
         assert_eq!(text.split(',').count(), CSV_HEAD.split(',').count());
         let failed = UploadOutcome::Failed {
-            cause: Cause::Busy,
+            cause: ErrorKind::Busy,
             text: "said \"no\", twice".to_owned(),
         };
         assert!(line(csv_line, failed).ends_with("\"busy (503, 429 or 408): said \"\"no\"\", twice\"\n"));

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use pixseal::balancer;
-use pixseal::client::upload::{Audience, Body, Terms};
+use pixseal::client::upload::{Audience, Terms, UploadBody};
 use pixseal::client::{Client, Patience, target_of};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
@@ -282,7 +282,7 @@ fn a_small_image_for_one_node_goes_out_with_its_head_and_follows_a_redirect() {
             stop: &stop,
             hold: None,
         };
-        let upload = client.upload(&id, Body::Bytes(&image), terms);
+        let upload = client.upload(&id, UploadBody::Bytes(&image), terms);
         let receipt = upload.outcome.unwrap();
         assert_eq!(receipt.node, balancer::assigned(id.user(), id.name(), &alive));
         assert_eq!((receipt.bytes, upload.accepted), (20_000, Some(receipt.node)));

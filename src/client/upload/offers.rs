@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{ANSWER_BYTES_MAX, Audience, Job, PAUSE_MAX};
+use super::{ANSWER_BYTES_MAX, Audience, PAUSE_MAX, PendingUpload};
 use crate::balancer;
 use crate::client::answer::Receipt;
-use crate::client::connection::{Cause, Connection, Failure};
+use crate::client::connection::NodeConnection;
+use crate::client::error::{Error, ErrorKind};
 use crate::client::{self, Answered, Client, HOPS_MAX};
 use crate::http::response::Response;
 use crate::image_id::ImageId;
@@ -23,7 +24,7 @@ const REFUSAL_PATIENCE_MIN: Duration = Duration::from_millis(100);
 /// One offer that waits for its answer.
 struct Offered {
     node: NodeId,
-    connection: Connection,
+    connection: NodeConnection,
     reused: bool,
     /// Counted from the offer: several nodes that do not answer are waited for at the same time.
     deadline: Instant,
@@ -31,7 +32,7 @@ struct Offered {
 
 impl Client {
     /// Offers once to everybody who should be asked, and follows who is named.
-    pub(super) fn round(&mut self, job: &mut Job<'_, '_>) -> Result<Receipt, Failure> {
+    pub(super) fn round(&mut self, job: &mut PendingUpload<'_, '_>) -> Result<Receipt, Error> {
         job.begin_round();
         let start = Instant::now();
         let mut asked = self.order(job);
@@ -40,14 +41,14 @@ impl Client {
             let target = job.target.clone();
             offers.extend(self.offer(job, node, &target));
         }
-        let mut outcome = Err(Failure {
-            cause: Cause::Disputed,
+        let mut outcome = Err(Error {
+            kind: ErrorKind::Disputed,
             text: format!("no node accepted {}", job.image),
         });
         let mut hops = 0;
         loop {
             while let Some(offered) = next_offer(&mut offers, job.named.as_ref()) {
-                self.hear(job, offered, start, &mut outcome);
+                self.read_offer_answer(job, offered, start, &mut outcome);
             }
             let Some((node, target)) = job.named.take() else {
                 break;
@@ -66,10 +67,10 @@ impl Client {
     }
 
     /// The predicted node first: its answer is what the body waits for.
-    fn order(&mut self, job: &Job<'_, '_>) -> Vec<NodeId> {
+    fn order(&mut self, job: &PendingUpload<'_, '_>) -> Vec<NodeId> {
         let assigned = balancer::assigned(job.image.user(), job.image.name(), &self.alive);
         let now = Instant::now();
-        let awake = |node: &client::Node| node.rests_until.is_none_or(|until| until <= now);
+        let awake = |node: &client::Member| node.rests_until.is_none_or(|until| until <= now);
         let mut order: Vec<NodeId> = self
             .nodes
             .iter()
@@ -83,7 +84,7 @@ impl Client {
         order
     }
 
-    fn offer(&mut self, job: &mut Job<'_, '_>, node: NodeId, target: &str) -> Option<Offered> {
+    fn offer(&mut self, job: &mut PendingUpload<'_, '_>, node: NodeId, target: &str) -> Option<Offered> {
         // The answer to an eager one is the receipt, which has to wait for the disk.
         let patience = if job.eager {
             self.patience.body
@@ -94,7 +95,7 @@ impl Client {
         let outcome = self.take(node).and_then(|mut connection| {
             let reused = connection.is_reused();
             let body = if job.eager {
-                job.body.read_small(&mut self.room)?
+                job.body.read_small(&mut self.buf)?
             } else {
                 &[]
             };
@@ -107,16 +108,18 @@ impl Client {
                 deadline,
             })
         });
-        outcome.map_err(|failure| self.setback(job, node, &failure)).ok()
+        outcome
+            .map_err(|error| self.record_failure(job, node, &error))
+            .ok()
     }
 
     /// Reads the answer to one offer and acts on it.
-    fn hear(
+    fn read_offer_answer(
         &mut self,
-        job: &mut Job<'_, '_>,
+        job: &mut PendingUpload<'_, '_>,
         mut offered: Offered,
         start: Instant,
-        outcome: &mut Result<Receipt, Failure>,
+        outcome: &mut Result<Receipt, Error>,
     ) {
         let node = offered.node;
         let deadline = match job.upload.accepted {
@@ -136,8 +139,8 @@ impl Client {
                 job.upload.accepted = Some(node);
                 job.upload.offer = start.elapsed();
                 *outcome = self.deliver(job, node, offered.connection);
-                if let Err(failure) = outcome {
-                    self.setback(job, node, &failure.clone());
+                if let Err(error) = outcome {
+                    self.record_failure(job, node, &error.clone());
                 }
             }
             Ok(response) if job.eager && matches!(response.status, 200 | 201) => {
@@ -146,31 +149,31 @@ impl Client {
             }
             Ok(response) => self.refused(job, offered, &response, outcome),
             // Nodes close connections that were idle for long: that one is replaced at once, or not missed.
-            Err(failure) if offered.reused && failure.cause == Cause::Lost => {
+            Err(error) if offered.reused && error.kind == ErrorKind::Lost => {
                 if job.upload.accepted.is_none() {
                     let target = job.target.clone();
                     if let Some(again) = self.offer(job, node, &target) {
-                        self.hear(job, again, start, outcome);
+                        self.read_offer_answer(job, again, start, outcome);
                     }
                 }
             }
-            Err(failure) => self.setback(job, node, &failure),
+            Err(error) => self.record_failure(job, node, &error),
         }
     }
 
     /// A final answer in place of 100.
     fn refused(
         &mut self,
-        job: &mut Job<'_, '_>,
+        job: &mut PendingUpload<'_, '_>,
         mut offered: Offered,
         response: &Response,
-        outcome: &mut Result<Receipt, Failure>,
+        outcome: &mut Result<Receipt, Error>,
     ) {
         let node = offered.node;
         let deadline = Instant::now() + self.patience.offer;
         let content = match offered.connection.read_all(response, ANSWER_BYTES_MAX, deadline) {
             Ok(content) => content,
-            Err(failure) => return self.setback(job, node, &failure),
+            Err(error) => return self.record_failure(job, node, &error),
         };
         self.keep(node, offered.connection, response);
         if response.status == 307 {
@@ -181,23 +184,23 @@ impl Client {
             job.named = place.or(job.named.take());
             return;
         }
-        let failure = client::refusal(&Answered {
+        let error = client::error_of(&Answered {
             node,
             response: response.clone(),
             content,
         });
-        job.note(Some(node), failure.cause);
+        job.note(Some(node), error.kind);
         if let Some(seconds) = response.retry_after_seconds {
             job.wait = job.wait.max(Duration::from_secs(seconds).min(PAUSE_MAX));
         }
         if job.upload.accepted.is_none() {
-            *outcome = Err(failure);
+            *outcome = Err(error);
         }
     }
 
-    fn setback(&mut self, job: &mut Job<'_, '_>, node: NodeId, failure: &Failure) {
-        job.note(Some(node), failure.cause);
-        if matches!(failure.cause, Cause::Unreachable | Cause::Silent) {
+    fn record_failure(&mut self, job: &mut PendingUpload<'_, '_>, node: NodeId, error: &Error) {
+        job.note(Some(node), error.kind);
+        if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Silent) {
             let node = self.nodes.get_mut(&node).expect("only members are asked");
             node.rests_until = Some(Instant::now() + REST * 2_u32.pow(node.rests.min(REST_DOUBLINGS_MAX)));
             node.rests += 1;

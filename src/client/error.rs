@@ -1,0 +1,75 @@
+//! What can go wrong between a client and the nodes.
+
+use std::fmt;
+
+/// What went wrong, as far as a caller acts on it or counts it differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// No connection could be made: the node is down, or its name or route is wrong.
+    Unreachable,
+    /// The connection ended in the middle.
+    Lost,
+    /// Nothing arrived, or nothing could be sent, in time.
+    Silent,
+    /// What arrived is not HTTP, or not an answer to what was asked.
+    Protocol,
+    /// 503, 429, 408: the node is there and asks to wait.
+    Busy,
+    /// 5xx other than 503 and 507: the node failed.
+    Broken,
+    /// 507: the node's disk is full.
+    DiskFull,
+    /// 4xx: asking again would not help.
+    Refused,
+    /// Every node that answered named another one.
+    Disputed,
+    /// The caller asked to stop.
+    Stopped,
+}
+
+/// A kind, with a sentence for people that names the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What a program acts on.
+    pub kind: ErrorKind,
+    /// What a person reads.
+    pub text: String,
+}
+
+impl ErrorKind {
+    /// The kind of a final answer that is no success.
+    pub(super) fn of_status(status: u16) -> ErrorKind {
+        match status {
+            408 | 429 | 503 => ErrorKind::Busy,
+            507 => ErrorKind::DiskFull,
+            500..=599 => ErrorKind::Broken,
+            400..=499 => ErrorKind::Refused,
+            _ => ErrorKind::Protocol,
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ErrorKind::Unreachable => "unreachable",
+            ErrorKind::Lost => "connection lost",
+            ErrorKind::Silent => "no answer in time",
+            ErrorKind::Protocol => "answer makes no sense",
+            ErrorKind::Busy => "busy (503, 429 or 408)",
+            ErrorKind::Broken => "server error (5xx)",
+            ErrorKind::DiskFull => "disk full (507)",
+            ErrorKind::Refused => "refused (4xx)",
+            ErrorKind::Disputed => "nobody accepted",
+            ErrorKind::Stopped => "stopped",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
