@@ -13,21 +13,20 @@
 
 #[path = "drill/cables.rs"]
 mod cables;
-#[path = "../tests/membership/herd.rs"]
-mod herd;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cables::{Cables, Weather};
-use herd::Herd;
+use support::cluster::{TestCluster, TestNode};
+use support::observer::Observer;
 
 const NODES: u32 = 3;
 /// Loss and delay are watched for this long.
 const WATCH: Duration = Duration::from_secs(20);
 
 fn main() {
-    let server = Path::new(env!("CARGO_BIN_EXE_server"));
     let cables = match Cables::lay(NODES) {
         Ok(cables) => cables,
         Err(why) => {
@@ -35,11 +34,17 @@ fn main() {
             return;
         }
     };
-    let mut herd = Herd::launch(server, cables.homes());
+    let mut cluster = TestCluster::prepare(NODES, &[]);
+    for node in &mut cluster.nodes {
+        node.prefix = cables.prefix(node.id);
+        node.members = cables.members(node.id);
+    }
     let mut drill = Drill {
-        herd: &mut herd,
+        observer: cluster.observe(),
         cables: &cables,
     };
+    cluster.nodes.iter_mut().for_each(TestNode::launch);
+    drill.await_all(Some(NODES));
     drill.pulled_cable();
     drill.split();
     drill.one_way();
@@ -61,11 +66,16 @@ fn main() {
 }
 
 struct Drill<'a> {
-    herd: &'a mut Herd,
+    observer: Observer,
     cables: &'a Cables,
 }
 
 impl Drill<'_> {
+    fn await_all(&mut self, leader: Option<u32>) -> Instant {
+        let everyone: Vec<u32> = (1..=NODES).collect();
+        self.observer.wait_for(&everyone, leader)
+    }
+
     fn pulled_cable(&mut self) {
         let since = Instant::now();
         self.cables.pull(3);
@@ -92,8 +102,8 @@ impl Drill<'_> {
     }
 
     fn two_sides(&mut self, what: &str, since: Instant) {
-        let majority = self.herd.wait_for(&[1, 2], Some(2)) - since;
-        let alone = self.herd.wait_for(&[3], Some(3)) - since;
+        let majority = self.observer.wait_for(&[1, 2], Some(2)) - since;
+        let alone = self.observer.wait_for(&[3], Some(3)) - since;
         println!(
             "{what}: 1 and 2 go on after {} ms, 3 alone after {} ms",
             majority.as_millis(),
@@ -103,27 +113,32 @@ impl Drill<'_> {
 
     fn healed(&mut self) {
         let since = Instant::now();
-        let agreed = self.herd.wait_for_all(None) - since;
-        self.herd.wait_for_all(Some(3));
+        let agreed = self.await_all(None) - since;
+        self.await_all(Some(3));
         println!(
             "    healed: one leader after {} ms, node 3 again after {} ms",
             agreed.as_millis(),
             since.elapsed().as_millis()
         );
-        self.herd.findings.clear();
+        self.observer.findings.clear();
     }
 
     fn weather(&mut self, what: &str, weather: Weather) {
         self.cables.set(weather);
-        self.herd.listen_until(Instant::now() + WATCH);
-        let deaths = self.herd.findings.iter().filter(|finding| finding.dead).count();
-        let suspicions = self.herd.findings.len() - deaths;
+        self.observer.listen_until(Instant::now() + WATCH);
+        let deaths = self
+            .observer
+            .findings
+            .iter()
+            .filter(|finding| finding.dead)
+            .count();
+        let suspicions = self.observer.findings.len() - deaths;
         println!(
             "{what} for {} s: {suspicions} false suspicions, {deaths} false deaths",
             WATCH.as_secs()
         );
         self.cables.set(Weather::default());
-        self.herd.wait_for_all(Some(3));
-        self.herd.findings.clear();
+        self.await_all(Some(3));
+        self.observer.findings.clear();
     }
 }

@@ -19,17 +19,15 @@
 
 #[path = "failover/crowd.rs"]
 mod crowd;
-#[path = "../tests/membership/herd.rs"]
-mod herd;
 #[path = "failover/load.rs"]
 mod load;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-use std::net::UdpSocket;
-use std::path::Path;
+use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use herd::Herd;
 use load::Load;
 use pixseal::client::{Client, Patience};
 use pixseal::election::datagram::{ClusterKey, Datagram, Stamp};
@@ -37,6 +35,8 @@ use pixseal::election::message::{Message, Stance};
 use pixseal::roster::NodeId;
 use pixseal::secrets;
 use rustix::process::Signal;
+use support::cluster::TestCluster;
+use support::observer::Observer;
 
 const TRIALS: usize = 50;
 const NODES: u32 = 3;
@@ -44,8 +44,26 @@ const NODES: u32 = 3;
 const FLOOD_PER_MILLISECOND: usize = 30;
 const WATCH: Duration = Duration::from_secs(10);
 
-fn server() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_server"))
+/// A cluster of so many nodes, which agree, and what they say.
+pub(crate) struct Observed {
+    pub(crate) cluster: TestCluster,
+    pub(crate) observer: Observer,
+}
+
+impl Observed {
+    pub(crate) fn start(count: u32) -> Observed {
+        let mut cluster = TestCluster::prepare(count, &[]);
+        let mut observer = cluster.observe();
+        cluster.start_all();
+        observer.take_pending();
+        Observed { cluster, observer }
+    }
+
+    /// Waits until all follow one leader.
+    fn await_all(&mut self) -> Instant {
+        let everyone: Vec<u32> = self.cluster.nodes.iter().map(|node| node.id).collect();
+        self.observer.wait_for(&everyone, None)
+    }
 }
 
 fn main() {
@@ -59,7 +77,7 @@ fn main() {
         ["trials", count] => failover(count.parse().unwrap()),
         ["soak", seconds] => soak(Duration::from_secs(seconds.parse().unwrap())),
         ["flood"] => flood(),
-        ["crowd"] => crowd::measure(server()),
+        ["crowd"] => crowd::measure(),
         _ => panic!("nothing, or: trials N | soak SECONDS | flood | crowd"),
     }
 }
@@ -84,11 +102,11 @@ fn failover(trials: usize) {
     );
     println!("                       min  median     p95     max  over 1 s  false suspicions  false deaths");
     for saturated in [false, true] {
-        let mut herd = Herd::start(server(), NODES);
-        let load = saturated.then(|| Load::start(&herd.members));
+        let mut nodes = Observed::start(NODES);
+        let load = saturated.then(|| Load::start(&nodes.cluster.members()));
         for (name, blow) in [("SIGKILL", Blow::Kill), ("SIGSTOP", Blow::Pause)] {
             let mut seen = Trials::default();
-            (0..trials).for_each(|trial| strike(&mut herd, blow, trial, &mut seen));
+            (0..trials).for_each(|trial| strike(&mut nodes, blow, trial, &mut seen));
             println!(
                 "{name} {:<10} {}",
                 if saturated { "saturated" } else { "idle" },
@@ -102,12 +120,14 @@ fn failover(trials: usize) {
 }
 
 /// One blow, from a cluster at rest to a cluster at rest.
-fn strike(herd: &mut Herd, blow: Blow, trial: usize, seen: &mut Trials) {
-    herd.wait_for_all(None);
+fn strike(nodes: &mut Observed, blow: Blow, trial: usize, seen: &mut Trials) {
+    nodes.await_all();
     // Another moment between two heartbeats each time.
-    herd.listen_until(Instant::now() + Duration::from_millis(200 + 37 * trial as u64 % 100));
-    seen.count(herd, None);
-    let leader = herd.views[&1].leader.unwrap();
+    nodes
+        .observer
+        .listen_until(Instant::now() + Duration::from_millis(200 + 37 * trial as u64 % 100));
+    seen.count(&mut nodes.observer, None);
+    let leader = nodes.observer.views[&1].leader.unwrap();
     let victim = if trial.is_multiple_of(2) {
         leader
     } else {
@@ -116,24 +136,24 @@ fn strike(herd: &mut Herd, blow: Blow, trial: usize, seen: &mut Trials) {
     let survivors: Vec<u32> = (1..=NODES).filter(|node| *node != victim).collect();
     let struck = Instant::now();
     match blow {
-        Blow::Kill => herd.kill(victim),
-        Blow::Pause => herd.signal(victim, Signal::STOP),
+        Blow::Kill => nodes.cluster.node_mut(victim).kill(),
+        Blow::Pause => nodes.cluster.node(victim).signal(Signal::STOP),
     }
-    let seen_at = herd.wait_for(&survivors, None);
+    let seen_at = nodes.observer.wait_for(&survivors, None);
     seen.times.push(seen_at.saturating_duration_since(struck));
     match blow {
-        Blow::Kill => herd.spawn(server(), victim),
+        Blow::Kill => nodes.cluster.node_mut(victim).launch(),
         // A follower that stood still for a moment may say nothing: it holds the same view again.
-        Blow::Pause => herd.signal(victim, Signal::CONT),
+        Blow::Pause => nodes.cluster.node(victim).signal(Signal::CONT),
     }
-    herd.wait_for_all(None);
-    seen.count(herd, Some(victim));
+    nodes.await_all();
+    seen.count(&mut nodes.observer, Some(victim));
 }
 
 impl Trials {
     /// Whoever was found suspect or dead, other than the victim, was neither.
-    fn count(&mut self, herd: &mut Herd, victim: Option<u32>) {
-        let (deaths, suspicions): (Vec<_>, Vec<_>) = std::mem::take(&mut herd.findings)
+    fn count(&mut self, observer: &mut Observer, victim: Option<u32>) {
+        let (deaths, suspicions): (Vec<_>, Vec<_>) = std::mem::take(&mut observer.findings)
             .into_iter()
             .filter(|finding| Some(finding.peer) != victim)
             .partition(|finding| finding.dead);
@@ -163,13 +183,15 @@ impl Trials {
 }
 
 fn soak(time: Duration) {
-    let mut herd = Herd::start(server(), NODES);
-    let load = Load::start(&herd.members);
+    let mut nodes = Observed::start(NODES);
+    let load = Load::start(&nodes.cluster.members());
     let end = Instant::now() + time;
     let mut seen = Trials::default();
     while Instant::now() < end {
-        herd.listen_until(end.min(Instant::now() + Duration::from_secs(60)));
-        seen.count(&mut herd, None);
+        nodes
+            .observer
+            .listen_until(end.min(Instant::now() + Duration::from_secs(60)));
+        seen.count(&mut nodes.observer, None);
         let left = end.saturating_duration_since(Instant::now()).as_secs();
         println!(
             "{left:>5} s left: {} false suspicions, {} false deaths",
@@ -181,14 +203,16 @@ fn soak(time: Duration) {
 
 /// How long ago each node last heard each other one, asked again and again.
 fn flood() {
-    let mut herd = Herd::start(server(), NODES);
-    let calm = silences(&herd);
-    let flood = flood_from(&herd);
-    let flooded = silences(&herd);
+    let mut nodes = Observed::start(NODES);
+    let calm = silences(&nodes.cluster);
+    let flood = flood_from(&nodes.cluster);
+    let flooded = silences(&nodes.cluster);
     let sent = flood.join().unwrap();
     let mut seen = Trials::default();
-    herd.listen_until(Instant::now() + Duration::from_millis(500));
-    seen.count(&mut herd, None);
+    nodes
+        .observer
+        .listen_until(Instant::now() + Duration::from_millis(500));
+    seen.count(&mut nodes.observer, None);
     println!("ms since a peer was last heard    median     p99     max");
     println!("without hostile datagrams         {}", spread(calm));
     println!(
@@ -200,19 +224,19 @@ fn flood() {
         "{} false suspicions, {} false deaths",
         seen.suspicions, seen.deaths
     );
-    let mut client = Client::new(&herd.members, Patience::default());
+    let mut client = Client::new(&nodes.cluster.members(), Patience::default());
     let status = client.ask(NodeId(1), "GET", "/cluster").unwrap().text();
     let json: serde_json::Value = serde_json::from_str(&status).unwrap();
     println!("dropped by node 1: {}", json["rejections"]);
 }
 
-fn silences(herd: &Herd) -> Vec<u64> {
-    let mut client = Client::new(&herd.members, Patience::default());
+fn silences(cluster: &TestCluster) -> Vec<u64> {
+    let mut client = Client::new(&cluster.members(), Patience::default());
     let end = Instant::now() + WATCH;
     let mut silences = Vec::new();
     while Instant::now() < end {
-        for node in herd.running() {
-            let text = client.ask(NodeId(node), "GET", "/cluster").unwrap().text();
+        for node in cluster.running() {
+            let text = client.ask(NodeId(node.id), "GET", "/cluster").unwrap().text();
             let status: serde_json::Value = serde_json::from_str(&text).unwrap();
             let peers = status["peers"].as_array().unwrap();
             silences.extend(peers.iter().map(|peer| peer["last_heard_ms"].as_u64().unwrap()));
@@ -230,17 +254,13 @@ fn spread(mut silences: Vec<u64>) -> String {
 
 /// Sends datagrams to all nodes in turn while they are watched: half of them cut off, half of them whole but for one
 /// bit, which are the dearest to refuse.
-fn flood_from(herd: &Herd) -> thread::JoinHandle<usize> {
+fn flood_from(cluster: &TestCluster) -> thread::JoinHandle<usize> {
     let key = ClusterKey::new(
-        &secrets::load_or_create(&herd.folder.path().join("secrets"))
+        &secrets::load_or_create(&cluster.root().join("secrets"))
             .unwrap()
             .cluster_key,
     );
-    let targets: Vec<String> = herd
-        .members
-        .iter()
-        .map(|(_, address)| address.to_owned())
-        .collect();
+    let targets: Vec<SocketAddr> = cluster.nodes.iter().map(|node| node.address).collect();
     let mut bytes = key.encode(&Datagram {
         sender: NodeId(1),
         receiver: NodeId(2),
@@ -269,7 +289,7 @@ fn flood_from(herd: &Herd) -> thread::JoinHandle<usize> {
                 } else {
                     place
                 };
-                let _ = socket.send_to(&bytes[..length], &targets[sent % targets.len()]);
+                let _ = socket.send_to(&bytes[..length], targets[sent % targets.len()]);
                 bytes[place] ^= 0x10;
                 sent += 1;
             }

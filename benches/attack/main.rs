@@ -16,14 +16,14 @@ mod attackers;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
-use std::fs;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use attackers::{Attack, Kind};
+use support::cluster::{TestCluster, TestNode};
 use support::wire::{Wire, put_head};
-use support::{Cluster, Node, picture};
+use support::{picture, process};
 
 /// Attacking connections at any time.
 const CONNECTIONS: usize = 1000;
@@ -55,7 +55,7 @@ struct Noticed {
 
 impl Noticed {
     /// One upload, one download and two looks at the health, each on a connection of its own.
-    fn round(&mut self, node: &Node, image: &[u8]) {
+    fn round(&mut self, node: &TestNode, image: &[u8]) {
         let failures = &mut self.failures;
         self.health.extend(timed(failures, "healthz", || look(node)));
         self.uploads
@@ -80,11 +80,11 @@ fn timed(
         .ok()
 }
 
-fn look(node: &Node) -> Result<(), String> {
+fn look(node: &TestNode) -> Result<(), String> {
     expect(200, node.ask("GET", "/healthz").status)
 }
 
-fn upload(node: &Node, image: &[u8]) -> Result<(), String> {
+fn upload(node: &TestNode, image: &[u8]) -> Result<(), String> {
     let mut wire = Wire::connect(node.address);
     wire.send(&put_head(
         node.address,
@@ -97,7 +97,7 @@ fn upload(node: &Node, image: &[u8]) -> Result<(), String> {
     expect(200, wire.answer().map_or(0, |answer| answer.status))
 }
 
-fn download(node: &Node, image: &[u8]) -> Result<(), String> {
+fn download(node: &TestNode, image: &[u8]) -> Result<(), String> {
     let answer = node.ask("GET", NORMAL);
     expect(200, answer.status)?;
     if answer.body == image {
@@ -125,17 +125,9 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// A line of `/proc/PID/status`, in bytes.
-fn memory(node: &Node, key: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-    let kib: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kib << 10
-}
-
 /// Runs one attack, prints its line, and says whether everything held.
 fn withstand(name: &str, kinds: &[Kind]) -> bool {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::sized(IMAGE_BYTES);
     assert_eq!(node.put(NORMAL, &image).status, 201);
@@ -150,10 +142,10 @@ fn withstand(name: &str, kinds: &[Kind]) -> bool {
     let (begun, mut resident) = (Instant::now(), 0);
     while begun.elapsed() < PRESSURE {
         pressed.round(node, &image);
-        resident = resident.max(memory(node, "VmRSS:"));
+        resident = resident.max(process::resident_bytes(node.pid()).unwrap());
     }
     let outcome = attack.finish(2 * CUT_WITHIN);
-    resident = resident.max(memory(node, "VmHWM:"));
+    resident = resident.max(process::resident_bytes_peak(node.pid()).unwrap());
     let upload = median(&pressed.uploads).as_secs_f64() / median(&usual.uploads).as_secs_f64();
     let download = median(&pressed.downloads).as_secs_f64() / median(&usual.downloads).as_secs_f64();
     let health = pressed.health.iter().max().copied().unwrap_or(Duration::MAX);

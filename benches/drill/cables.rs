@@ -8,8 +8,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::herd::Home;
-
 const SERVER_PORT: u32 = 7000;
 
 pub(crate) struct Cables {
@@ -87,8 +85,13 @@ impl Cables {
         Ok(cables)
     }
 
-    /// Every node in its namespace, with the others at this end of its cable.
-    pub(crate) fn homes(&self) -> BTreeMap<u32, Home> {
+    /// What runs a program in the namespace of `node`.
+    pub(crate) fn prefix(&self, node: u32) -> Vec<String> {
+        ["ip", "netns", "exec", &space(node)].map(str::to_owned).to_vec()
+    }
+
+    /// The cluster file of `node`: the others are at this end of its cable.
+    pub(crate) fn members(&self, node: u32) -> String {
         let address = |from, to| {
             if from == to {
                 at_that_end(to)
@@ -96,18 +99,8 @@ impl Cables {
                 at_this_end(from, to)
             }
         };
-        let home = |node| {
-            let lines = (1..=self.nodes).map(|peer| format!("{peer} = \"{}\"\n", address(node, peer)));
-            let prefix = ["ip", "netns", "exec", &space(node)].map(str::to_owned).to_vec();
-            (
-                node,
-                Home {
-                    prefix,
-                    cluster: format!("[nodes]\n{}", lines.collect::<String>()),
-                },
-            )
-        };
-        (1..=self.nodes).map(home).collect()
+        let lines = (1..=self.nodes).map(|peer| format!("{peer} = \"{}\"\n", address(node, peer)));
+        format!("[nodes]\n{}", lines.collect::<String>())
     }
 
     pub(crate) fn pull(&self, node: u32) {

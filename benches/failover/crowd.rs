@@ -1,15 +1,15 @@
 //! What membership costs as the cluster grows: datagrams, bytes and processor time, per node and second.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pixseal::election::datagram::ClusterKey;
 use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
 use pixseal::roster::NodeId;
 
-use crate::WATCH;
-use crate::herd::Herd;
+use crate::support::cluster::{TestCluster, TestNode};
+use crate::support::process;
+use crate::{Observed, WATCH};
 
 const PROCESSES: [u32; 3] = [3, 9, 30];
 const SIMULATED: [u32; 5] = [3, 9, 30, 60, 120];
@@ -19,13 +19,13 @@ const LATENCY: Duration = Duration::from_millis(1);
 /// What the network adds to every datagram: IPv4 and UDP headers.
 const HEADERS_BYTES: usize = 28;
 
-pub(crate) fn measure(server: &Path) {
+pub(crate) fn measure() {
     println!(
         "idle, per node and second         datagrams sent   bytes sent   processor time of the thread's work"
     );
     SIMULATED.into_iter().for_each(simulate);
     println!("real processes, the whole server");
-    PROCESSES.into_iter().for_each(|count| run(server, count));
+    PROCESSES.into_iter().for_each(run);
 }
 
 /// The pure part alone: encode, authenticate, decode, step. No system call.
@@ -40,7 +40,7 @@ fn simulate(count: u32) {
     // Enough datagrams for the coarse clock of processor time.
     let seconds = (20_000 / (count * count)).max(2);
     let end = WARM + Duration::from_secs(seconds.into());
-    let mut ticks_before = None;
+    let mut seconds_before = None;
     loop {
         let tick = *timers.first().unwrap();
         let arrival = arrivals
@@ -48,8 +48,8 @@ fn simulate(count: u32) {
             .map(|(key, _)| key.0)
             .filter(|at| *at <= tick.0);
         let now = arrival.unwrap_or(tick.0);
-        if now >= WARM && ticks_before.is_none() {
-            (datagrams, bytes_sent, ticks_before) = (0, 0, Some(own_ticks()));
+        if now >= WARM && seconds_before.is_none() {
+            (datagrams, bytes_sent, seconds_before) = (0, 0, Some(own_seconds()));
         }
         if now >= end {
             break;
@@ -73,17 +73,17 @@ fn simulate(count: u32) {
         }
     }
     let node_seconds = f64::from(seconds * count);
-    let ticks = own_ticks() - ticks_before.unwrap();
+    let used = own_seconds() - seconds_before.unwrap();
     println!(
         "{count:>4} nodes, simulated {:>25.0} {:>12.0} {:>10.2} ms",
         f64::from(datagrams) / node_seconds,
         bytes_sent as f64 / node_seconds,
-        ticks as f64 * 10.0 / node_seconds,
+        used * 1000.0 / node_seconds,
     );
 }
 
-fn own_ticks() -> u64 {
-    processor_ticks(std::process::id().try_into().unwrap())
+fn own_seconds() -> f64 {
+    process::cpu(std::process::id()).unwrap().seconds()
 }
 
 fn node(own: NodeId, members: &[NodeId]) -> Election {
@@ -96,13 +96,16 @@ fn node(own: NodeId, members: &[NodeId]) -> Election {
     })
 }
 
-fn run(server: &Path, count: u32) {
-    let mut herd = Herd::start(server, count);
-    herd.listen_until(Instant::now() + Duration::from_secs(1));
-    herd.findings.clear();
-    let before = cost(&herd);
-    herd.listen_until(Instant::now() + WATCH);
-    let after = cost(&herd);
+fn run(count: u32) {
+    let Observed {
+        cluster,
+        mut observer,
+    } = Observed::start(count);
+    observer.listen_until(Instant::now() + Duration::from_secs(1));
+    observer.findings.clear();
+    let before = cost(&cluster);
+    observer.listen_until(Instant::now() + WATCH);
+    let after = cost(&cluster);
     let node_seconds = WATCH.as_secs_f64() * f64::from(count);
     println!(
         "{count:>4} nodes, processes {:>25.0} {:>12} {:>10.2} ms, {:.2} % of one core together, {} false suspicions",
@@ -110,29 +113,14 @@ fn run(server: &Path, count: u32) {
         "",
         (after.0 - before.0) * 1000.0 / node_seconds,
         (after.0 - before.0) / WATCH.as_secs_f64() * 100.0,
-        herd.findings.len(),
+        observer.findings.len(),
     );
 }
 
 /// Seconds of processor time of all nodes, and datagrams received by this machine.
-fn cost(herd: &Herd) -> (f64, u64) {
-    let pids = herd
-        .running()
-        .into_iter()
-        .map(|node| herd.pid(node).as_raw_nonzero().get());
-    let ticks: u64 = pids.map(processor_ticks).sum();
-    (ticks as f64 / 100.0, datagrams_received())
-}
-
-/// In hundredths of a second, user and system (proc(5), fields 14 and 15).
-fn processor_ticks(pid: i32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
-    fields
-        .skip(11)
-        .take(2)
-        .map(|field| field.parse::<u64>().unwrap())
-        .sum()
+fn cost(cluster: &TestCluster) -> (f64, u64) {
+    let used = |node: &TestNode| process::cpu(node.pid()).unwrap().seconds();
+    (cluster.running().map(used).sum(), datagrams_received())
 }
 
 /// By this machine's kernel, of everybody.

@@ -10,6 +10,8 @@ use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 
+use crate::support::picture;
+
 const CLIENTS: u64 = 8;
 /// Each client overwrites this many images of its own, so that the disk does not fill.
 const IMAGES: u64 = 16;
@@ -33,7 +35,7 @@ struct Tally {
 impl Load {
     pub(crate) fn start(members: &Members) -> Load {
         let stop = Arc::new(AtomicBool::new(false));
-        let image: Arc<[u8]> = noise().into();
+        let image: Arc<[u8]> = picture::noise(SIDE, SIDE, 1).into();
         let clients = (0..CLIENTS).map(|number| {
             let (members, stop, image) = (members.clone(), Arc::clone(&stop), Arc::clone(&image));
             let work = move || upload(&members, number, &image, &stop);
@@ -89,22 +91,4 @@ fn upload(members: &Members, number: u64, image: &[u8], stop: &AtomicBool) -> Ta
         );
     }
     tally
-}
-
-/// A PNG of noise, without compression.
-fn noise() -> Vec<u8> {
-    let mut seed = 1_u32;
-    let mut byte = || {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 24) as u8
-    };
-    let pixels: Vec<u8> = (0..SIDE * SIDE * 4).map(|_| byte()).collect();
-    let mut file = Vec::new();
-    let mut encoder = png::Encoder::new(&mut file, SIDE, SIDE);
-    encoder.set_color(png::ColorType::Rgba);
-    encoder.set_compression(png::Compression::NoCompression);
-    let mut writer = encoder.write_header().unwrap();
-    writer.write_image_data(&pixels).unwrap();
-    writer.finish().unwrap();
-    file
 }

@@ -20,7 +20,7 @@ use hmac::{Hmac, Mac};
 use rustix::fs::{OFlags, fcntl_setfl};
 use sha2::Sha256;
 
-use super::process::Process;
+use crate::support::process::Process;
 
 const SEGMENT_BYTES: usize = 1 << 20;
 const TAG_BYTES: usize = 32;

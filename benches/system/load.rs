@@ -21,7 +21,7 @@ use pixseal::server::blocks::Blocks;
 use pixseal::store::{Durability, Store};
 
 use super::images::{Item, Set};
-use super::process::Process;
+use crate::support::process::Process;
 
 /// Whoever reads the folder beside the nodes: no node has this id.
 const READER: NodeId = NodeId(u32::MAX);

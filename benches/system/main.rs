@@ -12,11 +12,12 @@ mod bare;
 mod images;
 mod load;
 mod offers;
-mod process;
 mod rounds;
 mod sections;
 mod servers;
 mod standing;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

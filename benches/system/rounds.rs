@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::images::Set;
 use super::load;
-use super::process::{self, Cpu};
 use super::servers::{self, Contestant, Running};
+use crate::support::process::{self, Cpu};
 
 /// How long one wait for the machine to settle looks away.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -105,11 +105,7 @@ impl Lab {
         who: Contestant,
         prepare: impl FnOnce(&Running) -> Result<(), String>,
     ) -> Result<Running, String> {
-        let folder = tempfile::Builder::new()
-            .prefix("served-")
-            .tempdir_in(&self.folder);
-        let folder = folder.map_err(|e| format!("{}: {e}", self.folder.display()))?;
-        let running = servers::start(who, folder, self.against.as_deref())?;
+        let running = servers::start(who, &self.folder, self.against.as_deref())?;
         prepare(&running)?;
         self.wait(self.settle)?;
         Ok(running)
@@ -219,11 +215,8 @@ impl Lab {
     }
 
     fn download(&self, row: &Row<'_>, running: &Running, compare: bool) -> Result<(), String> {
-        let members = running
-            .members
-            .as_ref()
-            .ok_or("only a cluster is downloaded from")?;
-        load::download(members, row.set, row.connections, compare, &self.stop)
+        let members = running.members().ok_or("only a cluster is downloaded from")?;
+        load::download(&members, row.set, row.connections, compare, &self.stop)
     }
 }
 

@@ -1,27 +1,23 @@
 //! The servers that are measured: started as their users start them, each in a folder of its own.
 
 use std::fmt;
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::ops::Range;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use pixseal::client::upload::Audience;
-use pixseal::client::{Client, Patience};
 use pixseal::members::Members;
-use pixseal::roster::NodeId;
 use pixseal::store::Durability;
 use tempfile::TempDir;
 
 use super::bare::{self, Way};
 use super::load::Door;
-use super::process::{self, Process, family, wait_until};
+use crate::support::address::free_address;
+use crate::support::cluster::{Layout, TestCluster, TestNode};
+use crate::support::process::{self, Process, family, wait_until};
 
 /// The server that the package builds.
 const SERVER: &str = env!("CARGO_BIN_EXE_server");
-/// Where servers listen.
-const PORTS: Range<u16> = 12_000..20_000;
 
 /// Which server program a cluster runs. The client is this build's in both cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,22 +87,39 @@ impl fmt::Display for Contestant {
 pub struct Running {
     /// Where images go.
     pub door: Door,
-    /// The cluster, if it is one.
-    pub members: Option<Members>,
-    // Before the folder: servers end while it is there.
-    processes: Vec<Process>,
-    folder: TempDir,
+    servers: Servers,
+}
+
+enum Servers {
+    Cluster(TestCluster),
+    // In this order: the processes end while their folder is there.
+    Others(Vec<Process>, TempDir),
 }
 
 impl Running {
     /// Where they write.
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        match &self.servers {
+            Servers::Cluster(cluster) => cluster.root(),
+            Servers::Others(_, folder) => folder.path(),
+        }
+    }
+
+    /// The members of the cluster, if it is one.
+    pub fn members(&self) -> Option<Members> {
+        match &self.servers {
+            Servers::Cluster(cluster) => Some(cluster.members()),
+            Servers::Others(..) => None,
+        }
     }
 
     /// The ids of all processes, children included.
     pub fn ids(&self) -> Result<Vec<u32>, String> {
-        let families: Result<Vec<_>, String> = self.processes.iter().map(|p| family(p.id())).collect();
+        let ids: Vec<u32> = match &self.servers {
+            Servers::Cluster(cluster) => cluster.running().map(TestNode::pid).collect(),
+            Servers::Others(processes, _) => processes.iter().map(Process::id).collect(),
+        };
+        let families: Result<Vec<_>, String> = ids.into_iter().map(family).collect();
         Ok(families?.into_iter().flatten().collect())
     }
 
@@ -118,16 +131,17 @@ impl Running {
     }
 }
 
-/// What was started: where it takes images, who its members are, its processes.
-type Started = (Door, Option<Members>, Vec<Process>);
-
-/// Starts what `who` says in `folder`, which is empty, and returns once it serves. `other` is the server of the other
+/// Starts what `who` says in a new folder in `parent`, and returns once it serves. `other` is the server of the other
 /// build.
-pub fn start(who: Contestant, folder: TempDir, other: Option<&Path>) -> Result<Running, String> {
-    let (door, members, processes) = match who {
+pub fn start(who: Contestant, parent: &Path, other: Option<&Path>) -> Result<Running, String> {
+    match who {
         Contestant::Bare(way) => {
+            let folder = new_folder(parent)?;
             let (process, address) = bare::start(way, folder.path())?;
-            (Door::Bare(address), None, vec![process])
+            Ok(Running {
+                door: Door::Bare(address),
+                servers: Servers::Others(vec![process], folder),
+            })
         }
         Contestant::Pixseal {
             build,
@@ -136,81 +150,37 @@ pub fn start(who: Contestant, folder: TempDir, other: Option<&Path>) -> Result<R
             audience,
         } => {
             let server = match build {
-                Build::This => Path::new(SERVER),
+                Build::This => SERVER.as_ref(),
                 Build::Other => other.ok_or("no other build was named (--against)")?,
             };
-            start_cluster(server, nodes, durability, audience, folder.path())?
+            let cluster = start_cluster(server, nodes, durability, parent);
+            Ok(Running {
+                door: Door::Cluster(cluster.members(), audience),
+                servers: Servers::Cluster(cluster),
+            })
         }
-        Contestant::Nginx { tls, by_curl } => start_nginx(tls, by_curl, folder.path())?,
+        Contestant::Nginx { tls, by_curl } => start_nginx(tls, by_curl, new_folder(parent)?),
+    }
+}
+
+fn new_folder(parent: &Path) -> Result<TempDir, String> {
+    tempfile::Builder::new()
+        .prefix("served-")
+        .tempdir_in(parent)
+        .map_err(|e| format!("{}: {e}", parent.display()))
+}
+
+/// One folder for the images of all nodes, as `make cluster` has it.
+fn start_cluster(server: &Path, nodes: u32, durability: Durability, parent: &Path) -> TestCluster {
+    let layout = Layout {
+        server: server.to_owned(),
+        options: vec!["--durability".to_owned(), durability.to_string()],
+        one_folder: true,
+        parent: parent.to_owned(),
     };
-    Ok(Running {
-        door,
-        members,
-        processes,
-        folder,
-    })
-}
-
-fn start_cluster(
-    server: &Path,
-    nodes: u32,
-    durability: Durability,
-    audience: Audience,
-    folder: &Path,
-) -> Result<Started, String> {
-    let mut text = String::from("[nodes]\n");
-    for (id, port) in (1..=nodes).zip(free_ports(nodes)?) {
-        text.push_str(&format!("{id} = \"127.0.0.1:{port}\"\n"));
-    }
-    let members = Members::parse(&text).expect("it was written to be read");
-    let file = folder.join("cluster.toml");
-    std::fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
-    let mut processes = Vec::new();
-    for (id, _) in members.iter() {
-        let mut command = Command::new(server);
-        command.arg(id.to_string()).arg("--cluster").arg(&file);
-        command.arg("--images").arg(folder.join("images"));
-        command.arg("--secrets").arg(folder.join("secrets"));
-        command.args(["--durability", &durability.to_string()]);
-        let log = folder.join(format!("{id}.log"));
-        processes.push(Process::start("server", &mut command, &log)?);
-    }
-    let mut client = Client::new(&members, Patience::default());
-    wait_until(|| agree(&mut client, &members)).map_err(|e| format!("the cluster found no leader: {e}"))?;
-    Ok((Door::Cluster(members.clone(), audience), Some(members), processes))
-}
-
-/// Whether every member answers, sees everybody alive and follows the same leader.
-fn agree(client: &mut Client, members: &Members) -> bool {
-    let everybody: Vec<NodeId> = members.iter().map(|(id, _)| id).collect();
-    let leader = everybody.last().copied();
-    everybody.iter().all(|id| {
-        client
-            .status(*id)
-            .is_ok_and(|status| status.leader == leader && status.alive == everybody)
-    })
-}
-
-/// Ports that were free for TCP and UDP a moment ago, below those that the kernel hands out by itself: whoever asks
-/// a server that is not up yet could be given its port to ask from.
-fn free_ports(count: u32) -> Result<Vec<u16>, String> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let mut held = Vec::new();
-    for _ in PORTS {
-        if held.len() == count as usize {
-            return Ok(held.into_iter().map(|(port, _, _)| port).collect());
-        }
-        let port = PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start);
-        let address = (Ipv4Addr::LOCALHOST, port);
-        // Held until all are found, so that none is found twice.
-        if let (Ok(listener), Ok(socket)) = (TcpListener::bind(address), UdpSocket::bind(address)) {
-            held.push((port, listener, socket));
-        }
-    }
-    Err(format!(
-        "no {count} ports are free from {} to {}",
-        PORTS.start, PORTS.end
-    ))
+    let mut cluster = TestCluster::lay_out(nodes, layout);
+    cluster.start_all();
+    cluster
 }
 
 /// Why nginx cannot be measured here, if it cannot.
@@ -234,9 +204,9 @@ fn nginx_program() -> Option<PathBuf> {
         .find(|program| program.exists())
 }
 
-fn start_nginx(tls: bool, by_curl: bool, folder: &Path) -> Result<Started, String> {
-    let port = free_ports(1)?[0];
-    let address = format!("127.0.0.1:{port}");
+fn start_nginx(tls: bool, by_curl: bool, place: TempDir) -> Result<Running, String> {
+    let folder = place.path();
+    let address = free_address().to_string();
     let config = folder.join("nginx.conf");
     let written = |e: std::io::Error| format!("{}: {e}", config.display());
     std::fs::write(&config, nginx_config(&address, tls, folder)).map_err(written)?;
@@ -263,7 +233,10 @@ fn start_nginx(tls: bool, by_curl: bool, folder: &Path) -> Result<Started, Strin
         (false, false) => Door::Http(address),
         (tls, _) => Door::Curl(format!("http{}://{address}", if tls { "s" } else { "" })),
     };
-    Ok((door, None, vec![process]))
+    Ok(Running {
+        door,
+        servers: Servers::Others(vec![process], place),
+    })
 }
 
 fn last_words(log: &Path) -> String {

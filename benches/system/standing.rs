@@ -10,9 +10,9 @@ use pixseal::store::Durability;
 use super::images::Set;
 use super::load;
 use super::offers::{self, CONNECTIONS};
-use super::process;
 use super::rounds::{Lab, Spread};
 use super::servers::{Build, Contestant};
+use crate::support::process;
 
 const NODES: u32 = 3;
 const CROWD: usize = 64;
@@ -54,7 +54,7 @@ pub fn idle(lab: &Lab) -> Result<(), String> {
         let before = running.cpu()?;
         lab.wait(IDLE_TIME)?;
         let used = running.cpu()? - before;
-        shares.push((used.user + used.system) / IDLE_TIME.as_secs_f64() * 100.0);
+        shares.push(used.seconds() / IDLE_TIME.as_secs_f64() * 100.0);
     }
     println!("\nidle: {NODES} nodes together, {} s", IDLE_TIME.as_secs());
     println!("  {} % of one core", Spread::of(shares.into_iter()).show(2));
@@ -67,13 +67,13 @@ pub fn offers(lab: &Lab) -> Result<(), String> {
     for round in 0..lab.rounds {
         eprintln!("offers: round {} of {}", round + 1, lab.rounds);
         let running = lab.prepared(CLUSTER, |_| Ok(()))?;
-        let members: &Members = running.members.as_ref().expect("it is a cluster");
+        let members: Members = running.members().expect("it is a cluster");
         let before = running.cpu()?;
         let start = Instant::now();
-        let answered = offers::drive(members, &lab.stop)? as f64;
+        let answered = offers::drive(&members, &lab.stop)? as f64;
         rates.push(answered / start.elapsed().as_secs_f64());
         let used = running.cpu()? - before;
-        costs.push((used.user + used.system) / answered * 1e6);
+        costs.push(used.seconds() / answered * 1e6);
     }
     println!("\noffers: answered 307 on {CONNECTIONS} kept connections to {NODES} nodes");
     println!("  {} a second", Spread::of(rates.into_iter()).show(0));

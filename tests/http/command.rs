@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use crate::support::Cluster;
+use crate::support::cluster::TestCluster;
 use crate::support::picture;
 
 /// Exit status and what was said on standard error.
@@ -60,7 +60,7 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_taken_port_is_said_in_one_line() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let (status, said) = outcome(&mut cluster.node(1).command());
     assert_eq!((status, said.lines().count()), (2, 1), "{said}");
     assert!(
@@ -76,7 +76,7 @@ fn a_taken_port_is_said_in_one_line() {
 #[test]
 fn keys_that_must_not_be_used_are_refused_in_one_line() {
     for (mode, keyset) in [(0o600, "not a keyset"), (0o644, ""), (0o600, "{}")] {
-        let mut cluster = Cluster::prepare(1, &[]);
+        let mut cluster = TestCluster::prepare(1, &[]);
         let secrets = cluster.node(1).secrets();
         let path = secrets.join("keyset.json");
         if keyset.is_empty() {
@@ -97,7 +97,7 @@ fn keys_that_must_not_be_used_are_refused_in_one_line() {
 
 #[test]
 fn nothing_prepared_is_enough() {
-    let mut cluster = Cluster::prepare(1, &[]);
+    let mut cluster = TestCluster::prepare(1, &[]);
     cluster.node_mut(1).start();
     let mode = |name: &str| {
         let path = cluster.root().join(name);

@@ -2,15 +2,15 @@
 
 use std::fs;
 
+use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
 use crate::support::wire::{Answer, Wire};
-use crate::support::{Cluster, Node};
 
 const TARGET: &str = "/images/alice/cat.png";
 /// Three segments of a sealed file.
 const IMAGE_BYTES: usize = 2_500_000;
 
-fn get(node: &Node, target: &str, fields: &str) -> Answer {
+fn get(node: &TestNode, target: &str, fields: &str) -> Answer {
     let mut wire = Wire::connect(node.address);
     let address = node.address;
     wire.send(format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n").as_bytes());
@@ -19,7 +19,7 @@ fn get(node: &Node, target: &str, fields: &str) -> Answer {
 
 #[test]
 fn an_image_comes_with_fields_that_keep_browsers_from_running_it() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::noise(10, 10, 1);
     let stored = node.put(TARGET, &image);
@@ -42,7 +42,7 @@ fn an_image_comes_with_fields_that_keep_browsers_from_running_it() {
 
 #[test]
 fn ranges_are_parts_of_the_whole() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::sized(IMAGE_BYTES);
     node.put(TARGET, &image);
@@ -84,7 +84,7 @@ fn ranges_are_parts_of_the_whole() {
 
 #[test]
 fn an_image_that_the_client_has_is_not_sent_again() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::noise(10, 10, 1);
     node.put(TARGET, &image);
@@ -105,7 +105,7 @@ fn an_image_that_the_client_has_is_not_sent_again() {
 
 #[test]
 fn a_sealed_file_comes_as_it_is_stored() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::sized(IMAGE_BYTES);
     node.put(TARGET, &image);
@@ -124,7 +124,7 @@ fn a_sealed_file_comes_as_it_is_stored() {
 
 #[test]
 fn head_is_get_without_the_content() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::noise(10, 10, 1);
     node.put(TARGET, &image);
@@ -157,7 +157,7 @@ fn head_is_get_without_the_content() {
 
 #[test]
 fn a_refused_head_has_no_content_either() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     for target in ["/nowhere", "/images/alice/no.jpg"] {
         let mut wire = Wire::connect(node.address);
@@ -170,7 +170,7 @@ fn a_refused_head_has_no_content_either() {
 
 #[test]
 fn what_was_tampered_with_is_not_sent() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::sized(IMAGE_BYTES);
     node.put(TARGET, &image);
@@ -208,7 +208,7 @@ fn what_was_tampered_with_is_not_sent() {
 
 #[test]
 fn no_link_and_no_special_file_is_followed() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let secret = cluster.root().join("secret");
     fs::write(&secret, "what no client may see").unwrap();

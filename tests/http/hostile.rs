@@ -15,7 +15,7 @@ mod limits;
 mod names;
 mod pictures;
 
-use crate::support::Cluster;
+use crate::support::cluster::TestCluster;
 use crate::support::picture;
 use crate::support::wire::Wire;
 
@@ -94,7 +94,7 @@ fn statuses(wire: &mut Wire) -> Vec<u16> {
     seen
 }
 
-fn play(cluster: &Cluster, row: &Row) -> Result<(), String> {
+fn play(cluster: &TestCluster, row: &Row) -> Result<(), String> {
     let node = cluster.node(1);
     let host = node.address.to_string();
     let mut wire = Wire::connect(node.address);
@@ -134,7 +134,7 @@ fn play(cluster: &Cluster, row: &Row) -> Result<(), String> {
 
 #[test]
 fn every_hostile_request_is_refused_once_and_harms_nobody() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let host = node.address.to_string();
     let image = picture::noise(10, 10, 1);
@@ -179,7 +179,7 @@ fn every_hostile_request_is_refused_once_and_harms_nobody() {
 
 #[test]
 fn the_same_bytes_one_at_a_time_are_judged_the_same() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let host = node.address.to_string();
     let rows = [framing::rows(&host), heads::rows(&host), chunks::rows(&host)];

@@ -1,12 +1,13 @@
 //! The lines a node prints: part of the interface, to the letter, and nothing a client sends can forge one.
 
+use crate::support::cluster::TestCluster;
 use crate::support::picture;
+use crate::support::wait_for;
 use crate::support::wire::{Wire, put_head};
-use crate::support::{Cluster, wait_for};
 
 #[test]
 fn an_upload_is_told_in_three_lines_and_a_redirect_in_one() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     let image = picture::dot();
     let target = format!("/images/alice/{}", cluster.name_on(1, "alice"));
     assert_eq!(cluster.node(2).put(&target, &image).status, 307);
@@ -31,7 +32,7 @@ fn an_upload_is_told_in_three_lines_and_a_redirect_in_one() {
 /// Names and fields that try to write a line of their own, to move the cursor, or to fill the log.
 #[test]
 fn what_clients_send_cannot_forge_a_line() {
-    let mut cluster = Cluster::start(1);
+    let mut cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let forged = "Node 1: Image encrypted (1 bytes -> 1 bytes)";
     let escaped: String = forged.bytes().map(|b| format!("%{b:02x}")).collect();

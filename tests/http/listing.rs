@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::Cluster;
+use crate::support::cluster::TestCluster;
 use crate::support::picture;
 
 #[test]
 fn a_list_has_names_sizes_and_times_in_order() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::dot();
     for name in ["b.png", "a.png", "c.d.png"] {
@@ -29,7 +29,7 @@ fn a_list_has_names_sizes_and_times_in_order() {
 
 #[test]
 fn a_bad_list_is_refused() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     for target in [
         "/images/-/",

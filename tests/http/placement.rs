@@ -11,14 +11,15 @@ use pixseal::members::Members;
 use pixseal::roster::{NodeId, Roster};
 use serde_json::json;
 
+use crate::support::PATIENCE;
+use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
 use crate::support::wire::{Answer, Wire, put_head};
-use crate::support::{Cluster, Node, PATIENCE};
 
 const USER: &str = "alice";
 
 /// Offers an upload as our own clients do, and returns the answer that comes in place of `100 Continue`, if any.
-fn offer(node: &Node, target: &str) -> Answer {
+fn offer(node: &TestNode, target: &str) -> Answer {
     let mut wire = Wire::connect(node.address);
     let fields = "Expect: 100-continue\r\nConnection: offer\r\n";
     wire.send(&put_head(node.address, target, 1000, fields));
@@ -26,7 +27,7 @@ fn offer(node: &Node, target: &str) -> Answer {
 }
 
 /// Node and target of a `Location`.
-fn followed<'c>(cluster: &'c Cluster, answer: &Answer) -> (&'c Node, String) {
+fn followed<'c>(cluster: &'c TestCluster, answer: &Answer) -> (&'c TestNode, String) {
     let location = answer.field("location").expect("a redirect says where to");
     let (address, path) = location.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let node = cluster
@@ -39,7 +40,7 @@ fn followed<'c>(cluster: &'c Cluster, answer: &Answer) -> (&'c Node, String) {
 
 #[test]
 fn exactly_one_node_takes_an_upload_and_the_others_name_it() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     let image = picture::dot();
     for holder in 1..=3 {
         let target = format!("/images/{USER}/{}", cluster.name_on(holder, USER));
@@ -63,7 +64,7 @@ fn exactly_one_node_takes_an_upload_and_the_others_name_it() {
 
 #[test]
 fn an_offer_that_is_redirected_leaves_the_connection_usable() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     let [one, two] = [1, 2].map(|id| format!("/images/{USER}/{}", cluster.name_on(id, USER)));
     let (node, image) = (cluster.node(1), picture::dot());
     let mut wire = Wire::connect(node.address);
@@ -78,7 +79,7 @@ fn an_offer_that_is_redirected_leaves_the_connection_usable() {
 
 #[test]
 fn without_an_offer_a_redirect_closes_since_the_body_may_be_on_its_way() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     let node = cluster.node(1);
     let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
     let hidden = format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", node.address);
@@ -98,7 +99,7 @@ fn without_an_offer_a_redirect_closes_since_the_body_may_be_on_its_way() {
 
 #[test]
 fn redirects_end() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     let term = cluster.node(1).state().unwrap()["term"].as_u64().unwrap();
     let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
     let node = cluster.node(1);
@@ -139,7 +140,7 @@ fn redirects_end() {
 
 #[test]
 fn every_node_finds_an_image() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     let image = picture::noise(20, 20, 1);
     let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
     assert_eq!(cluster.node(2).put(&target, &image).status, 201);
@@ -165,7 +166,7 @@ fn every_node_finds_an_image() {
 
 #[test]
 fn a_missing_image_is_404_only_if_every_node_said_no() {
-    let mut cluster = Cluster::start(3);
+    let mut cluster = TestCluster::start(3);
     let target = format!("/images/{USER}/none.png");
     assert_eq!(cluster.node(1).ask("GET", &target).status, 404);
     assert_eq!(cluster.node(1).ask("DELETE", &target).status, 404);
@@ -190,7 +191,7 @@ fn a_missing_image_is_404_only_if_every_node_said_no() {
 
 #[test]
 fn an_image_survives_that_its_place_has_moved() {
-    let mut cluster = Cluster::start(3);
+    let mut cluster = TestCluster::start(3);
     let image = picture::noise(20, 20, 1);
     // While node 3 is away, its images go to others.
     cluster.node_mut(3).stop();
@@ -216,7 +217,7 @@ fn an_image_survives_that_its_place_has_moved() {
 
 #[test]
 fn lists_hold_the_images_of_all_nodes_and_name_who_is_missing() {
-    let mut cluster = Cluster::start(3);
+    let mut cluster = TestCluster::start(3);
     let mut names: Vec<String> = (1..=3).map(|id| cluster.name_on(id, USER)).collect();
     for (id, name) in (1..).zip(&names) {
         assert_eq!(
@@ -228,7 +229,7 @@ fn lists_hold_the_images_of_all_nodes_and_name_who_is_missing() {
         );
     }
     names.sort();
-    let listed = |cluster: &Cluster, query: &str| {
+    let listed = |cluster: &TestCluster, query: &str| {
         let answer = cluster.node(1).ask("GET", &format!("/images/{USER}/{query}"));
         let page = answer.json();
         let images = page["images"].as_array().unwrap().iter();
@@ -248,7 +249,7 @@ fn lists_hold_the_images_of_all_nodes_and_name_who_is_missing() {
 
 #[test]
 fn deleting_reaches_the_holder() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     let target = format!("/images/{USER}/{}", cluster.name_on(3, USER));
     assert_eq!(cluster.node(3).put(&target, &picture::dot()).status, 201);
     let sent_on = cluster.node(1).ask("DELETE", &target);
@@ -261,7 +262,7 @@ fn deleting_reaches_the_holder() {
 
 #[test]
 fn a_small_image_for_one_node_goes_out_with_its_head_and_follows_a_redirect() {
-    let mut cluster = Cluster::start(3);
+    let mut cluster = TestCluster::start(3);
     let text: String = cluster
         .nodes
         .iter()

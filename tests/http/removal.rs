@@ -1,12 +1,12 @@
 //! Deleting.
 
-use crate::support::Cluster;
+use crate::support::cluster::TestCluster;
 use crate::support::picture;
 use crate::support::wire::Wire;
 
 #[test]
 fn what_is_deleted_is_gone_and_the_rest_stays() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     for name in ["cat", "dog"] {
         assert_eq!(
@@ -24,7 +24,7 @@ fn what_is_deleted_is_gone_and_the_rest_stays() {
 
 #[test]
 fn a_download_in_progress_outlives_the_deletion() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::sized(5_000_000);
     node.put("/images/alice/cat.png", &image);

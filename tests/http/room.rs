@@ -6,20 +6,21 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
 use crate::support::wire::{Wire, put_head};
-use crate::support::{Cluster, Node, wait_for};
+use crate::support::{process, wait_for};
 
 const TARGET: &str = "/images/alice/cat.png";
 
-fn get(node: &Node, target: &str) -> Wire {
+fn get(node: &TestNode, target: &str) -> Wire {
     let mut wire = Wire::connect(node.address);
     wire.send(format!("GET {target} HTTP/1.1\r\nHost: {}\r\n\r\n", node.address).as_bytes());
     wire
 }
 
 /// An upload that has been let in and whose body is awaited.
-fn begun(node: &Node, length: usize) -> Wire {
+fn begun(node: &TestNode, length: usize) -> Wire {
     let mut wire = Wire::connect(node.address);
     wire.send(&put_head(
         node.address,
@@ -33,7 +34,7 @@ fn begun(node: &Node, length: usize) -> Wire {
 
 #[test]
 fn a_full_queue_is_told_at_once_and_health_is_told_all_the_same() {
-    let cluster = Cluster::with(1, &["--workers", "1", "--queue", "1"]);
+    let cluster = TestCluster::with(1, &["--workers", "1", "--queue", "1"]);
     let node = cluster.node(1);
     let image = picture::dot();
     let mut served = begun(node, image.len());
@@ -51,7 +52,7 @@ fn a_full_queue_is_told_at_once_and_health_is_told_all_the_same() {
 
 #[test]
 fn connections_are_capped_per_address() {
-    let cluster = Cluster::with(1, &["--connections-per-address", "3"]);
+    let cluster = TestCluster::with(1, &["--connections-per-address", "3"]);
     let node = cluster.node(1);
     // The places of connections that were just closed come back when the server has seen that.
     let take = |_| {
@@ -99,7 +100,7 @@ fn say_skipped(why: &str) {
 
 #[test]
 fn a_full_disk_is_said_and_leaves_nothing() {
-    let mut cluster = Cluster::prepare(1, &[]);
+    let mut cluster = TestCluster::prepare(1, &[]);
     let Some(_disk) = SmallDisk::mount(cluster.node(1).images()) else {
         return say_skipped("a_full_disk_is_said_and_leaves_nothing needs the right to mount a small disk");
     };
@@ -122,7 +123,7 @@ fn a_full_disk_is_said_and_leaves_nothing() {
 
 #[test]
 fn a_vanished_folder_is_said_and_its_return_noticed() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let (images, elsewhere) = (node.images(), node.root.join("elsewhere"));
     assert_eq!(node.put(TARGET, &picture::dot()).status, 201);
@@ -147,7 +148,7 @@ fn a_vanished_folder_is_said_and_its_return_noticed() {
 
 #[test]
 fn a_folder_that_became_read_only_is_said() {
-    let mut cluster = Cluster::prepare(1, &[]);
+    let mut cluster = TestCluster::prepare(1, &[]);
     let node = cluster.node_mut(1);
     let images = node.images();
     fs::create_dir_all(images.join(".pixseal")).unwrap();
@@ -181,17 +182,10 @@ fn a_folder_that_became_read_only_is_said() {
     assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 201);
 }
 
-/// The processor time that a node has used, in ticks of a hundredth of a second.
-fn ticks(node: &Node) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", node.pid())).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 #[test]
 fn running_out_of_descriptors_neither_spins_nor_loses_the_listener() {
     const DESCRIPTORS: &str = "64";
-    let mut cluster = Cluster::prepare(1, &[]);
+    let mut cluster = TestCluster::prepare(1, &[]);
     let node = cluster.node_mut(1);
     // The node raises its soft limit to the hard one, so both are lowered.
     let plain = node.command();
@@ -212,7 +206,7 @@ fn running_out_of_descriptors_neither_spins_nor_loses_the_listener() {
     wait_for("the descriptors run out", || {
         node.log().contains("no file descriptors are left").then_some(())
     });
-    let before = ticks(node);
+    let before = process::cpu(node.pid()).unwrap();
     // Those that were idle for longest make room, so a client that waits its turn is served all the same.
     let image = picture::sized(100_000);
     for i in 0..3 {
@@ -230,5 +224,6 @@ fn running_out_of_descriptors_neither_spins_nor_loses_the_listener() {
     });
     assert_eq!(node.ask("GET", TARGET).body, image);
     // All of this takes a blink of processor time; a thread that spins takes all there is.
-    assert!(ticks(node) - before < 200, "{} ticks", ticks(node) - before);
+    let used = process::cpu(node.pid()).unwrap() - before;
+    assert!(used.seconds() < 2.0, "{used:?}");
 }

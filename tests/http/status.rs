@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::Cluster;
+use crate::support::cluster::TestCluster;
 use crate::support::picture;
 
 #[test]
 fn the_cluster_page_tells_who_leads_and_who_is_alive() {
-    let cluster = Cluster::start(3);
+    let cluster = TestCluster::start(3);
     for node in &cluster.nodes {
         let state = node.state().unwrap();
         assert_eq!(state["node"], json!(node.id));
@@ -30,7 +30,7 @@ fn the_cluster_page_tells_who_leads_and_who_is_alive() {
 
 #[test]
 fn counters_count() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::dot();
     node.put("/images/alice/cat.png", &image);
@@ -69,7 +69,7 @@ fn counters_count() {
 
 #[test]
 fn alive_ready_and_what_this_is() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     assert_eq!(node.ask("GET", "/healthz").text(), "ok\n");
     assert_eq!(node.ask("GET", "/readyz").text(), "ready\n");
@@ -100,7 +100,7 @@ fn alive_ready_and_what_this_is() {
 
 #[test]
 fn a_node_that_leaves_says_so_and_ends_well() {
-    let mut cluster = Cluster::start(3);
+    let mut cluster = TestCluster::start(3);
     assert!(cluster.node_mut(3).stop().success());
     assert_eq!(cluster.await_agreement(), 2);
     assert!(cluster.node(3).log().ends_with("Node 3: Stopped\n"));

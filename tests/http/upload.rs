@@ -4,9 +4,9 @@
 use base64ct::{Base64, Encoding};
 use sha2::{Digest, Sha256};
 
+use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
 use crate::support::wire::{Wire, put_head};
-use crate::support::{Cluster, Node};
 
 const TARGET: &str = "/images/alice/cat.png";
 
@@ -22,7 +22,7 @@ fn chunked(image: &[u8], size: usize) -> Vec<u8> {
     out
 }
 
-fn chunked_head(node: &Node, more: &str) -> Vec<u8> {
+fn chunked_head(node: &TestNode, more: &str) -> Vec<u8> {
     let address = node.address;
     format!("PUT {TARGET} HTTP/1.1\r\nHost: {address}\r\nTransfer-Encoding: chunked\r\n{more}\r\n")
         .into_bytes()
@@ -30,7 +30,7 @@ fn chunked_head(node: &Node, more: &str) -> Vec<u8> {
 
 #[test]
 fn a_new_image_is_created_and_the_next_replaces_it() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let (first, second) = (picture::noise(20, 20, 1), picture::noise(30, 30, 2));
     let created = node.put(TARGET, &first);
@@ -60,7 +60,7 @@ fn a_new_image_is_created_and_the_next_replaces_it() {
 
 #[test]
 fn the_body_is_asked_for_only_when_the_client_waits_for_that() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::noise(20, 20, 1);
     let mut wire = Wire::connect(node.address);
@@ -81,7 +81,7 @@ fn the_body_is_asked_for_only_when_the_client_waits_for_that() {
 
 #[test]
 fn bodies_come_back_however_they_were_sent() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     // Around the ends of the segments that sealed files are made of.
     let (first, other) = (1_048_504, 1_048_544);
@@ -109,7 +109,7 @@ fn bodies_come_back_however_they_were_sent() {
 
 #[test]
 fn a_body_of_single_bytes_is_a_body() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::dot();
     let mut wire = Wire::connect(node.address);
@@ -122,7 +122,7 @@ fn a_body_of_single_bytes_is_a_body() {
 
 #[test]
 fn several_uploads_share_a_connection() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::dot();
     let mut wire = Wire::connect(node.address);
@@ -146,7 +146,7 @@ fn several_uploads_share_a_connection() {
 
 #[test]
 fn only_new_means_that_nothing_is_replaced() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let (first, second) = (picture::noise(5, 5, 1), picture::noise(5, 5, 2));
     let put = |image: &[u8]| {
@@ -168,7 +168,7 @@ fn only_new_means_that_nothing_is_replaced() {
 
 #[test]
 fn only_one_of_two_new_images_of_one_name_wins() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let images = [picture::noise(5, 5, 1), picture::noise(5, 5, 2)];
     // Both are asked for their bodies before either has come.
@@ -191,7 +191,7 @@ fn only_one_of_two_new_images_of_one_name_wins() {
 
 #[test]
 fn a_digest_is_compared_before_the_image_gets_its_name() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::sized(200_000);
     let digest = Base64::encode_string(&Sha256::digest(&image));
@@ -215,7 +215,7 @@ fn a_digest_is_compared_before_the_image_gets_its_name() {
 
 #[test]
 fn refusals_keep_nothing_and_say_why() {
-    let cluster = Cluster::with(1, &["--body-max", "100000", "--pixels-max", "1000"]);
+    let cluster = TestCluster::with(1, &["--body-max", "100000", "--pixels-max", "1000"]);
     let node = cluster.node(1);
     let image = picture::dot();
     let many_pixels = picture::png(&[picture::ihdr(100, 100, 8, 2, [0; 3])]);
@@ -257,7 +257,7 @@ fn refusals_keep_nothing_and_say_why() {
 
 #[test]
 fn nobody_is_asked_for_a_body_that_would_be_refused() {
-    let cluster = Cluster::with(1, &["--body-max", "1000"]);
+    let cluster = TestCluster::with(1, &["--body-max", "1000"]);
     let node = cluster.node(1);
     for (target, fields, status) in [
         (TARGET, "Content-Length: 1001\r\n", 413),
@@ -291,7 +291,7 @@ fn nobody_is_asked_for_a_body_that_would_be_refused() {
 
 #[test]
 fn a_client_that_goes_away_leaves_nothing() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let image = picture::sized(1_500_000);
     for sent in [0, 10, 100_000, image.len() - 1] {

@@ -1,7 +1,7 @@
 //! What is a PNG: every kind of damage is refused with its status, every valid kind comes back byte for byte.
 
 use super::{PUT, Row, request};
-use crate::support::Cluster;
+use crate::support::cluster::TestCluster;
 use crate::support::picture::{SIGNATURE, chunk, dot, ihdr, noise, png, sized};
 
 /// Colour types and their bits per sample: PNG specification, section 11.2.1.
@@ -267,7 +267,7 @@ fn valid() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn every_valid_kind_comes_back_byte_for_byte() {
-    let cluster = Cluster::start(1);
+    let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     for (i, (what, image)) in valid().into_iter().enumerate() {
         let target = format!("/images/alice/{i}.png");

@@ -1,4 +1,4 @@
-//! Child processes: started, watched from the outside, ended by their id. Nobody outlives the run, also when it fails.
+//! Any child process: started, watched from the outside, ended by its id. Nobody outlives the run, also when it fails.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// How long a process may take to come up or to end.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a condition is looked at while it is waited for.
-const GLANCE: Duration = Duration::from_millis(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A running child, ended when dropped.
 pub struct Process {
@@ -29,6 +29,13 @@ pub struct Cpu {
     pub user: f64,
     /// In the kernel, for the program.
     pub system: f64,
+}
+
+impl Cpu {
+    /// Both together.
+    pub fn seconds(self) -> f64 {
+        self.user + self.system
+    }
 }
 
 impl Process {
@@ -95,7 +102,7 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) -> Result<(), String> {
         if Instant::now() >= deadline {
             return Err(format!("nothing happened for {} s", PATIENCE.as_secs()));
         }
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(LOOK_AGAIN);
     }
     Ok(())
 }
@@ -122,18 +129,22 @@ pub fn cpu(id: u32) -> Result<Cpu, String> {
     })
 }
 
+/// The memory that process `id` has resident, in bytes.
+pub fn resident_bytes(id: u32) -> Result<u64, String> {
+    memory(id, "VmRSS:")
+}
+
 /// The most memory that process `id` ever had resident, in bytes.
 pub fn resident_bytes_peak(id: u32) -> Result<u64, String> {
+    memory(id, "VmHWM:")
+}
+
+/// A line of `/proc/PID/status`, in bytes.
+fn memory(id: u32, key: &str) -> Result<u64, String> {
     let status = read(id, "status")?;
     status
         .lines()
-        .find_map(|line| {
-            line.strip_prefix("VmHWM:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        })
+        .find_map(|line| line.strip_prefix(key)?.trim().strip_suffix(" kB")?.parse().ok())
         .map(|kib: u64| kib << 10)
         .ok_or_else(|| format!("/proc/{id}/status is not understood"))
 }

@@ -1,0 +1,367 @@
+//! Nodes as users run them: real child processes on free ports, ended when dropped.
+
+use std::fs::{self, File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+
+use pixseal::balancer;
+use pixseal::members::Members;
+use pixseal::roster::{NodeId, Roster};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::address::free_address;
+use super::observer::{Observer, Reader, Tap};
+use super::wait_for;
+use super::wire::{self, Answer, Wire};
+
+/// The end of a node's log that is shown when its test fails.
+const LOG_LINES_SHOWN: usize = 40;
+
+/// One node: its place on disk, and its process while it runs.
+pub struct TestNode {
+    pub id: u32,
+    pub address: SocketAddr,
+    /// Its log, and its images unless all nodes share a folder of them.
+    pub root: PathBuf,
+    /// The text of the cluster file that it is given.
+    pub members: String,
+    /// A command line that the server's own is appended to.
+    pub prefix: Vec<String>,
+    server: PathBuf,
+    images: PathBuf,
+    options: Vec<String>,
+    process: Option<Running>,
+    tap: Option<Tap>,
+}
+
+struct Running {
+    child: Child,
+    /// Reads what the child prints, if an observer wants to know.
+    reader: Option<Reader>,
+}
+
+/// Nodes 1, 2, 3 … with one set of keys.
+pub struct TestCluster {
+    pub nodes: Vec<TestNode>,
+    root: tempfile::TempDir,
+}
+
+/// What differs from one cluster to another.
+pub struct Layout {
+    /// The server program.
+    pub server: PathBuf,
+    /// Options of each node.
+    pub options: Vec<String>,
+    /// All nodes write into one folder, as on one machine; otherwise each has its own, as on many.
+    pub one_folder: bool,
+    /// Where the cluster's folder is made.
+    pub parent: PathBuf,
+}
+
+impl Default for Layout {
+    fn default() -> Layout {
+        Layout {
+            server: PathBuf::from(env!("CARGO_BIN_EXE_server")),
+            options: Vec::new(),
+            one_folder: false,
+            parent: std::env::temp_dir(),
+        }
+    }
+}
+
+impl TestCluster {
+    /// `count` nodes that follow the highest of them.
+    pub fn start(count: u32) -> TestCluster {
+        TestCluster::with(count, &[])
+    }
+
+    /// The same, each started with `options`.
+    pub fn with(count: u32, options: &[&str]) -> TestCluster {
+        let mut cluster = TestCluster::prepare(count, options);
+        cluster.start_all();
+        cluster
+    }
+
+    /// Folders and addresses of `count` nodes, none of which runs.
+    pub fn prepare(count: u32, options: &[&str]) -> TestCluster {
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        TestCluster::lay_out(
+            count,
+            Layout {
+                options,
+                ..Layout::default()
+            },
+        )
+    }
+
+    /// The same, with more to choose.
+    pub fn lay_out(count: u32, layout: Layout) -> TestCluster {
+        let folder = tempfile::Builder::new()
+            .prefix("cluster-")
+            .tempdir_in(layout.parent);
+        let folder = folder.unwrap();
+        let addresses: Vec<SocketAddr> = (0..count).map(|_| free_address()).collect();
+        let lines = (1..)
+            .zip(&addresses)
+            .map(|(id, address)| format!("{id} = \"{address}\"\n"));
+        let members = format!("[nodes]\n{}", lines.collect::<String>());
+        let node = |(id, address): (u32, SocketAddr)| {
+            let root = folder.path().join(id.to_string());
+            fs::create_dir(&root).unwrap();
+            let images = if layout.one_folder { folder.path() } else { &root };
+            TestNode {
+                id,
+                address,
+                members: members.clone(),
+                prefix: Vec::new(),
+                server: layout.server.clone(),
+                images: images.join("images"),
+                options: layout.options.clone(),
+                process: None,
+                tap: None,
+                root,
+            }
+        };
+        let nodes = (1..).zip(addresses).map(node).collect();
+        TestCluster { nodes, root: folder }
+    }
+
+    /// Starts every node and waits until they agree.
+    pub fn start_all(&mut self) {
+        self.nodes.iter_mut().for_each(TestNode::launch);
+        self.nodes.iter_mut().for_each(TestNode::await_service);
+        self.await_agreement();
+    }
+
+    /// From now on, every node that starts prints to an observer.
+    pub fn observe(&mut self) -> Observer {
+        let observer = Observer::default();
+        for node in &mut self.nodes {
+            node.tap = Some(observer.tap(node.id));
+        }
+        observer
+    }
+
+    /// Where everything of this cluster is, the keys (`secrets/`) included.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Its members, as clients know them.
+    pub fn members(&self) -> Members {
+        Members::parse(&self.node(1).members).unwrap()
+    }
+
+    /// Node `id`.
+    pub fn node(&self, id: u32) -> &TestNode {
+        &self.nodes[id as usize - 1]
+    }
+
+    /// Node `id`, to be stopped or started.
+    pub fn node_mut(&mut self, id: u32) -> &mut TestNode {
+        &mut self.nodes[id as usize - 1]
+    }
+
+    /// The nodes that run.
+    pub fn running(&self) -> impl Iterator<Item = &TestNode> {
+        self.nodes.iter().filter(|node| node.process.is_some())
+    }
+
+    /// Waits until every running node sees exactly the running nodes and follows the highest of them, which is how
+    /// every election ends, whoever led before. Returns the leader.
+    pub fn await_agreement(&self) -> u32 {
+        let running: Vec<u32> = self.running().map(|node| node.id).collect();
+        let leader = *running.last().unwrap();
+        wait_for("all nodes agree on a leader and on who is alive", || {
+            let states: Option<Vec<Value>> = self.running().map(TestNode::state).collect();
+            let states = states?;
+            let agree = states.iter().all(|state| {
+                state["leader"] == leader
+                    && state["term"] == states[0]["term"]
+                    && state["alive"] == serde_json::json!(running)
+            });
+            agree.then_some(leader)
+        })
+    }
+
+    /// A name that `user`'s image would have to have to be assigned to node `id` while all nodes are alive.
+    pub fn name_on(&self, id: u32, user: &str) -> String {
+        let all = self.nodes.iter().map(|node| NodeId(node.id));
+        let roster = Roster::new(NodeId(id), all);
+        (0..)
+            .map(|i| format!("picture_{i}.png"))
+            .find(|name| balancer::assigned(user, name, &roster).0 == id)
+            .unwrap()
+    }
+}
+
+impl TestNode {
+    /// Starts the process. It serves when this returns.
+    pub fn start(&mut self) {
+        self.launch();
+        self.await_service();
+    }
+
+    /// Starts the process and does not wait for it.
+    pub fn launch(&mut self) {
+        let mut command = self.command();
+        if self.tap.is_some() {
+            command.stdout(Stdio::piped());
+        }
+        let child = command.spawn().unwrap();
+        self.adopt(child);
+    }
+
+    fn await_service(&mut self) {
+        wait_for("the node serves", || {
+            if let Some(status) = self.process.as_mut().unwrap().child.try_wait().unwrap() {
+                panic!(
+                    "node {} ended at its start ({status}):\n{}",
+                    self.id,
+                    self.log_end()
+                );
+            }
+            wire::try_ask(self.address, "GET", "/healthz").filter(|answer| answer.status == 200)
+        });
+    }
+
+    /// The command that starts this node, for tests that change it.
+    pub fn command(&self) -> Command {
+        let file = self.root.join("cluster.toml");
+        fs::write(&file, &self.members).unwrap();
+        let mut words = self.prefix.iter().map(PathBuf::from).chain([self.server.clone()]);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg(self.id.to_string());
+        command.arg("--cluster").arg(file);
+        command.arg("--images").arg(self.images());
+        command.arg("--secrets").arg(self.secrets());
+        command.args(&self.options).current_dir(&self.root);
+        command.env_remove("RUST_LOG").stdin(Stdio::null());
+        let log = self.open_log();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        command
+    }
+
+    /// Takes over a process that was started from [`TestNode::command`].
+    pub fn adopt(&mut self, mut child: Child) {
+        assert!(self.process.is_none(), "node {} runs already", self.id);
+        let stdout = child.stdout.take().zip(self.tap.as_ref());
+        let reader = stdout.map(|(stdout, tap)| tap.read(stdout, self.open_log()));
+        self.process = Some(Running { child, reader });
+    }
+
+    /// Ends the process at once, as a power loss of the process would.
+    pub fn kill(&mut self) {
+        if let Some(running) = &mut self.process {
+            let _ = running.child.kill();
+            self.await_end();
+        }
+    }
+
+    /// Asks the process to end and waits until it did.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.await_end()
+    }
+
+    /// Waits until the process ends by itself.
+    pub fn await_end(&mut self) -> ExitStatus {
+        let mut running = self.process.take().unwrap();
+        let status = wait_for("the node ends", || running.child.try_wait().unwrap());
+        if let Some(reader) = running.reader {
+            reader.finish();
+        }
+        status
+    }
+
+    /// Sends a signal: STOP freezes the node, CONT lets it go on.
+    pub fn signal(&self, signal: Signal) {
+        let running = self.process.as_ref().unwrap();
+        kill_process(Pid::from_child(&running.child), signal).unwrap();
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().child.id()
+    }
+
+    /// Folder of the sealed images.
+    pub fn images(&self) -> PathBuf {
+        self.images.clone()
+    }
+
+    /// Folder of the keys, which all nodes of the cluster share.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.parent().unwrap().join("secrets")
+    }
+
+    /// Everything this node has printed so far, results and warnings together.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// What lies in the images folder and in the work folder beside it, in the order of the names. The file that
+    /// counts the starts of the node is left out.
+    pub fn files(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for folder in [self.images(), self.images().join(".pixseal")] {
+            for entry in fs::read_dir(folder).into_iter().flatten() {
+                names.push(entry.unwrap().file_name().into_string().unwrap());
+            }
+        }
+        names.retain(|name| name != ".pixseal" && !name.ends_with(".incarnation"));
+        names.sort();
+        names
+    }
+
+    /// `/cluster`, if the node answers.
+    pub fn state(&self) -> Option<Value> {
+        let answer = wire::try_ask(self.address, "GET", "/cluster")?;
+        serde_json::from_slice(&answer.body).ok()
+    }
+
+    /// A request without a body, on a connection of its own.
+    pub fn ask(&self, method: &str, target: &str) -> Answer {
+        wire::try_ask(self.address, method, target)
+            .unwrap_or_else(|| panic!("node {} gave no answer to {method} {target}", self.id))
+    }
+
+    /// An upload with a length, on a connection of its own.
+    pub fn put(&self, target: &str, image: &[u8]) -> Answer {
+        let mut wire = Wire::connect(self.address);
+        wire.send(&wire::put_head(self.address, target, image.len(), ""));
+        wire.send(image);
+        wire.answer().expect("an upload is answered")
+    }
+
+    fn open_log(&self) -> File {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).open(self.log_path()).unwrap()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        // Not by `kill`, which panics when the process does not end.
+        if let Some(running) = &mut self.process {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- node {} said last:\n{}", self.id, self.log_end());
+        }
+    }
+}
