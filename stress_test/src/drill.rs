@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "an edge: it waits and measures")]
 
-pub mod step;
+pub(crate) mod step;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -24,24 +24,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 const DETECTION_MAX: Duration = Duration::from_secs(5);
 
 /// What a drill works on.
-pub struct Drill<'a> {
+pub(crate) struct Drill<'a> {
     /// The nodes it may strike.
-    pub cluster: &'a SpawnedCluster,
+    pub(crate) cluster: &'a SpawnedCluster,
     /// Where it says what it did.
-    pub watch: &'a Watch,
+    pub(crate) watch: &'a Watch,
     /// Ends it.
-    pub stop: &'a StopSignal,
+    pub(crate) stop: &'a StopSignal,
     /// Uploads that are over.
-    pub finished: &'a AtomicU64,
+    pub(crate) finished: &'a AtomicU64,
     /// Uploads there will be.
-    pub images: u64,
+    pub(crate) images: u64,
     /// When they began.
-    pub origin: Instant,
+    pub(crate) origin: Instant,
 }
 
 impl Drill<'_> {
     /// Takes each step at its moment and tells what came of it. Steps whose moment never came are not told.
-    pub fn run(&self, steps: &[DrillStep]) -> Vec<summary::DrillResult> {
+    pub(crate) fn run(&self, steps: &[DrillStep]) -> Vec<summary::DrillResult> {
         let mut steps = steps.to_vec();
         steps.sort_by(|a, b| a.from.total_cmp(&b.from));
         let mut told = Vec::new();

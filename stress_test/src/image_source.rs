@@ -8,60 +8,25 @@
     reason = "an edge: files, threads and clocks"
 )]
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use crate::config::image_name;
 use crate::paint::{Picture, Plan};
 use crate::stop_signal::StopSignal;
-
-/// A folder that removes itself with everything in it, unless it is to be kept.
-pub struct TemporaryFolder {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl TemporaryFolder {
-    /// Makes a new folder under the system's temporary one, for this user alone.
-    pub fn new(purpose: &str, keep: bool) -> io::Result<TemporaryFolder> {
-        let stamp = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos();
-        let path = std::env::temp_dir().join(format!("pixseal-{purpose}-{}-{stamp}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(TemporaryFolder { path, keep })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for TemporaryFolder {
-    fn drop(&mut self) {
-        if !self.keep
-            && let Err(e) = fs::remove_dir_all(&self.path)
-        {
-            eprintln!("stress_test: {} could not be removed: {e}", self.path.display());
-        }
-    }
-}
+use crate::temporary_folder::TemporaryFolder;
 
 /// The images of a run.
-pub struct ImageSource {
+pub(crate) struct ImageSource {
     plan: Plan,
     folder: Option<TemporaryFolder>,
 }
 
 /// An image at hand.
-pub enum Image<'a> {
+pub(crate) enum Image<'a> {
     /// In memory, painted just now, in so much time.
     Painted(&'a [u8], Duration),
     /// In a file.
@@ -70,12 +35,12 @@ pub enum Image<'a> {
 
 impl ImageSource {
     /// Images that are painted when they are needed.
-    pub fn in_memory(plan: Plan) -> ImageSource {
+    pub(crate) fn in_memory(plan: Plan) -> ImageSource {
         ImageSource { plan, folder: None }
     }
 
     /// Paints all images to files, on as many threads as there are processors. `painted` counts them meanwhile.
-    pub fn on_disk(
+    pub(crate) fn on_disk(
         plan: Plan,
         images: u64,
         folder: TemporaryFolder,
@@ -124,12 +89,12 @@ impl ImageSource {
     }
 
     /// What image `number` is.
-    pub fn picture(&self, number: u64) -> Picture {
+    pub(crate) fn picture(&self, number: u64) -> Picture {
         self.plan.picture(number)
     }
 
     /// Takes image `number` at hand; `buffer` belongs to the calling thread and is used again.
-    pub fn take<'a>(&self, number: u64, buffer: &'a mut Vec<u8>) -> io::Result<Image<'a>> {
+    pub(crate) fn take<'a>(&self, number: u64, buffer: &'a mut Vec<u8>) -> io::Result<Image<'a>> {
         if let Some(path) = self.path(number) {
             return Ok(Image::Stored(File::open(path)?));
         }
@@ -142,8 +107,13 @@ impl ImageSource {
     fn path(&self, number: u64) -> Option<PathBuf> {
         self.folder
             .as_ref()
-            .map(|folder| folder.path.join(image_name(number)))
+            .map(|folder| folder.path().join(image_name(number)))
     }
+}
+
+/// What image `number` is called.
+pub(crate) fn image_name(number: u64) -> String {
+    format!("stress_image_{number}.png")
 }
 
 #[cfg(test)]
@@ -179,17 +149,5 @@ mod tests {
         }
         drop(disk);
         assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_folder_goes_away_when_its_thread_panics() {
-        let path = std::sync::Mutex::new(PathBuf::new());
-        let outcome = std::panic::catch_unwind(|| {
-            let folder = TemporaryFolder::new("panic", false).unwrap();
-            *path.lock().unwrap() = folder.path().to_owned();
-            panic!("on purpose");
-        });
-        assert!(outcome.is_err());
-        assert!(!path.lock().unwrap_or_else(|e| e.into_inner()).exists());
     }
 }

@@ -1,33 +1,21 @@
 //! Did it pass, and if not, why, and what can be done about it? Reads a [`Summary`], knows nothing else.
 
-use crate::chance::P_SUSPICIOUS;
+use crate::chi_square::P_SUSPICIOUS;
+use crate::stop_signal::RunEnd;
 use crate::summary::{Judgement, Summary};
 use crate::threshold::Threshold;
 
 /// More than this share of the images must be acknowledged, in percent.
-pub const SUCCESS_PERCENT_MIN: f64 = 95.0;
+pub(crate) const SUCCESS_PERCENT_MIN: f64 = 95.0;
 /// From this sigma on a distribution is poor, in percent.
-pub const SIGMA_PERCENT_MAX: f64 = 15.0;
+pub(crate) const SIGMA_PERCENT_MAX: f64 = 15.0;
 /// Under this many uploads per second something is wrong.
 const SLOW_PER_SECOND: f64 = 0.5;
 /// From this share of the machine's time on, the client measures itself as well, in percent.
 const CLIENT_PERCENT_MAX: f64 = 50.0;
 
-/// How a run ended, if not by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunEnd {
-    /// Every image had its turn.
-    Complete,
-    /// Ctrl-C or SIGTERM.
-    Interrupted,
-    /// The timeout.
-    TimedOut,
-    /// So many failures in a row that going on made no sense.
-    GivenUp,
-}
-
 /// Judges a run.
-pub fn judge(run: &Summary, end: RunEnd, thresholds: &[Threshold]) -> Judgement {
+pub(crate) fn judge(run: &Summary, end: RunEnd, thresholds: &[Threshold]) -> Judgement {
     let mut faults = end_fault(run, end);
     let balancing = balancing_faults(run);
     if run.uploads.offered == 0 {
@@ -60,7 +48,7 @@ pub fn judge(run: &Summary, end: RunEnd, thresholds: &[Threshold]) -> Judgement 
 
 impl Judgement {
     /// What the process says to a script.
-    pub fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Judgement {
                 interrupted: true, ..

@@ -18,7 +18,7 @@ const BINS_PER_DECADE: f64 = 10.0;
 
 /// A growing set of durations.
 #[derive(Clone)]
-pub struct LatencyHistogram(Histogram<u32>);
+pub(crate) struct LatencyHistogram(Histogram<u32>);
 
 impl Default for LatencyHistogram {
     fn default() -> LatencyHistogram {
@@ -29,13 +29,13 @@ impl Default for LatencyHistogram {
 
 impl LatencyHistogram {
     /// Adds one; under a microsecond counts as one, over an hour as an hour.
-    pub fn record(&mut self, duration: Duration) {
+    pub(crate) fn record(&mut self, duration: Duration) {
         let microseconds = u64::try_from(duration.as_micros()).unwrap_or(MICROSECONDS_MAX);
         self.0.saturating_record(microseconds.max(1));
     }
 
     /// The percentiles, mean and extremes, in milliseconds.
-    pub fn distribution(&self) -> Distribution {
+    pub(crate) fn distribution(&self) -> Distribution {
         let count = self.0.len();
         if count == 0 {
             return Distribution::default();
@@ -57,7 +57,7 @@ impl LatencyHistogram {
 
     /// Upper edges in milliseconds, growing by a tenth of a decade, and counts, from the first filled bin to the
     /// last.
-    pub fn bins(&self) -> Vec<(f64, u64)> {
+    pub(crate) fn bins(&self) -> Vec<(f64, u64)> {
         let bin_of = |value: u64| (milliseconds(value).log10() * BINS_PER_DECADE).ceil();
         let mut bins: Vec<(f64, u64)> = Vec::new();
         for step in self.0.iter_recorded() {
@@ -89,7 +89,7 @@ impl LatencyHistogram {
 }
 
 /// The mean of some values with its interval.
-pub fn estimate(values: impl Iterator<Item = f64> + Clone) -> Estimate {
+pub(crate) fn estimate(values: impl Iterator<Item = f64> + Clone) -> Estimate {
     let count = values.clone().count() as f64;
     if count == 0.0 {
         return Estimate::default();

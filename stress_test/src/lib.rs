@@ -1,45 +1,57 @@
 //! stress_test: offers thousands of painted images to a pixseal cluster and says, with reasons, whether it held.
 //!
 //! ```text
-//! config → run → { spawned_cluster, preflight, image_source → paint }
-//!            └─ load × threads ── Sample ──→ tally ──→ Summary ──→ judgement, report (text, page, compare), JSON
-//!                 │    └─ pixseal::client            ╲─→ upload_log, progress_display
-//!               watch, drill                 verify ──┘
+//! arguments → config → run → { spawned_cluster, preflight → machine, image_source → paint }
+//!                       └─ upload_phase ── Sample ──→ tally ──→ Summary ──→ judgement, report (text, page, compare), output_file
+//!                            │   └─ load × threads → pixseal::client  ╲─→ upload_log, progress_display
+//!                       watch, drill                         verify ──┘
 //! ```
 //!
-//! What thinks is pure: [`paint`] (number → image), [`chance`] (counts → what a perfect hash would give), [`tally`] (samples →
-//! counts), [`judgement`] (a run → passed or why not), [`report`], [`threshold`], [`preflight`], [`drill::step`]. What touches
-//! the world is thin: [`load`], [`watch`], [`verify`], [`image_source`], [`spawned_cluster`], [`drill`], [`upload_log`], [`progress_display`], [`usage`].
-//! [`run`] is the one place where they meet. [`summary::Summary`] is everything a run has to say: every output is made of it.
+//! Pure files think: [`paint`] (number → image), [`balance`] and [`chi_square`] (counts → what a perfect hash would give),
+//! `tally` (samples → counts), `judgement` (a run → passed or why not), [`report`], `threshold`, `preflight`. Thin files touch
+//! the world: `load`, `watch`, `verify`, `image_source`, `spawned_cluster`, `drill`, `upload_log`, `progress_display`, `usage`,
+//! `machine`. [`run`] brings them together. [`summary::Summary`] is everything a run has to say: every output is made of it.
 //!
-//! Held for any number of images: memory does not grow with them but for four bytes each (who has it); the body of an image
-//! travels once; the report is made of what was measured, never of what was asked for.
+//! True for any number of images: memory grows by four bytes for each (which node has it) and by nothing else; the body
+//! of an image is sent once; the report is made of what was measured, never of what was asked for.
 
+pub mod arguments;
 pub mod config;
 pub mod run;
 
-pub mod chance;
+mod image_source;
 pub mod paint;
+mod temporary_folder;
 
-pub mod image_source;
-pub mod load;
-pub mod sample;
+mod load;
+mod sample;
 pub mod stop_signal;
-pub mod verify;
-pub mod watch;
+mod upload_phase;
 
-pub mod drill;
-pub mod spawned_cluster;
+mod membership;
+mod watch;
 
-pub mod judgement;
-pub mod latency_histogram;
+mod comparing_writer;
+mod verify;
+
+mod drill;
+mod spawned_cluster;
+
+mod latency_histogram;
 pub mod summary;
-pub mod tally;
-pub mod threshold;
+mod tally;
 
-pub mod progress_display;
+pub mod balance;
+pub mod chi_square;
+mod judgement;
+mod threshold;
+
+mod output_file;
+mod progress_display;
 pub mod report;
-pub mod upload_log;
+mod upload_log;
 
-pub mod preflight;
-pub mod usage;
+mod machine;
+mod option_value;
+mod preflight;
+mod usage;

@@ -22,10 +22,11 @@ use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::roster::NodeId;
 
-use crate::config::{RunConfig, image_name};
+use crate::config::RunConfig;
+use crate::image_source::image_name;
 use crate::image_source::{Image, ImageSource};
-use crate::judgement::RunEnd;
 use crate::sample::{Sample, UploadOutcome};
+use crate::stop_signal::RunEnd;
 use crate::stop_signal::StopSignal;
 use crate::watch::Watch;
 
@@ -40,21 +41,21 @@ const HOLD: Duration = Duration::from_millis(20);
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 
 /// One run's load.
-pub struct Load<'a> {
+pub(crate) struct Load<'a> {
     /// What was asked for.
-    pub config: &'a RunConfig,
+    pub(crate) config: &'a RunConfig,
     /// The images.
-    pub images: &'a ImageSource,
+    pub(crate) images: &'a ImageSource,
     /// What the cluster says.
-    pub watch: &'a Watch,
+    pub(crate) watch: &'a Watch,
     /// Stops it.
-    pub stop: &'a StopSignal,
+    pub(crate) stop: &'a StopSignal,
     /// When the first upload begins.
-    pub origin: Instant,
+    pub(crate) origin: Instant,
     /// When the whole run is out of time.
-    pub deadline: Instant,
+    pub(crate) deadline: Instant,
     /// For each image, the id of the node that acknowledged it plus one, or 0.
-    pub holders: &'a [AtomicU32],
+    pub(crate) holders: &'a [AtomicU32],
     next: AtomicU64,
     failures: AtomicU32,
 }
@@ -71,13 +72,13 @@ enum Start {
 }
 
 /// Whether the last byte of image `number` is held back for a moment.
-pub fn is_held_back(number: u64) -> bool {
+pub(crate) fn is_held_back(number: u64) -> bool {
     number <= HOLD_FIRST || number.is_multiple_of(HOLD_EVERY)
 }
 
 impl<'a> Load<'a> {
     /// A load that has not begun.
-    pub fn new(
+    pub(crate) fn new(
         config: &'a RunConfig,
         images: &'a ImageSource,
         watch: &'a Watch,
@@ -100,7 +101,7 @@ impl<'a> Load<'a> {
     }
 
     /// What one thread does until there are no more images.
-    pub fn work(&self, samples: &Sender<Sample>) {
+    pub(crate) fn work(&self, samples: &Sender<Sample>) {
         let mut client = Client::new(&self.config.members, Patience::default());
         let mut buffer = Vec::new();
         while let Some(number) = self.next() {

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use stress_test::config::{Mode, USAGE};
-use stress_test::judgement::RunEnd;
+use stress_test::arguments::{Mode, USAGE};
 use stress_test::report::compare;
 use stress_test::run;
-use stress_test::stop_signal::StopSignal;
+use stress_test::stop_signal::{RunEnd, StopSignal};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -14,18 +14,21 @@
 //! The png crate can store without compression too, but only from a whole image into a whole image: three buffers
 //! of 16 MB a thread. A block at a time stays in the processor's cache and is several times as fast.
 
+mod lettering;
+
 use std::io::Write;
 
+use lettering::Lettering;
 use simd_adler32::Adler32;
 
 /// How many bands of size a plan has: small, medium, large, extra large.
-pub const BANDS: usize = 4;
+pub(crate) const BANDS: usize = 4;
 /// What the bands are called, in rising order of size.
-pub const BAND_NAMES: [&str; BANDS] = ["Small", "Medium", "Large", "XLarge"];
+pub(crate) const BAND_NAMES: [&str; BANDS] = ["Small", "Medium", "Large", "XLarge"];
 /// The smallest side, in pixels. Numbers are drawn where they fit.
-pub const SIDE_MIN: u32 = 1;
+pub(crate) const SIDE_MIN: u32 = 1;
 /// The largest side, in pixels: a line still fits into one stored block.
-pub const SIDE_MAX: u32 = 16_383;
+pub(crate) const SIDE_MAX: u32 = 16_383;
 
 const STORED_BLOCK_MAX: u32 = 65_535;
 const ZLIB_HEADER: [u8; 2] = [0x78, 0x01];
@@ -42,9 +45,9 @@ const ZLIB_FRAME_BYTES: u64 = 6;
 pub struct Plan {
     /// Changes every image.
     pub seed: u64,
-    /// The smallest side, in pixels; at least [`SIDE_MIN`].
+    /// The smallest side, in pixels; at least 1.
     pub side_min: u32,
-    /// The largest side, in pixels; at least `side_min`, at most [`SIDE_MAX`].
+    /// The largest side, in pixels; at least `side_min`, at most 16,383.
     pub side_max: u32,
 }
 
@@ -54,36 +57,17 @@ const GRAIN: u64 = 0x033f_3f3f_033f_3f3f;
 const ALPHA: u64 = 0xfc00_0000_fc00_0000;
 /// A tint and its grain together stay below 256.
 const TINT_MAX: u64 = 0xa0;
-const INK: [u8; 4] = [0xff; 4];
-
-/// The digits, 3 by 5, a line of three bits for each row from the top.
-const GLYPHS: [[u8; 5]; 10] = [
-    [0b111, 0b101, 0b101, 0b101, 0b111],
-    [0b010, 0b110, 0b010, 0b010, 0b111],
-    [0b111, 0b001, 0b111, 0b100, 0b111],
-    [0b111, 0b001, 0b111, 0b001, 0b111],
-    [0b101, 0b101, 0b111, 0b001, 0b001],
-    [0b111, 0b100, 0b111, 0b001, 0b111],
-    [0b111, 0b100, 0b111, 0b101, 0b111],
-    [0b111, 0b001, 0b001, 0b001, 0b001],
-    [0b111, 0b101, 0b111, 0b101, 0b111],
-    [0b111, 0b101, 0b111, 0b001, 0b111],
-];
-const GLYPH_HEIGHT: u32 = 5;
-const GLYPH_WIDTH: u32 = 3;
-/// A glyph and the gap after it.
-const GLYPH_STEP: u32 = GLYPH_WIDTH + 1;
 
 /// One image, not yet painted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Picture {
     /// From 1; drawn across the middle.
-    pub number: u64,
+    pub(crate) number: u64,
     key: u64,
     /// Width and height in pixels.
-    pub side: u32,
+    pub(crate) side: u32,
     /// Which quarter of the plan's sizes, `0..BANDS`.
-    pub band: usize,
+    pub(crate) band: usize,
 }
 
 impl Plan {
@@ -104,7 +88,7 @@ impl Plan {
 
     /// The smallest and the largest side of a band, in pixels. Bands are the quarters of 0 to `side_max`; when
     /// `side_min` would swallow the first, they are the quarters of `side_min` to `side_max`.
-    pub fn band(&self, band: usize) -> (u32, u32) {
+    pub(crate) fn band(&self, band: usize) -> (u32, u32) {
         let base = if self.side_min < self.side_max / 4 {
             0
         } else {
@@ -123,7 +107,7 @@ impl Plan {
     }
 
     /// The size of `count` images together, in bytes, exactly.
-    pub fn bytes_total(&self, count: u64) -> u64 {
+    pub(crate) fn bytes_total(&self, count: u64) -> u64 {
         (1..=count).map(|number| self.picture(number).bytes()).sum()
     }
 }
@@ -140,7 +124,7 @@ impl Picture {
         encoder.set_color(png::ColorType::Rgba);
         encoder.set_depth(png::BitDepth::Eight);
         let mut writer = encoder.write_header()?;
-        let lettering = Lettering::new(self);
+        let lettering = Lettering::new(self.number, self.side);
         let mut adler = Adler32::new();
         let mut chunk = Vec::with_capacity(STORED_BLOCK_MAX as usize + 16);
         let lines_max = lines_per_block(self.side);
@@ -191,47 +175,6 @@ impl Picture {
     }
 }
 
-/// Where the number stands: in the middle, as wide as the image allows.
-struct Lettering {
-    digits: Vec<usize>,
-    cell: u32,
-    top: u32,
-}
-
-impl Lettering {
-    fn new(picture: &Picture) -> Lettering {
-        let digits: Vec<usize> = picture
-            .number
-            .to_string()
-            .bytes()
-            .map(|digit| usize::from(digit - b'0'))
-            .collect();
-        let columns = GLYPH_STEP * u32::try_from(digits.len()).expect("a u64 has at most 20 digits") + 1;
-        let cell = picture.side / columns.max(GLYPH_HEIGHT + 2);
-        Lettering {
-            digits,
-            cell,
-            top: (picture.side - cell * GLYPH_HEIGHT) / 2,
-        }
-    }
-
-    fn ink(&self, row: u32, line: &mut [u8]) {
-        if self.cell == 0 || row < self.top || row >= self.top + self.cell * GLYPH_HEIGHT {
-            return;
-        }
-        let glyph_row = ((row - self.top) / self.cell) as usize;
-        let cell_bytes = (self.cell * PIXEL_BYTES) as usize;
-        let cells = line.chunks_exact_mut(cell_bytes).skip(1);
-        let set = self.digits.iter().flat_map(|&digit| {
-            let bits = GLYPHS[digit][glyph_row];
-            [bits & 0b100 != 0, bits & 0b010 != 0, bits & 0b001 != 0, false]
-        });
-        for (cell, _) in cells.zip(set).filter(|(_, set)| *set) {
-            cell.as_chunks_mut().0.fill(INK);
-        }
-    }
-}
-
 fn line_bytes(side: u32) -> u32 {
     1 + side * PIXEL_BYTES
 }
@@ -258,6 +201,7 @@ fn scramble(counter: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::lettering::INK;
     use super::*;
 
     const PLAN: Plan = Plan {

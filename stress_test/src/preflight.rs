@@ -5,7 +5,8 @@
 use pixseal::client::upload::PIECE_BYTES;
 
 use crate::config::{RunConfig, SourceKind};
-use crate::report::bytes;
+use crate::machine::Machine;
+use crate::report::units::bytes;
 
 /// Beyond images: code, histograms, stacks.
 const BASE_BYTES: u64 = 64 << 20;
@@ -16,34 +17,18 @@ const SLACK_SHARE: u64 = 10;
 /// What a node takes in at most unless it was told otherwise (`--body-max`), in bytes.
 const BODY_BYTES_DEFAULT: u64 = 64 << 20;
 
-/// What the machine has to give.
-pub struct Machine {
-    /// Free in the temporary folder, in bytes.
-    pub temporary_free: u64,
-    /// Free where this program runs, in bytes: nodes on this machine usually keep their images there.
-    pub here_free: u64,
-    /// Whether the two are the same file system.
-    pub same_disk: bool,
-    /// Whether nodes run on this machine.
-    pub nodes_are_local: bool,
-    /// Memory to be had, in bytes, if that is known.
-    pub memory: Option<u64>,
-    /// Files that may be open, if that is limited.
-    pub files: Option<u64>,
-}
-
 /// What to do, and what to know.
-pub struct Findings {
+pub(crate) struct Findings {
     /// Where images wait.
-    pub source: SourceKind,
+    pub(crate) source: SourceKind,
     /// Worth knowing.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// What makes the run impossible as it was asked for.
-    pub obstacles: Vec<String>,
+    pub(crate) obstacles: Vec<String>,
 }
 
 /// Checks a run that needs `images_bytes` for all its images.
-pub fn check(config: &RunConfig, machine: &Machine, images_bytes: u64) -> Findings {
+pub(crate) fn check(config: &RunConfig, machine: &Machine, images_bytes: u64) -> Findings {
     let mut findings = Findings {
         source: SourceKind::Disk,
         notes: Vec::new(),
@@ -166,7 +151,7 @@ fn short_of(what: &str, needed: u64, free: u64, config: &RunConfig, also: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Mode;
+    use crate::arguments::Mode;
 
     fn config(arguments: &[&str]) -> RunConfig {
         let arguments: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::report::bytes;
+use crate::report::units::bytes;
 use crate::tally::Tally;
 use crate::watch::Watch;
 
@@ -20,12 +20,12 @@ const DRAW_EVERY: Duration = Duration::from_millis(100);
 const RECENT_MAX: usize = 500;
 
 /// Whether the terminal gets bars and colours.
-pub fn is_live(plain: bool) -> bool {
+pub(crate) fn is_live(plain: bool) -> bool {
     !plain && std::env::var_os("NO_COLOR").is_none() && std::io::stderr().is_terminal()
 }
 
 /// The view of one phase of a run.
-pub struct ProgressDisplay {
+pub(crate) struct ProgressDisplay {
     live: Option<Live>,
     what: &'static str,
     total: u64,
@@ -45,7 +45,7 @@ struct Live {
 
 impl ProgressDisplay {
     /// A view of `total` things. `nodes`: how many bars for nodes.
-    pub fn new(what: &'static str, total: u64, nodes: usize, live: bool) -> ProgressDisplay {
+    pub(crate) fn new(what: &'static str, total: u64, nodes: usize, live: bool) -> ProgressDisplay {
         let now = Instant::now();
         let live = live.then(|| Live::new(what, total, nodes));
         ProgressDisplay {
@@ -59,7 +59,7 @@ impl ProgressDisplay {
     }
 
     /// Remembers the latency of an upload, in milliseconds.
-    pub fn note(&mut self, latency: f64) {
+    pub(crate) fn note(&mut self, latency: f64) {
         if self.recent.len() == RECENT_MAX {
             self.recent.pop_front();
         }
@@ -67,7 +67,7 @@ impl ProgressDisplay {
     }
 
     /// Shows how far a phase without uploads is.
-    pub fn count(&mut self, done: u64) {
+    pub(crate) fn count(&mut self, done: u64) {
         if let Some(live) = &self.live {
             live.main.set_position(done);
         } else if self.due(LINE_EVERY) {
@@ -76,7 +76,7 @@ impl ProgressDisplay {
     }
 
     /// Shows how far the uploads are.
-    pub fn show(&mut self, tally: &Tally, watch: &Watch) {
+    pub(crate) fn show(&mut self, tally: &Tally, watch: &Watch) {
         let every = if self.live.is_some() {
             DRAW_EVERY
         } else {
@@ -88,7 +88,7 @@ impl ProgressDisplay {
     }
 
     /// The last state, drawn whatever the time, and gone from a terminal.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         if let Some(live) = self.live {
             for bar in live.nodes.iter().chain([&live.main, &live.figures, &live.event]) {
                 bar.finish_and_clear();

@@ -7,37 +7,37 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::net::{IpAddr, ToSocketAddrs};
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use pixseal::client::Client;
 use pixseal::client::answer::Status;
 use pixseal::members::Members;
 
-use crate::config::{AUDIENCES, RunConfig, SOURCES, SourceKind, VERIFICATIONS, image_name, name_of};
-use crate::drill::Drill;
-use crate::image_source::{ImageSource, TemporaryFolder};
-use crate::judgement::{self, RunEnd};
-use crate::load::{Load, is_held_back};
-use crate::preflight::{self, Machine};
+use crate::config::{AUDIENCES, RunConfig, SOURCES, SourceKind, VERIFICATIONS};
+use crate::image_source::ImageSource;
+use crate::judgement;
+use crate::load::Load;
+use crate::machine::{Machine, are_local};
+use crate::option_value::name_of;
+use crate::output_file;
+use crate::preflight;
 use crate::progress_display::{ProgressDisplay, is_live};
-use crate::report::{self, Colours, page};
-use crate::sample::{Sample, UploadOutcome};
+use crate::report::colours::Colours;
+use crate::report::text::text;
+use crate::report::units::bytes;
 use crate::spawned_cluster::SpawnedCluster;
-use crate::stop_signal::StopSignal;
+use crate::stop_signal::{RaiseOnDrop, RunEnd, StopSignal};
 use crate::summary::{self, SCHEMA, Summary};
 use crate::tally::Tally;
-use crate::upload_log::{self, UploadLog};
-use crate::usage::{ProcessUsage, files_max, memory_available};
+use crate::temporary_folder::TemporaryFolder;
+use crate::upload_log::UploadLog;
+use crate::upload_phase::upload;
+use crate::usage::ProcessUsage;
 use crate::verify;
 use crate::watch::{PATIENCE, Watch};
 
-/// Samples that wait to be counted.
-const SAMPLES_MAX: usize = 1024;
 /// How often the views are refreshed when nothing happens.
 const REFRESH: Duration = Duration::from_millis(50);
 /// How long a cluster that is up may take to find a leader.
@@ -66,24 +66,24 @@ pub fn run(mut config: RunConfig, stop: &StopSignal) -> Result<u8, String> {
             cluster.folder().display()
         );
     }
-    meet(&config.members, stop)?;
-    let source = look(&config)?;
+    await_leader(&config.members, stop)?;
+    let source = choose_source(&config)?;
     confirm(&config, source)?;
     let mut upload_log = UploadLog::open(&config).map_err(|e| e.to_string())?;
-    let stage = Run {
+    let run = Run {
         config: &config,
         stop,
         deadline,
         live: is_live(config.plain),
     };
     let mut summary = begin(&config, source);
-    let images = stage.generate(source, &mut summary.phases)?;
-    let outcome = stage.perform(&images, cluster.as_ref(), &mut upload_log, &mut summary);
+    let images = run.generate(source, &mut summary.phases)?;
+    let outcome = run.perform(&images, cluster.as_ref(), &mut upload_log, &mut summary);
     upload_log.close().map_err(|e| e.to_string())?;
     outcome?;
     summary.verdict = judgement::judge(&summary, stop.end(), &config.thresholds);
-    print!("{}", report::text(&summary, colours(&config)));
-    write_files(&config, &summary)?;
+    print!("{}", text(&summary, colours(&config)));
+    output_file::write_all(&config, &summary)?;
     // Only now are servers stopped and files removed: with many small files that takes longer than the run.
     Ok(summary.verdict.exit_code())
 }
@@ -96,7 +96,7 @@ fn colours(config: &RunConfig) -> Colours {
 }
 
 /// Asks every node who leads; says which do not answer. Waits a little for a cluster that was just started.
-fn meet(members: &Members, stop: &StopSignal) -> Result<(), String> {
+fn await_leader(members: &Members, stop: &StopSignal) -> Result<(), String> {
     let mut client = Client::new(members, PATIENCE);
     let deadline = Instant::now() + LEADER_PATIENCE;
     loop {
@@ -128,23 +128,8 @@ fn meet(members: &Members, stop: &StopSignal) -> Result<(), String> {
 }
 
 /// Checks the machine; an obstacle ends the run before it begins.
-fn look(config: &RunConfig) -> Result<SourceKind, String> {
-    let temporary = std::env::temp_dir();
-    let free = |path: &std::path::Path| {
-        rustix::fs::statvfs(path)
-            .map(|disk| disk.f_bavail * disk.f_frsize)
-            .map_err(|e| format!("{}: {e}", path.display()))
-    };
-    let device = |path: &std::path::Path| std::fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    let here = std::path::Path::new(".");
-    let machine = Machine {
-        temporary_free: free(&temporary)?,
-        here_free: free(here)?,
-        same_disk: device(&temporary) == device(here),
-        nodes_are_local: are_local(&config.members),
-        memory: memory_available(),
-        files: files_max(),
-    };
+fn choose_source(config: &RunConfig) -> Result<SourceKind, String> {
+    let machine = Machine::look(&config.members)?;
     let found = preflight::check(config, &machine, config.plan.bytes_total(config.images));
     for note in &found.notes {
         println!("note: {note}");
@@ -155,20 +140,8 @@ fn look(config: &RunConfig) -> Result<SourceKind, String> {
     }
 }
 
-fn are_local(members: &Members) -> bool {
-    let is_loopback = |address: &str| {
-        address.to_socket_addrs().is_ok_and(|mut all| {
-            all.any(|address| match address.ip() {
-                IpAddr::V4(ip) => ip.is_loopback(),
-                IpAddr::V6(ip) => ip.is_loopback(),
-            })
-        })
-    };
-    members.iter().any(|(_, address)| is_loopback(address))
-}
-
 fn confirm(config: &RunConfig, source: SourceKind) -> Result<(), String> {
-    let total = report::bytes(config.plan.bytes_total(config.images) as f64);
+    let total = bytes(config.plan.bytes_total(config.images) as f64);
     println!(
         "{} images of {} to {} px, {total}, seed {}; {} nodes, {} uploads at a time; images {}",
         config.images,
@@ -279,7 +252,7 @@ impl Run<'_> {
             config,
             stop,
             deadline,
-            ..
+            live,
         } = *self;
         let (watch, done) = (Watch::default(), StopSignal::default());
         let holders: Vec<AtomicU32> = (0..config.images).map(|_| AtomicU32::new(0)).collect();
@@ -291,9 +264,9 @@ impl Run<'_> {
                 .map_err(|e| format!("a thread could not be started: {e}"))?;
             let load = Load::new(config, images, &watch, stop, deadline, &holders);
             let before = ProcessUsage::now();
-            summary.drills = self.upload(&load, cluster, upload_log, &mut tally)?;
+            summary.drills = upload(&load, cluster, upload_log, &mut tally, live)?;
             let used = ProcessUsage::now().cpu_seconds - before.cpu_seconds;
-            tally.report(&config.plan, &watch.told(load.origin), summary);
+            tally.report(&config.plan, &watch.membership(load.origin), summary);
             if let Some(cluster) = cluster
                 && !config.drill.is_empty()
             {
@@ -303,54 +276,6 @@ impl Run<'_> {
             summary.events = watch.events(load.origin);
             summary.resources = resources(config, used, summary.phases.upload_seconds, &watch);
             Ok(())
-        })
-    }
-
-    /// The uploads, counted as they end.
-    fn upload(
-        &self,
-        load: &Load<'_>,
-        cluster: Option<&SpawnedCluster>,
-        upload_log: &mut UploadLog,
-        tally: &mut Tally,
-    ) -> Result<Vec<summary::DrillResult>, String> {
-        let Run { config, live, .. } = *self;
-        let failed = |e: io::Error| format!("a thread could not be started: {e}");
-        let finished = AtomicU64::new(0);
-        let over = StopSignal::default();
-        thread::scope(|scope| {
-            let _over = RaiseOnDrop(&over);
-            let (sender, samples) = bounded(SAMPLES_MAX);
-            for i in 0..config.concurrency {
-                let sender = sender.clone();
-                let work = move || load.work(&sender);
-                thread::Builder::new()
-                    .name(format!("upload-{i}"))
-                    .spawn_scoped(scope, work)
-                    .map_err(failed)?;
-            }
-            drop(sender);
-            let drill = cluster.map(|cluster| Drill {
-                cluster,
-                watch: load.watch,
-                stop: &over,
-                finished: &finished,
-                images: config.images,
-                origin: load.origin,
-            });
-            let drill = drill.map(|drill| scope.spawn(move || drill.run(&config.drill)));
-            let mut progress = ProgressDisplay::new("Uploading", config.images, config.members.count(), live);
-            let counted = count(&samples, load, upload_log, tally, &finished, &mut progress);
-            progress.finish();
-            over.raise(RunEnd::Complete);
-            let told = drill.map(|drill| {
-                drill
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            counted
-                .map(|()| told.unwrap_or_default())
-                .map_err(|e| e.to_string())
         })
     }
 
@@ -382,43 +307,6 @@ impl Run<'_> {
     }
 }
 
-/// Raises a flag when it goes out of scope, whatever the reason: threads of a scope must not outlive a failure.
-struct RaiseOnDrop<'a>(&'a StopSignal);
-
-impl Drop for RaiseOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.raise(RunEnd::Complete);
-    }
-}
-
-fn count(
-    samples: &Receiver<Sample>,
-    load: &Load<'_>,
-    upload_log: &mut UploadLog,
-    tally: &mut Tally,
-    finished: &AtomicU64,
-    progress: &mut ProgressDisplay,
-) -> io::Result<()> {
-    loop {
-        match samples.recv_timeout(REFRESH) {
-            Ok(sample) => {
-                tally.add(&sample, &image_name(sample.number), is_held_back(sample.number));
-                if matches!(sample.outcome, UploadOutcome::Stored { .. }) {
-                    progress.note(sample.total.as_secs_f64() * 1e3);
-                }
-                finished.fetch_add(1, Ordering::Relaxed);
-                // Without its upload log the run goes no further: the disk is full, and the uploads would be next.
-                upload_log
-                    .add(&sample)
-                    .inspect_err(|_| load.stop.raise(RunEnd::Interrupted))?;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(()),
-        }
-        progress.show(tally, load.watch);
-    }
-}
-
 fn resources(config: &RunConfig, cpu_seconds: f64, seconds: f64, watch: &Watch) -> summary::Resources {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     summary::Resources {
@@ -429,23 +317,4 @@ fn resources(config: &RunConfig, cpu_seconds: f64, seconds: f64, watch: &Watch) 
         shares_machine: are_local(&config.members),
         servers: watch.servers(),
     }
-}
-
-fn write_files(config: &RunConfig, summary: &Summary) -> Result<(), String> {
-    let write = |path: &std::path::Path, content: &dyn Fn(&mut dyn Write) -> io::Result<()>| {
-        let mut file = upload_log::create(path).map_err(|e| e.to_string())?;
-        content(&mut file)
-            .and_then(|()| file.flush())
-            .map_err(|e| format!("{}: {e}", path.display()))
-    };
-    if let Some(path) = &config.json {
-        write(path, &|file| {
-            serde_json::to_writer_pretty(&mut *file, summary)?;
-            writeln!(file)
-        })?;
-    }
-    if let Some(path) = &config.html {
-        write(path, &|file| file.write_all(page::html(summary).as_bytes()))?;
-    }
-    Ok(())
 }

@@ -7,45 +7,45 @@ use pixseal::roster::NodeId;
 
 /// One image's way into the cluster, or the end of trying.
 #[derive(Clone, Debug)]
-pub struct Sample {
+pub(crate) struct Sample {
     /// Which image, from 1.
-    pub number: u64,
+    pub(crate) number: u64,
     /// Its band of size.
-    pub band: usize,
+    pub(crate) band: usize,
     /// Its size.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
     /// When it should have been offered, since the run began. With a fixed rate that is the schedule; otherwise
     /// the moment the image was at hand.
-    pub intended: Duration,
+    pub(crate) intended: Duration,
     /// From there until the first offer: how far behind its schedule the client was.
-    pub late: Duration,
+    pub(crate) late: Duration,
     /// How long painting took, if the image was painted for this upload.
-    pub paint: Duration,
+    pub(crate) paint: Duration,
     /// From `intended` to the receipt (or the end of trying), retries and waits included.
-    pub total: Duration,
+    pub(crate) total: Duration,
     /// From the offer that was accepted until 100.
-    pub offer: Duration,
+    pub(crate) offer: Duration,
     /// From there until the last byte was sent.
-    pub transfer: Duration,
+    pub(crate) transfer: Duration,
     /// From there until the receipt.
-    pub receipt: Duration,
+    pub(crate) receipt: Duration,
     /// How often it was offered.
-    pub rounds: u32,
+    pub(crate) rounds: u32,
     /// What went wrong on the way.
-    pub setbacks: Vec<(Option<NodeId>, ErrorKind)>,
+    pub(crate) setbacks: Vec<(Option<NodeId>, ErrorKind)>,
     /// Who accepted besides the node that got the body.
-    pub also_accepted: Vec<NodeId>,
+    pub(crate) also_accepted: Vec<NodeId>,
     /// The node acknowledged before it had the whole body.
-    pub answered_early: bool,
+    pub(crate) answered_early: bool,
     /// Bytes of the body sent, in all rounds.
-    pub body_bytes_sent: u64,
+    pub(crate) body_bytes_sent: u64,
     /// Where it came to rest.
-    pub outcome: UploadOutcome,
+    pub(crate) outcome: UploadOutcome,
 }
 
 impl Sample {
     /// An image that nothing has happened to yet.
-    pub fn untried(number: u64, band: usize, bytes: u64) -> Sample {
+    pub(crate) fn untried(number: u64, band: usize, bytes: u64) -> Sample {
         Sample {
             number,
             band,
@@ -72,7 +72,7 @@ impl Sample {
 
 /// How an upload ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UploadOutcome {
+pub(crate) enum UploadOutcome {
     /// Acknowledged by `node`, which placed it by one of `views`.
     Stored {
         /// Who gave the receipt.

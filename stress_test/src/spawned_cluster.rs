@@ -24,7 +24,7 @@ use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::image_source::TemporaryFolder;
+use crate::temporary_folder::TemporaryFolder;
 use crate::watch::PATIENCE;
 
 /// From the start of the nodes until all agree on a leader; also for a node that was started again.
@@ -37,9 +37,9 @@ const PORT_TRIES: u32 = 100;
 const LOG_LINES: usize = 5;
 
 /// Servers that end with the value.
-pub struct SpawnedCluster {
+pub(crate) struct SpawnedCluster {
     /// The nodes and where they listen.
-    pub members: Members,
+    pub(crate) members: Members,
     program: PathBuf,
     nodes: Mutex<BTreeMap<NodeId, Child>>,
     /// Last: the servers end before their folder goes.
@@ -48,7 +48,7 @@ pub struct SpawnedCluster {
 
 impl SpawnedCluster {
     /// Starts `count` nodes and waits until they agree on a leader.
-    pub fn start(count: u32, keep: bool) -> Result<SpawnedCluster, String> {
+    pub(crate) fn start(count: u32, keep: bool) -> Result<SpawnedCluster, String> {
         let program = std::env::current_exe()
             .map(|own| own.with_file_name("server"))
             .map_err(|e| format!("--spawn: this program's folder is not known: {e}"))?;
@@ -84,12 +84,12 @@ impl SpawnedCluster {
     }
 
     /// Where their files are.
-    pub fn folder(&self) -> &std::path::Path {
+    pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
     /// Starts a node, in the folders it had before.
-    pub fn launch(&self, id: NodeId) -> io::Result<()> {
+    pub(crate) fn launch(&self, id: NodeId) -> io::Result<()> {
         let path = self.folder.path();
         let log = File::options()
             .append(true)
@@ -111,7 +111,7 @@ impl SpawnedCluster {
     }
 
     /// Sends a signal to a node that runs.
-    pub fn signal(&self, id: NodeId, signal: Signal) -> io::Result<()> {
+    pub(crate) fn signal(&self, id: NodeId, signal: Signal) -> io::Result<()> {
         let nodes = self.nodes();
         let child = nodes
             .get(&id)
@@ -120,7 +120,7 @@ impl SpawnedCluster {
     }
 
     /// Waits for the end of a node that was told to end; kills it when it takes too long.
-    pub fn await_end(&self, id: NodeId) -> io::Result<()> {
+    pub(crate) fn await_end(&self, id: NodeId) -> io::Result<()> {
         let Some(mut child) = self.nodes().remove(&id) else {
             return Ok(());
         };
@@ -135,7 +135,7 @@ impl SpawnedCluster {
     }
 
     /// Brings back whoever does not run or is stopped, and waits until all agree.
-    pub fn recover(&self) -> Result<(), String> {
+    pub(crate) fn recover(&self) -> Result<(), String> {
         for (id, _) in self.members.iter() {
             let gone = match self.nodes().get_mut(&id) {
                 Some(child) => !matches!(child.try_wait(), Ok(None)),
@@ -153,7 +153,7 @@ impl SpawnedCluster {
     }
 
     /// Waits until every node knows every other and all follow one leader.
-    pub fn agree(&self) -> Result<(), String> {
+    pub(crate) fn agree(&self) -> Result<(), String> {
         let deadline = Instant::now() + AGREE_PATIENCE;
         let mut client = Client::new(&self.members, PATIENCE);
         loop {

@@ -3,7 +3,18 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::judgement::RunEnd;
+/// How a run ended, if not by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEnd {
+    /// Every image had its turn.
+    Complete,
+    /// Ctrl-C or SIGTERM.
+    Interrupted,
+    /// The timeout.
+    TimedOut,
+    /// So many failures in a row that going on made no sense.
+    GivenUp,
+}
 
 /// Raised by whoever has a reason to stop; the first reason stands.
 #[derive(Default)]
@@ -20,17 +31,26 @@ impl StopSignal {
     }
 
     /// The flag itself, for those who only look.
-    pub fn flag(&self) -> &AtomicBool {
+    pub(crate) fn flag(&self) -> &AtomicBool {
         &self.raised
     }
 
     /// Whether anybody raised it.
-    pub fn is_raised(&self) -> bool {
+    pub(crate) fn is_raised(&self) -> bool {
         self.raised.load(Ordering::Relaxed)
     }
 
     /// The reason; `Complete` if there is none.
-    pub fn end(&self) -> RunEnd {
+    pub(crate) fn end(&self) -> RunEnd {
         self.why.get().copied().unwrap_or(RunEnd::Complete)
+    }
+}
+
+/// Raises a signal when it goes out of scope, whatever the reason: threads of a scope must not outlive a failure.
+pub(crate) struct RaiseOnDrop<'a>(pub(crate) &'a StopSignal);
+
+impl Drop for RaiseOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.raise(RunEnd::Complete);
     }
 }

@@ -1,35 +1,30 @@
 //! Samples in, counts out. Bounded memory at any number of uploads: histograms, counts per node and view, and a few
 //! examples in words. Knows no clock, file or socket; says nothing about passing or failing (that is `judgement`).
 
-pub mod bins;
-pub mod points;
+mod bins;
+pub(crate) mod examples;
+mod placement;
+mod points;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use pixseal::balancer;
 use pixseal::client::error::ErrorKind;
-use pixseal::roster::{NodeId, Roster};
+use pixseal::roster::NodeId;
 
-use crate::chance::{self, UploadCounts};
+use crate::balance::BalanceAnalysis;
 use crate::latency_histogram::LatencyHistogram;
+use crate::membership::MembershipSeen;
 use crate::paint::{BAND_NAMES, BANDS, Plan};
 use crate::sample::{Sample, UploadOutcome};
 use crate::summary;
 use bins::Bins;
+use examples::keep;
+use placement::Placements;
 use points::Points;
 
-/// How many faults are kept in words, of each kind.
-pub const EXAMPLES_MAX: usize = 10;
-/// A second acceptance this close to a change of the membership is what the design allows.
-pub const CHANGE_SLACK: Duration = Duration::from_secs(2);
-
-const DOUBLES_MAX: usize = 1000;
-const CLAIMS_MAX: usize = 10_000;
-
 /// Everything counted so far.
-pub struct Tally {
-    user: String,
+pub(crate) struct Tally {
     offered: u64,
     stored: u64,
     retried: u64,
@@ -45,10 +40,7 @@ pub struct Tally {
     busy: Duration,
     nodes: BTreeMap<NodeId, Share>,
     bands: [Share; BANDS],
-    views: BTreeMap<Vec<NodeId>, UploadCounts>,
-    placement: summary::Placement,
-    claims: BTreeMap<(u64, Vec<NodeId>), u64>,
-    doubles: Vec<DoubleAcceptance>,
+    placements: Placements,
     setbacks: BTreeMap<(Option<NodeId>, ErrorKind), u64>,
     failures: summary::Failures,
     timeline: Bins,
@@ -66,38 +58,22 @@ struct Share {
     total: LatencyHistogram,
 }
 
-struct DoubleAcceptance {
-    from: Duration,
-    until: Duration,
-    text: String,
-}
-
-/// What nodes told about their membership while the run went on.
-#[derive(Default)]
-pub struct MembershipSeen {
-    /// When it changed, since the run began.
-    pub changes: Vec<Duration>,
-    /// The alive ids of each term; several while two leaders meet.
-    pub views: BTreeMap<u64, Vec<Vec<NodeId>>>,
-}
-
 /// The counts of all nodes so far, for the live view.
-pub struct Totals {
+pub(crate) struct Totals {
     /// Images offered, acknowledged or not.
-    pub done: u64,
+    pub(crate) done: u64,
     /// Of them, not acknowledged.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Images offered more than once.
-    pub retried: u64,
+    pub(crate) retried: u64,
     /// Acknowledged bytes.
-    pub bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Tally {
     /// Nothing counted, for a cluster of these members.
-    pub fn new(user: &str, members: impl Iterator<Item = NodeId>) -> Tally {
+    pub(crate) fn new(user: &str, members: impl Iterator<Item = NodeId>) -> Tally {
         Tally {
-            user: user.to_owned(),
             offered: 0,
             stored: 0,
             retried: 0,
@@ -113,10 +89,7 @@ impl Tally {
             busy: Duration::ZERO,
             nodes: members.map(|id| (id, Share::default())).collect(),
             bands: Default::default(),
-            views: BTreeMap::new(),
-            placement: summary::Placement::default(),
-            claims: BTreeMap::new(),
-            doubles: Vec::new(),
+            placements: Placements::new(user),
             setbacks: BTreeMap::new(),
             failures: summary::Failures::default(),
             timeline: Bins::default(),
@@ -126,11 +99,10 @@ impl Tally {
     }
 
     /// Counts one upload. `held_back`: its last byte was kept for a moment, to see whether the node waits for it.
-    pub fn add(&mut self, sample: &Sample, name: &str, held_back: bool) {
+    pub(crate) fn add(&mut self, sample: &Sample, name: &str, held_back: bool) {
         self.offered += 1;
         self.retried += u64::from(sample.rounds > 1);
         self.body_bytes_sent += sample.body_bytes_sent;
-        self.placement.held_back += u64::from(held_back);
         for setback in &sample.setbacks {
             *self.setbacks.entry(*setback).or_default() += 1;
         }
@@ -138,7 +110,7 @@ impl Tally {
         self.busy += sample.paint + sample.total.saturating_sub(sample.late);
         let end = sample.intended + sample.total;
         self.last = self.last.max(end);
-        self.suspect(sample, name);
+        self.placements.count_faults(sample, name, held_back);
         match &sample.outcome {
             UploadOutcome::Stored {
                 node,
@@ -148,9 +120,14 @@ impl Tally {
                 ..
             } => {
                 self.store(sample, *node);
-                self.place(name, *node, views);
+                if let Some((owner, alive)) = self.placements.place(name, *node, views) {
+                    self.nodes.entry(owner).or_default().assigned += 1;
+                    for id in alive {
+                        self.nodes.entry(*id).or_default().seen_alive = true;
+                    }
+                }
                 if let ([view], true) = (views.as_slice(), *claimed) {
-                    self.claim(*term, view);
+                    self.placements.claim(*term, view);
                 }
                 self.timeline
                     .add(end, 1, sample.bytes, 0, sample.setbacks.len() as u64);
@@ -164,12 +141,12 @@ impl Tally {
     }
 
     /// Uploads of each member so far, in rising order of id.
-    pub fn shares(&self) -> impl Iterator<Item = (NodeId, u64)> {
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (NodeId, u64)> {
         self.nodes.iter().map(|(id, share)| (*id, share.uploads))
     }
 
     /// The counts so far.
-    pub fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> Totals {
         Totals {
             done: self.offered,
             failed: self.offered - self.stored,
@@ -199,86 +176,9 @@ impl Tally {
             .add((sample.bytes, sample.total.as_secs_f64() * 1e3, node.0));
     }
 
-    /// Recomputes whose image it is, and counts it under the view that placed it.
-    fn place(&mut self, name: &str, node: NodeId, views: &[Vec<NodeId>]) {
-        let assigned = |alive: &Vec<NodeId>| {
-            let first = *alive.first()?;
-            Some(balancer::assigned(
-                &self.user,
-                name,
-                &Roster::new(first, alive.iter().copied()),
-            ))
-        };
-        let right = views.iter().find(|alive| assigned(alive) == Some(node));
-        let Some(alive) = right.or(views.iter().find(|alive| !alive.is_empty())) else {
-            self.placement.unknown_view += 1;
-            return;
-        };
-        let owner = assigned(alive).expect("empty views were passed over");
-        if owner == node {
-            self.placement.on_assigned += 1;
-        } else {
-            self.placement.misplaced += 1;
-            keep(&mut self.placement.examples, || {
-                format!(
-                    "{name} is on node {node}, it belongs to node {owner} (alive: {alive:?})",
-                    alive = Ids(alive)
-                )
-            });
-        }
-        self.nodes.entry(owner).or_default().assigned += 1;
-        for id in alive {
-            self.nodes.entry(*id).or_default().seen_alive = true;
-        }
-        let view = self
-            .views
-            .entry(alive.clone())
-            .or_insert_with(|| alive.iter().map(|id| (*id, 0)).collect());
-        *view.entry(node).or_default() += 1;
-    }
-
-    /// Remembers that a receipt named its view, to be held against what nodes told.
-    fn claim(&mut self, term: u64, view: &[NodeId]) {
-        let known = self.claims.len() < CLAIMS_MAX;
-        if let Some(count) = self.claims.get_mut(&(term, view.to_vec())) {
-            *count += 1;
-        } else if known {
-            self.claims.insert((term, view.to_vec()), 1);
-        }
-    }
-
-    fn suspect(&mut self, sample: &Sample, name: &str) {
-        if !sample.also_accepted.is_empty() && self.doubles.len() < DOUBLES_MAX {
-            let mut nodes = sample.also_accepted.clone();
-            if let UploadOutcome::Stored { node, .. } = &sample.outcome {
-                nodes.insert(0, *node);
-            }
-            self.doubles.push(DoubleAcceptance {
-                from: sample.intended,
-                until: sample.intended + sample.total,
-                text: format!("{name} was accepted by nodes {}", Ids(&nodes)),
-            });
-        }
-        if sample.answered_early {
-            self.placement.answered_early += 1;
-            keep(&mut self.placement.examples, || {
-                format!("{name} was answered before its last byte was sent")
-            });
-        }
-        if let UploadOutcome::Stored {
-            wrong_receipt: Some(what),
-            ..
-        } = &sample.outcome
-        {
-            self.placement.wrong_receipts += 1;
-            keep(&mut self.placement.examples, || format!("{name}: {what}"));
-        }
-    }
-
     /// The statistics of all views together.
     fn balance(&self) -> Option<summary::Balance> {
-        let views: Vec<UploadCounts> = self.views.values().cloned().collect();
-        let judged = chance::BalanceAnalysis::of(&views)?;
+        let judged = BalanceAnalysis::of(&self.placements.upload_counts())?;
         let test = judged.test.map(|test| summary::UniformityTest {
             sigma_mean: test.sigma_mean,
             sigma_bound: test.sigma_bound,
@@ -288,20 +188,16 @@ impl Tally {
             exact: test.exact,
             meaning: test.meaning().to_owned(),
         });
-        let views = self.views.iter().map(|(alive, view)| summary::ViewSummary {
-            alive: alive.iter().map(|id| id.0).collect(),
-            uploads: view.iter().map(|(id, uploads)| (id.0, *uploads)).collect(),
-        });
         Some(summary::Balance {
             sigma_percent: judged.sigma,
             grade: judged.grade.to_string(),
             test,
-            views: views.collect(),
+            views: self.placements.views(),
         })
     }
 
-    /// Fills in everything of `summary` that comes from samples. `told`: what nodes told about their membership.
-    pub fn report(&self, plan: &Plan, told: &MembershipSeen, summary: &mut summary::Summary) {
+    /// Fills in everything of `summary` that comes from samples. `seen`: what nodes said about the membership.
+    pub(crate) fn report(&self, plan: &Plan, seen: &MembershipSeen, summary: &mut summary::Summary) {
         let seconds = self.last.as_secs_f64();
         let (mut per_second, mut bytes_per_second) = self.timeline.rates();
         if seconds > 0.0 {
@@ -324,7 +220,7 @@ impl Tally {
         summary.balance = self.balance();
         summary.nodes = self.node_rows();
         summary.bands = self.band_rows(plan);
-        summary.placement = self.placement_with(told);
+        summary.placement = self.placements.summary(seen);
         summary.timeline = self.timeline.rows();
         summary.latency = summary::Latency {
             total: self.total.distribution(),
@@ -346,8 +242,7 @@ impl Tally {
     }
 
     fn node_rows(&self) -> Vec<summary::NodeSummary> {
-        let views: Vec<UploadCounts> = self.views.values().cloned().collect();
-        let expected = chance::BalanceAnalysis::of(&views)
+        let expected = BalanceAnalysis::of(&self.placements.upload_counts())
             .map(|judged| judged.expected)
             .unwrap_or_default();
         let row = |(id, share): (&NodeId, &Share)| summary::NodeSummary {
@@ -374,58 +269,6 @@ impl Tally {
             latency: share.total.distribution(),
         };
         self.bands.iter().enumerate().map(row).collect()
-    }
-
-    fn placement_with(&self, told: &MembershipSeen) -> summary::Placement {
-        let mut placement = self.placement.clone();
-        for double in &self.doubles {
-            let near = |change: &Duration| {
-                *change + CHANGE_SLACK >= double.from && *change <= double.until + CHANGE_SLACK
-            };
-            if told.changes.iter().any(near) {
-                placement.accepted_twice_in_change += 1;
-            } else {
-                placement.accepted_twice += 1;
-                keep(&mut placement.examples, || double.text.clone());
-            }
-        }
-        for ((term, view), count) in &self.claims {
-            if told.views.get(term).is_none_or(|views| views.contains(view)) {
-                continue;
-            }
-            // A view can pass between two looks at the nodes; but not when there was no change at all.
-            if told.changes.is_empty() {
-                placement.false_views += count;
-                keep(&mut placement.examples, || {
-                    format!("{count} receipts say alive {:?}, no node does", Ids(view))
-                });
-            } else {
-                placement.unknown_view += count;
-            }
-        }
-        placement
-    }
-}
-
-/// Ids as the event lines print them: `[1, 2, 3]`.
-struct Ids<'a>(&'a [NodeId]);
-
-impl std::fmt::Debug for Ids<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|id| id.0)).finish()
-    }
-}
-
-impl std::fmt::Display for Ids<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ids: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&ids.join(" and "))
-    }
-}
-
-fn keep(examples: &mut Vec<String>, text: impl FnOnce() -> String) {
-    if examples.len() < EXAMPLES_MAX {
-        examples.push(text());
     }
 }
 

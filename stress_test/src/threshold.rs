@@ -6,7 +6,7 @@ use crate::summary::Summary;
 
 /// One bound. The run fails when the figure is on the named side of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Threshold {
+pub(crate) struct Threshold {
     figure: Figure,
     above: bool,
     bound: f64,
@@ -59,7 +59,7 @@ const PLAIN: Units = &[("", 1.0), ("/s", 1.0)];
 
 impl Threshold {
     /// Reads `FIGURE>VALUE` or `FIGURE<VALUE`, with a unit behind the value where the figure has one.
-    pub fn parse(text: &str) -> Result<Threshold, String> {
+    pub(crate) fn parse(text: &str) -> Result<Threshold, String> {
         let wrong = || {
             let names: Vec<&str> = FIGURES.iter().map(|(name, ..)| *name).collect();
             format!(
@@ -97,7 +97,7 @@ impl Threshold {
     }
 
     /// A sentence if the run is on the wrong side. A figure that a run does not have crosses nothing.
-    pub fn crossed(&self, run: &Summary) -> Option<String> {
+    pub(crate) fn crossed(&self, run: &Summary) -> Option<String> {
         let total = &run.latency.total;
         let value = match self.figure {
             Figure::Mean => total.mean.value,

@@ -4,10 +4,11 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{RunConfig, image_name};
+use crate::config::RunConfig;
+use crate::image_source::image_name;
+use crate::output_file::create;
 use crate::paint::BAND_NAMES;
 use crate::sample::{Sample, UploadOutcome};
 
@@ -15,14 +16,14 @@ const CSV_HEAD: &str = "number,name,band,bytes,outcome,node,term,start_s,late_ms
 receipt_ms,total_ms,rounds,setbacks,detail";
 
 /// The files that were asked for.
-pub struct UploadLog {
+pub(crate) struct UploadLog {
     csv: Option<BufWriter<File>>,
     log: Option<BufWriter<File>>,
 }
 
 impl UploadLog {
     /// Makes the files, with their first line.
-    pub fn open(config: &RunConfig) -> io::Result<UploadLog> {
+    pub(crate) fn open(config: &RunConfig) -> io::Result<UploadLog> {
         let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(create).transpose();
         let (mut csv, log) = (open(&config.csv)?, open(&config.log)?);
         if let Some(csv) = &mut csv {
@@ -32,7 +33,7 @@ impl UploadLog {
     }
 
     /// Adds a line to each.
-    pub fn add(&mut self, sample: &Sample) -> io::Result<()> {
+    pub(crate) fn add(&mut self, sample: &Sample) -> io::Result<()> {
         if let Some(csv) = &mut self.csv {
             csv_line(csv, sample)?;
         }
@@ -43,18 +44,12 @@ impl UploadLog {
     }
 
     /// Writes out what is still in memory.
-    pub fn close(self) -> io::Result<()> {
+    pub(crate) fn close(self) -> io::Result<()> {
         for mut file in [self.csv, self.log].into_iter().flatten() {
             file.flush()?;
         }
         Ok(())
     }
-}
-
-/// A new file, or why not, with its name.
-pub fn create(path: &Path) -> io::Result<BufWriter<File>> {
-    let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
-    Ok(BufWriter::new(File::create(path).map_err(named)?))
 }
 
 fn csv_line(out: &mut impl Write, sample: &Sample) -> io::Result<()> {

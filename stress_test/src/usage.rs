@@ -6,16 +6,16 @@ use rustix::process::{Resource, getrlimit};
 
 /// What this process has used so far.
 #[derive(Clone, Copy, Default)]
-pub struct ProcessUsage {
+pub(crate) struct ProcessUsage {
     /// User and system, in seconds.
-    pub cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// The largest resident memory, in bytes.
-    pub rss_bytes_max: u64,
+    pub(crate) rss_bytes_max: u64,
 }
 
 impl ProcessUsage {
     /// Of this process, now; zeros where /proc is not to be had.
-    pub fn now() -> ProcessUsage {
+    pub(crate) fn now() -> ProcessUsage {
         ProcessUsage {
             cpu_seconds: fs::read_to_string("/proc/self/stat")
                 .ok()
@@ -27,12 +27,12 @@ impl ProcessUsage {
 }
 
 /// Memory that can be had without swapping, in bytes.
-pub fn memory_available() -> Option<u64> {
+pub(crate) fn memory_available() -> Option<u64> {
     kilobytes("/proc/meminfo", "MemAvailable:").map(|kilobytes| kilobytes << 10)
 }
 
 /// How many files this process may have open; `None` is no limit.
-pub fn files_max() -> Option<u64> {
+pub(crate) fn files_max() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 

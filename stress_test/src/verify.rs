@@ -2,24 +2,23 @@
 
 #![allow(clippy::disallowed_methods, reason = "an edge: threads and clocks")]
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pixseal::client::download::Download;
-use pixseal::client::upload::PIECE_BYTES;
 use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::roster::NodeId;
 
-use crate::config::{RunConfig, Verify, image_name};
-use crate::judgement::RunEnd;
-use crate::stop_signal::StopSignal;
+use crate::comparing_writer::ComparingWriter;
+use crate::config::{RunConfig, Verify};
+use crate::image_source::image_name;
+use crate::stop_signal::{RunEnd, StopSignal};
 use crate::summary::Verification;
-use crate::tally::EXAMPLES_MAX;
+use crate::tally::examples::keep;
 
 /// About so many images are a sample.
 const SAMPLE_IMAGES: u64 = 100;
@@ -28,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const THREADS_MAX: usize = 8;
 
 /// Reads back what `config` asks for of the images that have a holder. `checked` counts them meanwhile.
-pub fn read_back(
+pub(crate) fn read_back(
     config: &RunConfig,
     holders: &[AtomicU32],
     stop: &StopSignal,
@@ -76,7 +75,7 @@ pub fn read_back(
 }
 
 /// How many images [`read_back`] will read.
-pub fn expected(config: &RunConfig, holders: &[AtomicU32]) -> u64 {
+pub(crate) fn expected(config: &RunConfig, holders: &[AtomicU32]) -> u64 {
     match config.verify {
         Verify::None => 0,
         _ => holders
@@ -119,9 +118,7 @@ fn note(found: &mut Verification, finding: Finding, number: u64) {
             text
         }
     };
-    if found.examples.len() < EXAMPLES_MAX {
-        found.examples.push(format!("{}: {text}", image_name(number)));
-    }
+    keep(&mut found.examples, || format!("{}: {text}", image_name(number)));
 }
 
 fn compare(client: &mut Client, config: &RunConfig, number: u64, holder: NodeId) -> Finding {
@@ -133,91 +130,19 @@ fn compare(client: &mut Client, config: &RunConfig, number: u64, holder: NodeId)
         Err(failure) => return Finding::Unreadable(failure.text),
     };
     let node = download.node;
-    let mut comparing = ComparingWriter {
-        download,
-        room: vec![0; PIECE_BYTES],
-        start: 0,
-        end: 0,
-        position: 0,
-        broken: None,
-        deadline,
-    };
+    let mut comparing = ComparingWriter::new(download, deadline);
     let painted = config
         .plan
         .picture(number)
         .paint(&mut comparing)
         .and_then(|()| comparing.expect_end());
-    match (painted, comparing.broken) {
+    let (download, broken) = comparing.into_parts();
+    match (painted, broken) {
         (Ok(()), _) => {
-            client.finish(comparing.download);
+            client.finish(download);
             Finding::Equal
         }
         (Err(_), Some(broken)) => Finding::Unreadable(broken),
         (Err(e), None) => Finding::Different(format!("from node {node}: {e}")),
-    }
-}
-
-/// Whatever is painted into it must be what arrives.
-struct ComparingWriter {
-    download: Download,
-    room: Vec<u8>,
-    start: usize,
-    end: usize,
-    position: u64,
-    broken: Option<String>,
-    deadline: Instant,
-}
-
-impl ComparingWriter {
-    fn fill(&mut self) -> io::Result<()> {
-        self.start = 0;
-        self.end = self
-            .download
-            .read(&mut self.room, self.deadline)
-            .map_err(|failure| {
-                self.broken = Some(failure.text.clone());
-                io::Error::other(failure)
-            })?;
-        Ok(())
-    }
-
-    fn expect_end(&mut self) -> io::Result<()> {
-        if self.start == self.end {
-            self.fill()?;
-        }
-        match self.end - self.start {
-            0 => Ok(()),
-            _ => Err(io::Error::other(format!(
-                "goes on after its {} bytes",
-                self.position
-            ))),
-        }
-    }
-}
-
-impl Write for ComparingWriter {
-    fn write(&mut self, painted: &[u8]) -> io::Result<usize> {
-        if self.start == self.end {
-            self.fill()?;
-        }
-        let count = painted.len().min(self.end - self.start);
-        if count == 0 && !painted.is_empty() {
-            return Err(io::Error::other(format!("ends after {} bytes", self.position)));
-        }
-        let arrived = &self.room[self.start..self.start + count];
-        if arrived != &painted[..count] {
-            let at = arrived.iter().zip(painted).position(|(a, b)| a != b).unwrap_or(0);
-            return Err(io::Error::other(format!(
-                "differs at byte {}",
-                self.position + at as u64
-            )));
-        }
-        self.start += count;
-        self.position += count as u64;
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

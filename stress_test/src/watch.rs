@@ -1,29 +1,30 @@
 //! What the cluster says about itself while a run goes on: views, leaders, processes.
 //!
-//! A thread for each node asks it for `/cluster` a few times a second; a node that hangs holds up nobody else. What was
-//! said is kept once, with the moment it was first heard.
+//! A thread for each node asks it for `/cluster` a few times a second; a node that hangs delays no other.
 
 #![allow(clippy::disallowed_methods, reason = "an edge: threads and clocks")]
+
+mod node_usage;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use pixseal::client::answer::{Process, Status};
+use pixseal::client::answer::Status;
 use pixseal::client::{Client, Patience};
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 
+use crate::membership::{Membership, MembershipSeen};
 use crate::stop_signal::StopSignal;
 use crate::summary;
-use crate::tally::MembershipSeen;
+use node_usage::NodeUsage;
 
 const PERIOD: Duration = Duration::from_millis(150);
 const EVENTS_MAX: usize = 1000;
-const TERMS_MAX: usize = 10_000;
 /// Nobody needs to think long about `/cluster`.
-pub const PATIENCE: Patience = Patience {
+pub(crate) const PATIENCE: Patience = Patience {
     connect: Duration::from_millis(500),
     offer: Duration::from_secs(1),
     body: Duration::from_secs(1),
@@ -31,33 +32,21 @@ pub const PATIENCE: Patience = Patience {
 
 /// What is known, shared by all threads of a run.
 #[derive(Default)]
-pub struct Watch {
+pub(crate) struct Watch {
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    views: BTreeMap<u64, Vec<Vec<NodeId>>>,
-    latest: Option<(u64, Option<NodeId>, Vec<NodeId>)>,
+    membership: Membership,
     events: Vec<(Instant, String)>,
-    changes: Vec<Instant>,
     answering: BTreeMap<NodeId, bool>,
     processes: BTreeMap<NodeId, NodeUsage>,
 }
 
-/// What a node's processes used, one after the other if it was restarted.
-#[derive(Clone, Copy, Default)]
-struct NodeUsage {
-    pid: u32,
-    cpu_first: f64,
-    cpu_last: f64,
-    cpu_before: f64,
-    rss_bytes_max: u64,
-}
-
 impl Watch {
     /// Starts watching, until `done`.
-    pub fn start<'scope, 'env>(
+    pub(crate) fn start<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
         members: &'env Members,
@@ -80,8 +69,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes note of what a node says.
-    pub fn heard(&self, status: &Status) {
+    /// Takes in what a node says.
+    pub(crate) fn heard(&self, status: &Status) {
         let mut known = self.lock();
         if known.answering.insert(status.node, true) == Some(false) {
             known.event(format!("node {} answers again", status.node));
@@ -89,32 +78,8 @@ impl Watch {
         if let Some(process) = status.process {
             known.processes.entry(status.node).or_default().add(process);
         }
-        let views = if known.views.len() < TERMS_MAX {
-            Some(known.views.entry(status.term).or_default())
-        } else {
-            None
-        };
-        let Some(views) = views else { return };
-        let new = !views.contains(&status.alive);
-        if new {
-            views.push(status.alive.clone());
-        }
-        let said = (status.term, status.leader, status.alive.clone());
-        let newer = known.latest.as_ref().is_none_or(|latest| {
-            status.term > latest.0
-                || (status.term == latest.0 && new)
-                || (latest.1.is_none() && status.leader.is_some() && latest.2 == status.alive)
-        });
-        if newer {
-            let ids: Vec<u32> = status.alive.iter().map(|id| id.0).collect();
-            let leader = status
-                .leader
-                .map_or("no leader".to_owned(), |id| format!("node {id} leads"));
-            known.event(format!("term {}: {leader}, alive {ids:?}", status.term));
-            if known.latest.is_some() {
-                known.changes.push(Instant::now());
-            }
-            known.latest = Some(said);
+        if let Some(news) = known.membership.update(status, Instant::now()) {
+            known.event(news);
         }
     }
 
@@ -122,68 +87,56 @@ impl Watch {
         let mut known = self.lock();
         if known.answering.insert(id, false) == Some(true) {
             known.event(format!("node {id} does not answer"));
-            known.changes.push(Instant::now());
+            known.membership.note_change(Instant::now());
         }
     }
 
-    /// Something that the run itself did.
-    pub fn note(&self, text: String) {
+    /// Notes something that the run itself did to the cluster.
+    pub(crate) fn note(&self, text: String) {
         let mut known = self.lock();
         known.event(text);
-        known.changes.push(Instant::now());
+        known.membership.note_change(Instant::now());
     }
 
-    /// The alive ids that went with `term`; empty if no node has told yet.
-    pub fn views(&self, term: u64) -> Vec<Vec<NodeId>> {
-        self.lock().views.get(&term).cloned().unwrap_or_default()
+    /// The alive ids that went with `term`; empty if no node has named them yet.
+    pub(crate) fn views(&self, term: u64) -> Vec<Vec<NodeId>> {
+        self.lock().membership.views(term)
     }
 
-    /// Who leads, by the newest view.
-    pub fn leader(&self) -> Option<NodeId> {
-        self.lock().latest.as_ref().and_then(|(_, leader, _)| *leader)
+    /// The leader of the newest view.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.lock().membership.leader()
     }
 
     /// The newest event, for the live view.
-    pub fn last_event(&self) -> Option<String> {
+    pub(crate) fn last_event(&self) -> Option<String> {
         self.lock().events.last().map(|(_, text)| text.clone())
     }
 
-    /// What nodes told about their membership, with times since `origin`.
-    pub fn told(&self, origin: Instant) -> MembershipSeen {
-        let known = self.lock();
-        MembershipSeen {
-            changes: known
-                .changes
-                .iter()
-                .map(|at| at.saturating_duration_since(origin))
-                .collect(),
-            views: known.views.clone(),
-        }
+    /// What nodes said about the membership, with times since `origin`.
+    pub(crate) fn membership(&self, origin: Instant) -> MembershipSeen {
+        self.lock().membership.seen(origin)
     }
 
     /// Everything that happened, with seconds since `origin`.
-    pub fn events(&self, origin: Instant) -> Vec<summary::Event> {
+    pub(crate) fn events(&self, origin: Instant) -> Vec<summary::Event> {
         let seconds = |at: Instant| match at.checked_duration_since(origin) {
             Some(after) => after.as_secs_f64(),
             None => -origin.duration_since(at).as_secs_f64(),
         };
-        let known = self.lock();
-        known
-            .events
-            .iter()
-            .map(|(at, text)| summary::Event {
-                at_seconds: seconds(*at),
-                text: text.clone(),
-            })
-            .collect()
+        let row = |(at, text): &(Instant, String)| summary::Event {
+            at_seconds: seconds(*at),
+            text: text.clone(),
+        };
+        self.lock().events.iter().map(row).collect()
     }
 
-    /// Processor time since the watch began, and memory, of each node that tells.
-    pub fn servers(&self) -> Vec<summary::ServerUsage> {
+    /// Processor time since the watch began, and memory, of each node that reports them.
+    pub(crate) fn servers(&self) -> Vec<summary::ServerUsage> {
         let row = |(id, usage): (&NodeId, &NodeUsage)| summary::ServerUsage {
             node: id.0,
-            cpu_seconds: usage.cpu_before + usage.cpu_last - usage.cpu_first,
-            rss_bytes_max: usage.rss_bytes_max,
+            cpu_seconds: usage.cpu_seconds(),
+            rss_bytes_max: usage.rss_bytes_max(),
         };
         self.lock().processes.iter().map(row).collect()
     }
@@ -198,21 +151,5 @@ impl Known {
         if self.events.len() < EVENTS_MAX {
             self.events.push((Instant::now(), text));
         }
-    }
-}
-
-impl NodeUsage {
-    fn add(&mut self, process: Process) {
-        if self.pid != process.pid {
-            let restarted = self.pid != 0;
-            self.cpu_before += self.cpu_last - self.cpu_first;
-            self.cpu_first = if restarted { 0.0 } else { process.cpu_seconds };
-            self.pid = process.pid;
-        }
-        self.cpu_last = process.cpu_seconds;
-        self.rss_bytes_max = self
-            .rss_bytes_max
-            .max(process.rss_bytes)
-            .max(process.rss_peak_bytes);
     }
 }

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use pixseal::roster::NodeId;
-use stress_test::chance::{BalanceAnalysis, UploadCounts};
+use stress_test::balance::BalanceAnalysis;
+use stress_test::chi_square::UploadCounts;
 
 const RUNS: u64 = 1000;
 /// Kolmogorov's bound for a thousand values: a right test exceeds it once in a hundred seeds.

@@ -6,20 +6,20 @@ use pixseal::roster::NodeId;
 
 /// One thing done to a node in the middle of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct DrillStep {
+pub(crate) struct DrillStep {
     /// What is done.
-    pub action: DrillAction,
+    pub(crate) action: DrillAction,
     /// To whom.
-    pub target: DrillTarget,
+    pub(crate) target: DrillTarget,
     /// When: share of the uploads that are over, 0 to 1.
-    pub from: f64,
+    pub(crate) from: f64,
     /// When it is undone; only for a pause.
-    pub until: f64,
+    pub(crate) until: f64,
 }
 
 /// What is done to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrillAction {
+pub(crate) enum DrillAction {
     /// SIGKILL; started again before images are read back.
     Kill,
     /// SIGSTOP, later SIGCONT.
@@ -30,7 +30,7 @@ pub enum DrillAction {
 
 /// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DrillTarget {
+pub(crate) enum DrillTarget {
     /// Whoever leads at that moment.
     Leader,
     /// This one.
@@ -38,7 +38,7 @@ pub enum DrillTarget {
 }
 
 /// Reads one `--drill`; `each` becomes a step for every node, spread over the run.
-pub fn parse(text: &str, nodes: u32) -> Result<Vec<DrillStep>, String> {
+pub(crate) fn parse(text: &str, nodes: u32) -> Result<Vec<DrillStep>, String> {
     let wrong = |why: &str| {
         format!("--drill {text}: {why}; for example kill:leader@50%, pause:1@30%..60%, restart:each")
     };

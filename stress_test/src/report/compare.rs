@@ -29,7 +29,7 @@ pub fn files(a: &Path, b: &Path) -> Result<String, String> {
 }
 
 /// The comparison of two runs, for people.
-pub fn text(a: &Summary, b: &Summary) -> String {
+pub(crate) fn text(a: &Summary, b: &Summary) -> String {
     let mut out = String::new();
     write_all(a, b, &mut out).expect("writing to memory does not fail");
     out

@@ -1,8 +1,6 @@
 //! Drawing: axes, columns, lines and dots, as inline SVG. Knows nothing of what the numbers mean.
 
-use std::fmt::Write;
-
-type Written = Result<(), std::fmt::Error>;
+use std::fmt::{self, Write};
 
 const LEFT: f64 = 52.0;
 const RIGHT: f64 = 52.0;
@@ -16,13 +14,13 @@ const COLOURS: [&str; 8] = [
 ];
 
 /// The colour of the n-th of several things.
-pub fn colour(index: usize) -> &'static str {
+pub(crate) fn colour(index: usize) -> &'static str {
     COLOURS[index % COLOURS.len()]
 }
 
 /// How values become positions.
 #[derive(Clone, Copy)]
-pub struct Axis {
+pub(crate) struct Axis {
     low: f64,
     high: f64,
     scale: Scale,
@@ -38,7 +36,7 @@ enum Scale {
 
 impl Axis {
     /// Even steps.
-    pub fn linear(low: f64, high: f64, title: &'static str) -> Axis {
+    pub(crate) fn linear(low: f64, high: f64, title: &'static str) -> Axis {
         Axis {
             low,
             high: high.max(low + 1e-9),
@@ -48,7 +46,7 @@ impl Axis {
     }
 
     /// Even factors; `low` is above 0.
-    pub fn logarithmic(low: f64, high: f64, title: &'static str) -> Axis {
+    pub(crate) fn logarithmic(low: f64, high: f64, title: &'static str) -> Axis {
         Axis {
             low,
             high: high.max(low * 1.001),
@@ -58,7 +56,7 @@ impl Axis {
     }
 
     /// Percentiles, given as 1 / (share above): 2 is p50, 1000 is p99.9.
-    pub fn nines() -> Axis {
+    pub(crate) fn nines() -> Axis {
         Axis {
             low: 1.0,
             high: 1200.0,
@@ -127,20 +125,20 @@ fn short(value: f64) -> String {
 
 /// A rectangle with two axes.
 #[derive(Clone, Copy)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// Of the whole drawing.
-    pub width: f64,
+    pub(crate) width: f64,
     /// Of the whole drawing.
-    pub height: f64,
+    pub(crate) height: f64,
     /// To the right.
-    pub x: Axis,
+    pub(crate) x: Axis,
     /// Upwards.
-    pub y: Axis,
+    pub(crate) y: Axis,
 }
 
 impl Frame {
     /// Begins the drawing with its grid and titles.
-    pub fn open(&self, out: &mut String) -> Written {
+    pub(crate) fn open(&self, out: &mut String) -> fmt::Result {
         write!(
             out,
             "<svg viewBox=\"0 0 {} {}\" role=\"img\">",
@@ -177,12 +175,12 @@ impl Frame {
     }
 
     /// Ends it.
-    pub fn close(&self, out: &mut String) -> Written {
+    pub(crate) fn close(&self, out: &mut String) -> fmt::Result {
         write!(out, "</svg>")
     }
 
     /// The scale of `y` on the right side.
-    pub fn right_axis(&self, out: &mut String, colour: &str) -> Written {
+    pub(crate) fn right_axis(&self, out: &mut String, colour: &str) -> fmt::Result {
         let right = self.width - RIGHT;
         for (value, name) in self.y.ticks() {
             write!(
@@ -200,7 +198,7 @@ impl Frame {
     }
 
     /// A filled outline over bins of the same width, from 0.
-    pub fn steps(&self, out: &mut String, values: &[f64], bin: f64, colour: &str) -> Written {
+    pub(crate) fn steps(&self, out: &mut String, values: &[f64], bin: f64, colour: &str) -> fmt::Result {
         let bottom = self.height - BOTTOM;
         write!(
             out,
@@ -218,7 +216,12 @@ impl Frame {
     }
 
     /// A line through points.
-    pub fn line(&self, out: &mut String, points: impl Iterator<Item = (f64, f64)>, colour: &str) -> Written {
+    pub(crate) fn line(
+        &self,
+        out: &mut String,
+        points: impl Iterator<Item = (f64, f64)>,
+        colour: &str,
+    ) -> fmt::Result {
         write!(
             out,
             "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\""
@@ -230,11 +233,11 @@ impl Frame {
     }
 
     /// The area between two lines: position, lower, upper.
-    pub fn band(
+    pub(crate) fn band(
         &self,
         out: &mut String,
         points: impl DoubleEndedIterator<Item = (f64, f64, f64)> + Clone,
-    ) -> Written {
+    ) -> fmt::Result {
         write!(out, "<polygon fill=\"#3b74c4\" fill-opacity=\".18\" points=\"")?;
         for (x, low, _) in points.clone() {
             write!(out, "{:.1},{:.1} ", self.x_at(x), self.y_at(low))?;
@@ -246,7 +249,14 @@ impl Frame {
     }
 
     /// A column from 0.
-    pub fn column(&self, out: &mut String, from: f64, to: f64, value: f64, colour: &str) -> Written {
+    pub(crate) fn column(
+        &self,
+        out: &mut String,
+        from: f64,
+        to: f64,
+        value: f64,
+        colour: &str,
+    ) -> fmt::Result {
         let (left, right, y) = (self.x_at(from), self.x_at(to), self.y_at(value));
         let height = self.height - BOTTOM - y;
         let width = (right - left - 1.0).max(0.5);
@@ -257,7 +267,7 @@ impl Frame {
     }
 
     /// A dot.
-    pub fn dot(&self, out: &mut String, x: f64, y: f64, colour: &str) -> Written {
+    pub(crate) fn dot(&self, out: &mut String, x: f64, y: f64, colour: &str) -> fmt::Result {
         let (x, y) = (self.x_at(x), self.y_at(y));
         write!(
             out,
@@ -266,7 +276,7 @@ impl Frame {
     }
 
     /// A dashed line across, with a name; `name` is escaped already. Long names are shown by pointing at it.
-    pub fn mark(&self, out: &mut String, x: f64, name: &str) -> Written {
+    pub(crate) fn mark(&self, out: &mut String, x: f64, name: &str) -> fmt::Result {
         let x = self.x_at(x);
         let bottom = self.height - BOTTOM;
         write!(
@@ -294,21 +304,21 @@ impl Frame {
 }
 
 /// A row of a bar chart, in percent.
-pub struct Bar {
+pub(crate) struct Bar {
     /// In front of it.
-    pub name: String,
+    pub(crate) name: String,
     /// The wide bar.
-    pub value: f64,
+    pub(crate) value: f64,
     /// The narrow bar under it.
-    pub second: f64,
+    pub(crate) second: f64,
     /// Where the line stands.
-    pub mark: f64,
+    pub(crate) mark: f64,
     /// Behind it.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Horizontal bars, one under the other.
-pub fn bars(out: &mut String, rows: &[Bar]) -> Written {
+pub(crate) fn bars(out: &mut String, rows: &[Bar]) -> fmt::Result {
     let row_height = 40.0;
     let most = rows
         .iter()

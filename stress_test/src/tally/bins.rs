@@ -9,7 +9,7 @@ const BIN_FIRST: Duration = Duration::from_millis(100);
 const BINS_MAX: usize = 240;
 
 /// Counts over time, in bins that double their width when there are too many.
-pub struct Bins {
+pub(crate) struct Bins {
     width: Duration,
     rows: Vec<[u64; 4]>,
 }
@@ -25,7 +25,7 @@ impl Default for Bins {
 
 impl Bins {
     /// Counts at a moment since the first offer.
-    pub fn add(&mut self, at: Duration, uploads: u64, bytes: u64, failures: u64, setbacks: u64) {
+    pub(crate) fn add(&mut self, at: Duration, uploads: u64, bytes: u64, failures: u64, setbacks: u64) {
         let bin = |width: Duration| usize::try_from(at.as_nanos() / width.as_nanos()).unwrap_or(usize::MAX);
         while bin(self.width) >= BINS_MAX {
             self.width *= 2;
@@ -45,7 +45,7 @@ impl Bins {
     }
 
     /// As the summary has them.
-    pub fn rows(&self) -> summary::Timeline {
+    pub(crate) fn rows(&self) -> summary::Timeline {
         let column = |i: usize| self.rows.iter().map(|row| row[i]).collect();
         summary::Timeline {
             bin_seconds: self.width.as_secs_f64(),
@@ -58,7 +58,7 @@ impl Bins {
 
     /// Uploads and bytes per second with the intervals of their means over the bins; the last bin, which is not
     /// full, is left out when there are others.
-    pub fn rates(&self) -> (summary::Estimate, summary::Estimate) {
+    pub(crate) fn rates(&self) -> (summary::Estimate, summary::Estimate) {
         let full = &self.rows[..self.rows.len().saturating_sub(1).max(self.rows.len().min(1))];
         let seconds = self.width.as_secs_f64();
         let rate = |i: usize| estimate(full.iter().map(move |row| row[i] as f64 / seconds));

@@ -3,7 +3,7 @@
 const POINTS_MAX: usize = 2000;
 
 /// An even selection of points: every n-th, with n doubling when there are too many.
-pub struct Points {
+pub(crate) struct Points {
     kept: Vec<(u64, f64, u32)>,
     every: usize,
     seen: usize,
@@ -21,12 +21,12 @@ impl Default for Points {
 
 impl Points {
     /// Those that were kept.
-    pub fn kept(&self) -> &[(u64, f64, u32)] {
+    pub(crate) fn kept(&self) -> &[(u64, f64, u32)] {
         &self.kept
     }
 
     /// Offers a point: bytes, milliseconds, node.
-    pub fn add(&mut self, point: (u64, f64, u32)) {
+    pub(crate) fn add(&mut self, point: (u64, f64, u32)) {
         if self.seen.is_multiple_of(self.every) {
             self.kept.push(point);
         }

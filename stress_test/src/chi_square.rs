@@ -1,26 +1,14 @@
-//! What a perfect hash would give: sigma and its grade, chi-square and its p-value.
-//!
-//! Counts come in, judgements go out; knows nothing of uploads. When the alive set changes during a run, each
-//! set is a view of its own with its own expectation, and the views are added: chi-square and its degrees of
-//! freedom are sums, since the views share no upload.
-//!
-//! ```text
-//! sigma      population standard deviation of (taken − expected) of each node, in percent of all uploads
-//!            (for one view: of the nodes' percentages)
-//! E[sigma²]  = 10⁴ / (N² K) · Σ over views of n (1 − 1/k)      N uploads, K nodes; n uploads, k nodes of a view
-//! sigma      ≈ √(E[sigma²] / (K−1)) · χ(K−1)                   exact in the limit for one view
-//! ```
+//! Pearson's chi-square test of counts against even shares, and its p-value. Knows nothing of uploads but their number.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
-use std::fmt;
 
 use pixseal::roster::NodeId;
 
 /// Below this p-value chance is no longer a good explanation.
-pub const P_SUSPICIOUS: f64 = 0.01;
+pub(crate) const P_SUSPICIOUS: f64 = 0.01;
 /// Above this one the counts are more even than a hash makes them.
-pub const P_TOO_EVEN: f64 = 0.999;
+pub(crate) const P_TOO_EVEN: f64 = 0.999;
 
 /// While there are at most this many ways to spread the uploads, the p-value is counted out, not approximated:
 /// chi-square's smooth tail is off by up to 0.07 at 30 uploads.
@@ -31,34 +19,6 @@ const GAMMA_EPSILON: f64 = 1e-14;
 
 /// How many uploads each alive node of one view took; nodes that took none are there with 0.
 pub type UploadCounts = BTreeMap<NodeId, u64>;
-
-/// The seed's grades.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
-    /// Sigma under 1 %.
-    Perfect,
-    /// Under 5 %.
-    Excellent,
-    /// Under 10 %.
-    Good,
-    /// Under 15 %.
-    Acceptable,
-    /// Everything else.
-    Poor,
-}
-
-/// The judgement over all views together.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BalanceAnalysis {
-    /// Expected uploads of each node that was in a view.
-    pub expected: BTreeMap<NodeId, f64>,
-    /// In percent of all uploads.
-    pub sigma: f64,
-    /// Grade of `sigma`.
-    pub grade: Grade,
-    /// What a perfect hash gives; `None` with a single node, where there is nothing to spread.
-    pub test: Option<ChiSquareTest>,
-}
 
 /// The comparison with a perfect hash.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,56 +37,8 @@ pub struct ChiSquareTest {
     pub exact: bool,
 }
 
-impl Grade {
-    /// The grade of a sigma in percent.
-    pub fn of(sigma: f64) -> Grade {
-        match sigma {
-            s if s < 1.0 => Grade::Perfect,
-            s if s < 5.0 => Grade::Excellent,
-            s if s < 10.0 => Grade::Good,
-            s if s < 15.0 => Grade::Acceptable,
-            _ => Grade::Poor,
-        }
-    }
-}
-
-impl fmt::Display for Grade {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
-impl BalanceAnalysis {
-    /// Judges the views together; `None` when there was no upload.
-    pub fn of(views: &[UploadCounts]) -> Option<BalanceAnalysis> {
-        let views: Vec<&UploadCounts> = views.iter().filter(|view| uploads(view) > 0).collect();
-        let total: u64 = views.iter().map(|view| uploads(view)).sum();
-        if total == 0 {
-            return None;
-        }
-        let nodes: BTreeSet<NodeId> = views.iter().flat_map(|view| view.keys().copied()).collect();
-        let mut expected: BTreeMap<NodeId, f64> = nodes.iter().map(|id| (*id, 0.0)).collect();
-        let mut surplus = expected.clone();
-        for view in &views {
-            let share = uploads(view) as f64 / view.len() as f64;
-            for (id, taken) in *view {
-                *expected.entry(*id).or_default() += share;
-                *surplus.entry(*id).or_default() += *taken as f64 - share;
-            }
-        }
-        let squares: f64 = surplus.values().map(|s| s * s).sum();
-        let sigma = 100.0 / total as f64 * (squares / nodes.len() as f64).sqrt();
-        Some(BalanceAnalysis {
-            expected,
-            sigma,
-            grade: Grade::of(sigma),
-            test: ChiSquareTest::of(&views, nodes.len(), total),
-        })
-    }
-}
-
 impl ChiSquareTest {
-    fn of(views: &[&UploadCounts], nodes: usize, total: u64) -> Option<ChiSquareTest> {
+    pub(crate) fn of(views: &[&UploadCounts], nodes: usize, total: u64) -> Option<ChiSquareTest> {
         let freedom: usize = views.iter().map(|view| view.len() - 1).sum();
         if freedom == 0 {
             return None;
@@ -155,7 +67,7 @@ impl ChiSquareTest {
     }
 
     /// What the p-value means, in a few words.
-    pub fn meaning(&self) -> &'static str {
+    pub(crate) fn meaning(&self) -> &'static str {
         match self.p_value {
             p if p < 1e-6 => "no uniform hash does this",
             p if p < P_SUSPICIOUS => "a uniform hash hardly ever does this",
@@ -168,7 +80,7 @@ impl ChiSquareTest {
 }
 
 /// `0.64`, and for the small ones `< 0.0001` rather than a row of zeros.
-pub fn p_text(p: f64) -> String {
+pub(crate) fn p_text(p: f64) -> String {
     match p {
         p if p < 0.0001 => "< 0.0001".to_owned(),
         p if p < 0.01 => format!("= {p:.4}"),
@@ -176,7 +88,7 @@ pub fn p_text(p: f64) -> String {
     }
 }
 
-fn uploads(view: &UploadCounts) -> u64 {
+pub(crate) fn uploads(view: &UploadCounts) -> u64 {
     view.values().sum()
 }
 
@@ -242,12 +154,12 @@ fn weight_from(
 }
 
 /// The chance that a chi-square variable is at least `x`.
-pub fn chi_square_tail(freedom: u32, x: f64) -> f64 {
+pub(crate) fn chi_square_tail(freedom: u32, x: f64) -> f64 {
     upper_gamma(freedom, x / 2.0)
 }
 
 /// The `x` that a chi-square variable stays under with chance `below`, by bisection.
-pub fn chi_square_quantile(freedom: u32, below: f64) -> f64 {
+pub(crate) fn chi_square_quantile(freedom: u32, below: f64) -> f64 {
     let (mut low, mut high) = (0.0, 10.0 * f64::from(freedom) + 100.0);
     while high - low > 1e-9 * high {
         let middle = (low + high) / 2.0;
@@ -315,44 +227,16 @@ fn upper_gamma(halves: u32, x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    fn view(counts: &[u64]) -> UploadCounts {
-        (1..).map(NodeId).zip(counts.iter().copied()).collect()
+    fn counts(uploads: &[u64]) -> UploadCounts {
+        (1..).map(NodeId).zip(uploads.iter().copied()).collect()
     }
 
-    fn balance(counts: &[u64]) -> BalanceAnalysis {
-        BalanceAnalysis::of(&[view(counts)]).unwrap()
+    fn test_of(uploads: &[u64]) -> ChiSquareTest {
+        ChiSquareTest::of(&[&counts(uploads)], uploads.len(), uploads.iter().sum()).unwrap()
     }
 
     fn near(left: f64, right: f64, within: f64) {
         assert!((left - right).abs() < within, "{left} is not {right}");
-    }
-
-    #[test]
-    fn the_examples_of_the_seed_have_their_sigma_and_grade() {
-        near(balance(&[666, 667, 667]).sigma, 0.02, 0.01);
-        near(balance(&[624, 712, 664]).sigma, 1.80, 0.01);
-        near(balance(&[0, 0, 2000]).sigma, 47.14, 0.005);
-        assert_eq!(balance(&[0, 0, 2000]).grade, Grade::Poor);
-        for (sigma, grade) in [
-            (0.0, Grade::Perfect),
-            (0.999, Grade::Perfect),
-            (1.0, Grade::Excellent),
-            (5.0, Grade::Good),
-            (10.0, Grade::Acceptable),
-            (15.0, Grade::Poor),
-        ] {
-            assert_eq!(Grade::of(sigma), grade);
-        }
-    }
-
-    #[test]
-    fn a_perfect_hash_over_three_nodes_gives_the_published_sigma() {
-        let test = balance(&[659, 665, 676]).test.unwrap();
-        near(test.sigma_mean, 0.934, 0.001);
-        near(test.sigma_bound, 1.824, 0.001);
-        near(test.chi_square, 0.223, 0.001);
-        near(test.p_value, (-test.chi_square / 2.0).exp(), 1e-9);
-        assert_eq!((test.freedom, test.meaning()), (2, "consistent with uniform"));
     }
 
     #[test]
@@ -376,46 +260,18 @@ mod tests {
 
     #[test]
     fn few_uploads_are_counted_out() {
-        let test = balance(&[2, 0]).test.unwrap();
+        let test = test_of(&[2, 0]);
         assert!(test.exact);
         near(test.p_value, 0.5, 1e-12);
-        near(balance(&[3, 0, 0]).test.unwrap().p_value, 1.0 / 9.0, 1e-12);
-        near(balance(&[10, 10, 10]).test.unwrap().p_value, 1.0, 1e-9);
-        assert!(!balance(&[500, 500, 500]).test.unwrap().exact);
-    }
-
-    #[test]
-    fn a_node_lost_halfway_is_no_imbalance() {
-        let before = view(&[334, 333, 333]);
-        let after: UploadCounts = [(NodeId(1), 500), (NodeId(2), 500)].into();
-        let judged = BalanceAnalysis::of(&[before, after]).unwrap();
-        assert!(judged.sigma < 0.1, "{}", judged.sigma);
-        assert_eq!(judged.test.unwrap().freedom, 3);
-        near(judged.expected[&NodeId(3)], 1000.0 / 3.0, 1e-9);
-        near(judged.expected[&NodeId(1)], 1000.0 / 3.0 + 500.0, 1e-9);
-    }
-
-    #[test]
-    fn nothing_to_spread_is_nothing_to_judge() {
-        assert_eq!(BalanceAnalysis::of(&[]), None);
-        assert_eq!(BalanceAnalysis::of(&[view(&[0, 0])]), None);
-        let single = balance(&[5]);
-        assert_eq!((single.sigma, single.test), (0.0, None));
+        near(test_of(&[3, 0, 0]).p_value, 1.0 / 9.0, 1e-12);
+        near(test_of(&[10, 10, 10]).p_value, 1.0, 1e-9);
+        assert!(!test_of(&[500, 500, 500]).exact);
     }
 
     #[test]
     fn extreme_counts_are_named_for_what_they_are() {
-        assert_eq!(
-            balance(&[0, 0, 2000]).test.unwrap().meaning(),
-            "no uniform hash does this"
-        );
-        assert!(
-            balance(&[1000, 1000, 1000])
-                .test
-                .unwrap()
-                .meaning()
-                .starts_with("more even")
-        );
+        assert_eq!(test_of(&[0, 0, 2000]).meaning(), "no uniform hash does this");
+        assert!(test_of(&[1000, 1000, 1000]).meaning().starts_with("more even"));
         assert_eq!(
             (p_text(1e-9), p_text(0.0012), p_text(0.64)),
             ("< 0.0001".into(), "= 0.0012".into(), "= 0.64".into())
