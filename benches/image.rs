@@ -1,8 +1,12 @@
 //! The check of a PNG beside the bare checksum that it consists of.
 
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use pixseal::image::{Check, SIGNATURE};
+use support::picture::chunk;
 
 /// The pieces in which an upload arrives.
 const PIECE_BYTES: usize = 256 << 10;
@@ -10,17 +14,6 @@ const IMAGE_BYTES: usize = 4 << 20;
 
 fn main() {
     divan::main();
-}
-
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(data.len()).expect("a small chunk");
-    let checked = [kind, data].concat();
-    [
-        &length.to_be_bytes()[..],
-        &checked,
-        &crc32fast::hash(&checked).to_be_bytes(),
-    ]
-    .concat()
 }
 
 /// A valid structure whose IDAT chunks have `chunk_bytes` each; what is in them nobody looks at.

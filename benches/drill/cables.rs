@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::random::Random;
+
 const SERVER_PORT: u32 = 7000;
 
 pub(crate) struct Cables {
@@ -31,7 +33,7 @@ struct Exchange {
     /// Datagrams on their way, by arrival.
     waiting: BTreeMap<(Instant, u64), (u32, Vec<u8>)>,
     count: u64,
-    random: u64,
+    random: Random,
 }
 
 impl Default for Weather {
@@ -132,24 +134,15 @@ impl Drop for Cables {
 
 impl Exchange {
     fn take(&mut self, from: u32, to: u32, bytes: &[u8]) {
-        let lost = self.number() % 100 < self.weather.loss_percent;
+        let lost = self.random.chance(self.weather.loss_percent);
         if lost || self.blocked.contains(&(from, to)) {
             return;
         }
         let Range { start, end } = self.weather.delay_ms;
-        let delay = start * 1000 + self.number() % ((end - start) * 1000);
+        let delay = self.random.millis(start..end);
         self.count += 1;
-        let arrival = (Instant::now() + Duration::from_micros(delay), self.count);
+        let arrival = (Instant::now() + delay, self.count);
         self.waiting.insert(arrival, (to, bytes.to_vec()));
-    }
-
-    /// Marsaglia's xorshift: the drill need not be repeatable, the network is not either.
-    fn number(&mut self) -> u64 {
-        self.random = self.random.max(1);
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
     }
 }
 

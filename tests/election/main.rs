@@ -3,11 +3,13 @@
 //! `SIM_SEEDS=100000` runs so many seeds instead of 2,000; `SIM_SEED=17` runs that one and prints its transcript.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod attacks;
 mod chaos;
 mod datagrams;
 mod laws;
-mod random;
 mod stories;
 mod world;
 

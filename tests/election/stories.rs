@@ -1,4 +1,4 @@
-//! Stories to read: what three nodes do, line by line, compared with the text files beside this one.
+//! Stories to read: what three nodes do, line by line, compared with the text files in `stories/`.
 //!
 //! `WRITE_STORIES=1` writes the files anew; read the difference before you keep it.
 
@@ -37,7 +37,7 @@ fn compare(world: &World, name: &str) {
     let Transcript::Kept(told) = &world.transcript else {
         panic!("a story is kept")
     };
-    let path = format!("{}/tests/election/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/tests/election/stories/{name}.txt", env!("CARGO_MANIFEST_DIR"));
     if std::env::var_os("WRITE_STORIES").is_some() {
         std::fs::write(&path, told).unwrap();
     }

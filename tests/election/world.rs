@@ -14,7 +14,7 @@ use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
 use pixseal::roster::NodeId;
 
 use crate::laws::Laws;
-use crate::random::Random;
+use crate::support::random::Random;
 
 pub(crate) const SECRET: [u8; 32] = [7; 32];
 /// What a socket holds while its process is stopped: small datagrams fill a default buffer about so.

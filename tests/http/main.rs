@@ -9,7 +9,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod command;
 mod download;
 mod hostile;
 mod journal;

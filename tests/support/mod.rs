@@ -1,7 +1,7 @@
 //! What tests and benchmarks share: nodes as real child processes, what they print, HTTP to the byte, images.
 //!
 //! `cluster` starts nodes, `observer` reads what they say of membership, `process` watches any child from the outside,
-//! `wire` speaks HTTP, `picture` makes PNG images.
+//! `wire` speaks HTTP, `picture` makes PNG images, `random` numbers from a seed.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -16,6 +16,7 @@ pub mod cluster;
 pub mod observer;
 pub mod picture;
 pub mod process;
+pub mod random;
 pub mod wire;
 
 use std::thread;

@@ -1,5 +1,7 @@
 //! PNG images for tests, made chunk by chunk, so that every kind of damage can be done to them.
 
+use super::random::Random;
+
 /// What every PNG begins with.
 pub const SIGNATURE: &[u8] = b"\x89PNG\r\n\x1a\n";
 
@@ -25,13 +27,9 @@ pub fn png(chunks: &[Vec<u8>]) -> Vec<u8> {
 /// A picture of `width` times `height` noisy pixels, 4 bytes each, that any decoder opens.
 pub fn noise(width: u32, height: u32, seed: u64) -> Vec<u8> {
     let mut pixels = vec![0; width as usize * height as usize * 4];
-    let mut state = seed | 1;
+    let mut random = Random::new(seed);
     for pixel in pixels.chunks_exact_mut(4) {
-        // Xorshift: noise does not have to be good, only hard to compress.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        pixel.copy_from_slice(&state.to_le_bytes()[..4]);
+        pixel.copy_from_slice(&random.number().to_le_bytes()[..4]);
     }
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(&mut out, width, height);

@@ -13,7 +13,7 @@ fn usage(program: &str) -> String {
 
 #[test]
 fn every_usage_text_is_in_the_readme() {
-    let readme = include_str!("../README.md");
+    let readme = include_str!("../../README.md");
     for program in [
         env!("CARGO_BIN_EXE_server"),
         env!("CARGO_BIN_EXE_client"),

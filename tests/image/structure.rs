@@ -1,22 +1,11 @@
 //! Which PNG structures the check accepts, item by item; what is in the pixels it never looks at.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use pixseal::image::{self, Check, SIGNATURE};
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
+use crate::support::picture::{chunk, ihdr, png};
+
 const PIXELS_MAX: u64 = 1_000_000;
-
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(data.len()).unwrap();
-    let checked = [kind, data].concat();
-    let crc = crc32fast::hash(&checked);
-    [&length.to_be_bytes()[..], &checked, &crc.to_be_bytes()].concat()
-}
-
-fn ihdr(width: u32, height: u32, depth: u8, colour: u8, methods: [u8; 3]) -> Vec<u8> {
-    let sizes = [width.to_be_bytes(), height.to_be_bytes()].concat();
-    chunk(b"IHDR", &[&sizes[..], &[depth, colour], &methods].concat())
-}
 
 fn rgb() -> Vec<u8> {
     ihdr(10, 10, 8, 2, [0; 3])
@@ -32,10 +21,6 @@ fn idat() -> Vec<u8> {
 
 fn iend() -> Vec<u8> {
     chunk(b"IEND", b"")
-}
-
-fn png(chunks: &[Vec<u8>]) -> Vec<u8> {
-    [&SIGNATURE[..], &chunks.concat()].concat()
 }
 
 fn check_in(pieces: usize, image: &[u8]) -> Result<(), image::Error> {

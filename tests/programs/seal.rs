@@ -1,5 +1,4 @@
 //! The `seal` command as its users see it: what it prints, where it writes, and how it exits.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

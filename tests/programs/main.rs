@@ -1,0 +1,14 @@
+//! The programs as their users meet them: arguments, exit codes, what they print, and what the README says of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test fails by panicking, in its helpers too, and touches what it tests"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod readme;
+mod seal;
+mod server;
