@@ -29,7 +29,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use load::Load;
-use pixseal::client::{Client, Patience};
+use pixseal::client::Client;
+use pixseal::client::nodes::Patience;
 use pixseal::election::datagram::{ClusterKey, Datagram, Stamp};
 use pixseal::election::message::{Message, Stance};
 use pixseal::roster::NodeId;

@@ -1,13 +1,18 @@
-//! The client's side of the cluster: offer, upload, read, list, remove, ask for the state.
+//! The client's side of the cluster: upload, read, list, remove, ask for the state.
 //!
-//! Holds one kept-alive connection to each node, blocks, and waits on nothing without a bound. A [`Client`] belongs to
-//! one thread; threads that want to work at once have one each. Retries live here, not in the server: uploads are
-//! idempotent, and a node that just died is unreachable until the others have noticed.
+//! Keeps one connection to each node, blocks, and limits every wait. A [`Client`] belongs to one thread; threads that
+//! work in parallel have one each. Retries happen here, not in the server: uploads are idempotent, and a node that
+//! just died is unreachable until the others have noticed.
 //!
+//! - [`error`]: what can go wrong
 //! - [`connection`]: one connection, a request out, an answer in
-//! - [`answer`]: what nodes say in JSON: receipts, lists, their state
-//! - [`upload`]: one image offered to the nodes and sent to the one that accepts it
-//! - [`download`]: one image read back, wherever it lies
+//! - [`nodes`]: the connections to all members, and which of them answer
+//! - [`ask`]: requests without a body, and their answers
+//! - [`download`]: one image read back from the node that holds it
+//! - [`upload`]: one image to be uploaded, and what happened to it
+//!
+//! Private: `round_robin` and `backoff` choose which node is asked next and when, `offers` offers an image round after
+//! round, `pending_upload` sends it to the node that accepts it.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,120 +21,63 @@
 )]
 
 pub mod answer;
+pub mod ask;
+mod backoff;
 pub mod connection;
 pub mod download;
 pub mod error;
+pub mod nodes;
+mod offers;
+mod pending_upload;
+mod round_robin;
 pub mod upload;
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use self::answer::{List, Status};
+use self::ask::{Answered, target_of};
+use self::download::Download;
+use self::error::Error;
+use self::nodes::{Nodes, Patience};
+use self::pending_upload::PendingUpload;
+use self::upload::{Terms, Upload, UploadBody};
 use crate::balancer;
-use crate::http::response::Response;
-use crate::http::target::Target;
 use crate::image_id::ImageId;
 use crate::members::Members;
-use crate::roster::{NodeId, Roster};
-use answer::{List, Status};
-use connection::NodeConnection;
-use error::{Error, ErrorKind};
+use crate::roster::NodeId;
 
-/// The longest answer that is read into memory: a list of a million images.
-pub const ANSWER_BYTES_MAX: usize = 256 << 20;
-/// The most redirects followed for one request: the cluster itself gives up after two.
-pub const HOPS_MAX: u32 = 3;
-
-/// How long to wait for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For a connection.
-    pub connect: Duration,
-    /// For the answer to an offer, which no node needs to think about.
-    pub offer: Duration,
-    /// For each read or write of a body, and for a receipt.
-    pub body: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
-            connect: Duration::from_secs(1),
-            offer: Duration::from_secs(2),
-            body: Duration::from_secs(30),
-        }
-    }
-}
-
-/// Connections to the members of a cluster, and what is known about them.
+/// A thread's access to the nodes of a cluster.
 pub struct Client {
-    nodes: BTreeMap<NodeId, Member>,
-    patience: Patience,
-    /// Who is believed to be alive: decides only who is asked first.
-    alive: Roster,
+    nodes: Nodes,
     /// Where pieces of files are read; grows to the largest so far.
     buf: Vec<u8>,
 }
 
-struct Member {
-    address: String,
-    connection: Option<NodeConnection>,
-    /// Until then nobody bothers a node that did not answer.
-    rests_until: Option<Instant>,
-    /// How often in a row it did not answer.
-    rests: u32,
-}
-
-/// An answer that was read whole.
-#[derive(Clone, Debug)]
-pub struct Answered {
-    /// Who gave it, after redirects.
-    pub node: NodeId,
-    /// Its head.
-    pub response: Response,
-    /// Its content.
-    pub content: Vec<u8>,
-}
-
-impl Answered {
-    /// The content as text, for people.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.content).trim_end().to_owned()
-    }
-}
-
 impl Client {
-    /// A client that has not connected to anybody yet.
+    /// A client that has not connected to any node yet.
     pub fn new(members: &Members, patience: Patience) -> Client {
-        let node = |address: &str| Member {
-            address: address.to_owned(),
-            connection: None,
-            rests_until: None,
-            rests: 0,
-        };
-        let nodes: BTreeMap<NodeId, Member> =
-            members.iter().map(|(id, address)| (id, node(address))).collect();
-        let first = *nodes.keys().next().expect("a cluster has at least one member");
-        let alive = Roster::new(first, nodes.keys().copied());
         Client {
-            nodes,
-            patience,
-            alive,
+            nodes: Nodes::new(members, patience),
             buf: Vec::new(),
         }
     }
 
-    /// The members, in rising order.
+    /// Ids and addresses of the members, in rising order of id.
     pub fn members(&self) -> impl Iterator<Item = (NodeId, &str)> {
-        self.nodes.iter().map(|(id, node)| (*id, node.address.as_str()))
+        self.nodes.members()
     }
 
     /// What one node says about itself and the cluster.
     pub fn status(&mut self, id: NodeId) -> Result<Status, Error> {
-        let answered = self.ask(id, "GET", "/cluster")?;
-        parse_json(&answered)
+        self.nodes.status(id)
     }
 
-    /// A user's images, on the whole cluster, page after page. Any node that answers will do.
+    /// Asks one node and reads the whole answer, whatever its status.
+    pub fn ask(&mut self, id: NodeId, method: &str, target: &str) -> Result<Answered, Error> {
+        self.nodes.ask(id, method, target)
+    }
+
+    /// A user's images on the whole cluster, page after page. Any node that answers will do.
     pub fn list(&mut self, user: &str, deadline: Instant) -> Result<List, Error> {
         let mut whole = List::default();
         loop {
@@ -137,11 +85,13 @@ impl Client {
                 .next
                 .take()
                 .map_or_else(String::new, |name| format!("?after={name}"));
-            let answered = self.fetch(None, "GET", &format!("/images/{user}/{after}"), deadline)?;
+            let answered = self
+                .nodes
+                .fetch(None, "GET", &format!("/images/{user}/{after}"), deadline)?;
             if answered.response.status != 200 {
-                return Err(error_of(&answered));
+                return Err(answered.error());
             }
-            let page: List = parse_json(&answered)?;
+            let page: List = answered.json()?;
             whole.images.extend(page.images);
             whole.missing.extend(
                 page.missing
@@ -156,185 +106,38 @@ impl Client {
         }
     }
 
-    /// Removes an image, wherever it lies. `false`: no node has it.
+    /// Removes an image from whichever node holds it. `false`: no node has it.
     pub fn remove(&mut self, image: &ImageId, deadline: Instant) -> Result<bool, Error> {
-        let first = balancer::assigned(image.user(), image.name(), &self.alive);
-        let answered = self.fetch(Some(first), "DELETE", &target_of(image), deadline)?;
+        let first = balancer::assigned(image.user(), image.name(), &self.nodes.alive);
+        let answered = self
+            .nodes
+            .fetch(Some(first), "DELETE", &target_of(image), deadline)?;
         match answered.response.status {
             200 | 202 | 204 => Ok(true),
             404 => Ok(false),
-            _ => Err(error_of(&answered)),
+            _ => Err(answered.error()),
         }
     }
 
-    /// Asks one node and reads the whole answer, whatever its status.
-    pub fn ask(&mut self, id: NodeId, method: &str, target: &str) -> Result<Answered, Error> {
-        let deadline = Instant::now() + self.patience.body;
-        let (mut connection, response) = self.request(id, method, target, "")?;
-        let content = match method {
-            "HEAD" => Vec::new(),
-            _ => connection.read_all(&response, ANSWER_BYTES_MAX, deadline)?,
-        };
-        self.keep(id, connection, &response);
-        Ok(Answered {
-            node: id,
-            response,
-            content,
-        })
-    }
-
-    /// Asks `first` (or anybody), follows redirects, goes on with the next node while one is busy or does not
-    /// answer, and repeats that until the deadline.
-    pub fn fetch(
+    /// Finds an image: asks `first` or the node it is assigned to, follows redirects, and tries again until the
+    /// deadline while nodes are busy or do not answer. `None`: every node said that it has no such image.
+    pub fn download(
         &mut self,
+        image: &ImageId,
         first: Option<NodeId>,
-        method: &str,
-        target: &str,
         deadline: Instant,
-    ) -> Result<Answered, Error> {
-        let mut route = RoundRobin::new(self, first, target);
-        loop {
-            let (id, target) = route.next(self);
-            let outcome = self.ask(id, method, &target);
-            match outcome {
-                Ok(answered) if answered.response.status == 307 => {
-                    route.redirect(self, &answered.response)?
-                }
-                Ok(answered) if answered.response.status != 503 => return Ok(answered),
-                Ok(answered) => route.record_failure(deadline, error_of(&answered))?,
-                Err(error) => route.record_failure(deadline, error)?,
-            }
-        }
+    ) -> Result<Option<Download>, Error> {
+        self.nodes.download(image, first, deadline)
     }
 
-    /// Sends a request without a body and reads the head of the answer. A kept connection that turns out to be
-    /// closed is replaced once, at once: nodes close idle ones.
-    fn request(
-        &mut self,
-        id: NodeId,
-        method: &str,
-        target: &str,
-        fields: &str,
-    ) -> Result<(NodeConnection, Response), Error> {
-        loop {
-            let mut connection = self.take(id)?;
-            let reused = connection.is_reused();
-            let deadline = Instant::now() + self.patience.body;
-            let sent = connection.send_head(method, target, fields, &[], deadline);
-            match sent.and_then(|()| connection.head(deadline)) {
-                Ok(response) => return Ok((connection, response)),
-                Err(error) if reused && error.kind == ErrorKind::Lost => {}
-                Err(error) => return Err(error),
-            }
-        }
+    /// Keeps the connection of a download for the next request, if the image was read to its end.
+    pub fn finish(&mut self, download: Download) {
+        self.nodes.finish(download);
     }
 
-    /// The connection to a node, kept or new; whoever takes it gives it back with `keep`.
-    fn take(&mut self, id: NodeId) -> Result<NodeConnection, Error> {
-        let node = self.nodes.get_mut(&id).expect("only members are asked");
-        match node.connection.take() {
-            Some(connection) => Ok(connection),
-            None => NodeConnection::open(&node.address, self.patience.connect),
-        }
-    }
-
-    fn keep(&mut self, id: NodeId, connection: NodeConnection, response: &Response) {
-        let node = self.nodes.get_mut(&id).expect("only members are asked");
-        node.rests_until = None;
-        node.rests = 0;
-        if response.keep_alive {
-            node.connection = Some(connection);
-        }
-    }
-
-    /// Which member `Location` points at, and the target to ask it for.
-    fn place(&self, location: &str) -> Option<(NodeId, String)> {
-        let authority = Target::parse(location).ok()?.authority?;
-        let (id, _) = self.members().find(|(_, address)| *address == authority)?;
-        let path = location.split_once("://")?.1.strip_prefix(authority)?;
-        Some((id, path.to_owned()))
-    }
-}
-
-/// Whom a request goes to next: redirects first, then the members in turn.
-struct RoundRobin {
-    order: Vec<NodeId>,
-    turn: usize,
-    target: String,
-    redirected: Option<(NodeId, String)>,
-    hops: u32,
-}
-
-impl RoundRobin {
-    fn new(client: &Client, first: Option<NodeId>, target: &str) -> RoundRobin {
-        let mut order: Vec<NodeId> = client.nodes.keys().copied().collect();
-        if let Some(at) = first.and_then(|first| order.iter().position(|id| *id == first)) {
-            order.rotate_left(at);
-        }
-        RoundRobin {
-            order,
-            turn: 0,
-            target: target.to_owned(),
-            redirected: None,
-            hops: 0,
-        }
-    }
-
-    fn next(&mut self, client: &Client) -> (NodeId, String) {
-        self.redirected
-            .take()
-            .filter(|(id, _)| client.nodes.contains_key(id))
-            .unwrap_or_else(|| (self.order[self.turn % self.order.len()], self.target.clone()))
-    }
-
-    fn redirect(&mut self, client: &Client, response: &Response) -> Result<(), Error> {
-        self.hops += 1;
-        let location = response.location.as_deref().unwrap_or_default();
-        self.redirected = client.place(location);
-        if self.redirected.is_none() || self.hops > HOPS_MAX {
-            return Err(Error {
-                kind: ErrorKind::Protocol,
-                text: format!("was sent to {location:?}, which is no member of this cluster, or in circles"),
-            });
-        }
-        Ok(())
-    }
-
-    /// Goes on with the next member; after a whole round, waits a little. Hands the error back when time is up,
-    /// or when the last round should have found somebody and did not.
-    fn record_failure(&mut self, deadline: Instant, error: Error) -> Result<(), Error> {
-        self.turn += 1;
-        self.hops = 0;
-        if self.turn.is_multiple_of(self.order.len()) {
-            if Instant::now() >= deadline {
-                return Err(error);
-            }
-            std::thread::sleep(upload::pause(self.turn as u64));
-        }
-        Ok(())
-    }
-}
-
-/// The request target of an image. Users and names hold only characters that need no escaping.
-pub fn target_of(image: &ImageId) -> String {
-    format!("/images/{image}")
-}
-
-fn parse_json<T: serde::de::DeserializeOwned>(answered: &Answered) -> Result<T, Error> {
-    serde_json::from_slice(&answered.content).map_err(|e| Error {
-        kind: ErrorKind::Protocol,
-        text: format!(
-            "node {} answered with JSON that is not understood: {e}",
-            answered.node
-        ),
-    })
-}
-
-/// A final answer that is no success, as a error.
-fn error_of(answered: &Answered) -> Error {
-    let status = answered.response.status;
-    Error {
-        kind: ErrorKind::of_status(status),
-        text: format!("node {} answered {status}: {}", answered.node, answered.text()),
+    /// Offers `image`, sends the body to the node that accepts it, and reads the receipt; offers it again, until
+    /// the deadline, while no node accepts it or the connection breaks.
+    pub fn upload(&mut self, image: &ImageId, body: UploadBody<'_>, terms: Terms<'_>) -> Upload {
+        PendingUpload::new(&mut self.nodes, &mut self.buf, image, body, terms).run()
     }
 }

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use pixseal::client::Client;
+use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
-use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 

@@ -11,9 +11,11 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use pixseal::client::Client;
+use pixseal::client::ask::target_of;
 use pixseal::client::connection::NodeConnection;
+use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
-use pixseal::client::{Client, Patience, target_of};
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::seal::SEGMENT_BYTES;

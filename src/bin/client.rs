@@ -16,8 +16,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use getopts::Options;
+use pixseal::client::Client;
+use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
-use pixseal::client::{Client, Patience};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::Node;
 use crate::balancer;
+use crate::client::Client;
 use crate::client::answer::List;
-use crate::client::{Client, Patience, target_of};
+use crate::client::ask::target_of;
+use crate::client::nodes::Patience;
 use crate::image_id::ImageId;
 use crate::roster::NodeId;
 

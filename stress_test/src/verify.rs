@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pixseal::client::{Client, Patience};
+use pixseal::client::Client;
+use pixseal::client::nodes::Patience;
 use pixseal::image_id::ImageId;
 use pixseal::roster::NodeId;
 

@@ -11,8 +11,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
+use pixseal::client::Client;
 use pixseal::client::answer::Status;
-use pixseal::client::{Client, Patience};
+use pixseal::client::nodes::Patience;
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 

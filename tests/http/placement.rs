@@ -4,8 +4,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use pixseal::balancer;
+use pixseal::client::Client;
+use pixseal::client::ask::target_of;
+use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
-use pixseal::client::{Client, Patience, target_of};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 use pixseal::roster::{NodeId, Roster};

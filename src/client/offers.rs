@@ -1,0 +1,255 @@
+//! Offers an image, round after round, until a node has stored it.
+//!
+//! An offer is the head of a PUT with `Expect: 100-continue` and `Connection: offer`: the promise that the body
+//! follows only after `100 Continue`. Every node answers from its own view: one says 100 and gets the body, the others
+//! say 307 and their connections stay usable. The body travels once.
+//!
+//! A small image for one node only is sent together with its head: waiting for `100 Continue` would take longer than
+//! sending it in vain, should the node turn out to be the wrong one.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::answer::Receipt;
+use super::ask::Answered;
+use super::connection::NodeConnection;
+use super::error::{Error, ErrorKind};
+use super::pending_upload::{ANSWER_BYTES_MAX, PendingUpload};
+use super::round_robin::HOPS_MAX;
+use super::upload::{Audience, Upload};
+use crate::balancer;
+use crate::http::response::Response;
+use crate::roster::{NodeId, Roster};
+
+/// The longest wait that a node can ask for with `Retry-After`.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// A node that reports an error of its own this often in a row is not asked again.
+const BROKEN_MAX: u32 = 3;
+/// How long the answers of other nodes are waited for once the image is stored, or as long again as storing took, if
+/// that is longer: a node that hangs must not delay the next image, and a node that is as slow as the others does not
+/// hang.
+const REFUSAL_PATIENCE_MIN: Duration = Duration::from_millis(100);
+
+/// One offer that waits for its answer.
+struct Offered {
+    node: NodeId,
+    connection: NodeConnection,
+    reused: bool,
+    /// Counted from the offer: several nodes that do not answer are waited for at the same time.
+    deadline: Instant,
+}
+
+impl PendingUpload<'_, '_, '_> {
+    /// Offers the image until it is stored, the deadline has passed, or another attempt would not help.
+    pub(super) fn run(mut self) -> Upload {
+        let mut broken = 0;
+        loop {
+            let error = match self.round() {
+                Ok(receipt) => {
+                    self.upload.outcome = Ok(receipt);
+                    return self.upload;
+                }
+                Err(error) => error,
+            };
+            broken = if error.kind == ErrorKind::Broken {
+                broken + 1
+            } else {
+                0
+            };
+            let hopeless =
+                matches!(error.kind, ErrorKind::Refused | ErrorKind::DiskFull) || broken == BROKEN_MAX;
+            self.upload.outcome = Err(error);
+            if hopeless
+                || self.terms.stop.load(Ordering::Relaxed)
+                || Instant::now() + self.wait >= self.terms.deadline
+            {
+                self.upload.elapsed = self.started.elapsed();
+                return self.upload;
+            }
+            std::thread::sleep(self.wait);
+        }
+    }
+
+    /// Offers the image once to every node of the audience, and to the nodes that those name.
+    fn round(&mut self) -> Result<Receipt, Error> {
+        self.begin_round();
+        let start = Instant::now();
+        let mut asked = self.order();
+        let mut offers: VecDeque<Offered> = VecDeque::with_capacity(asked.len());
+        for &node in &asked {
+            let target = self.target.clone();
+            offers.extend(self.offer(node, &target));
+        }
+        let mut outcome = Err(Error {
+            kind: ErrorKind::Disputed,
+            text: format!("no node accepted {}", self.image),
+        });
+        let mut hops = 0;
+        loop {
+            while let Some(offered) = next_offer(&mut offers, self.named.as_ref()) {
+                self.read_offer_answer(offered, start, &mut outcome);
+            }
+            let Some((node, target)) = self.named.take() else {
+                break;
+            };
+            hops += 1;
+            if self.upload.accepted.is_some() || asked.contains(&node) || hops > HOPS_MAX {
+                break;
+            }
+            asked.push(node);
+            offers.extend(self.offer(node, &target));
+        }
+        if let Ok(receipt) = &outcome {
+            self.learn(receipt);
+        }
+        outcome
+    }
+
+    /// Whom to ask: the assigned node first, since the body waits for its answer.
+    fn order(&self) -> Vec<NodeId> {
+        let assigned = balancer::assigned(self.image.user(), self.image.name(), &self.nodes.alive);
+        let mut order: Vec<NodeId> = self.nodes.responsive().collect();
+        order.sort_by_key(|id| *id != assigned);
+        if self.terms.audience == Audience::Assigned {
+            order.truncate(1);
+        }
+        order
+    }
+
+    fn offer(&mut self, node: NodeId, target: &str) -> Option<Offered> {
+        let outcome = self.send_offer(node, target);
+        outcome.map_err(|error| self.record_failure(node, &error)).ok()
+    }
+
+    fn send_offer(&mut self, node: NodeId, target: &str) -> Result<Offered, Error> {
+        // The answer to an eager upload is the receipt, which has to wait for the disk.
+        let patience = if self.eager {
+            self.nodes.patience.body
+        } else {
+            self.nodes.patience.offer
+        };
+        let deadline = Instant::now() + patience;
+        let mut connection = self.nodes.take(node)?;
+        let reused = connection.is_reused();
+        let body = if self.eager {
+            self.body.read_small(self.buf)?
+        } else {
+            &[]
+        };
+        connection.send_head("PUT", target, &self.fields, body, deadline)?;
+        self.upload.body_bytes_sent += body.len() as u64;
+        Ok(Offered {
+            node,
+            connection,
+            reused,
+            deadline,
+        })
+    }
+
+    /// Reads the answer to one offer and acts on it.
+    fn read_offer_answer(
+        &mut self,
+        mut offered: Offered,
+        start: Instant,
+        outcome: &mut Result<Receipt, Error>,
+    ) {
+        let node = offered.node;
+        let deadline = match self.upload.accepted {
+            Some(_) => {
+                let patience = REFUSAL_PATIENCE_MIN.max(start.elapsed());
+                offered.deadline.min(Instant::now() + patience)
+            }
+            None => offered.deadline,
+        };
+        let heard = offered.connection.head(deadline);
+        match heard {
+            Ok(response) if response.status == 100 && self.upload.accepted.is_some() => {
+                // The node waits for a body that will not come: closing the connection tells it so.
+                self.upload.also_accepted.push(node);
+            }
+            Ok(response) if response.status == 100 => {
+                self.upload.accepted = Some(node);
+                self.upload.offer = start.elapsed();
+                *outcome = self.deliver(node, offered.connection);
+                if let Err(error) = outcome {
+                    self.record_failure(node, &error.clone());
+                }
+            }
+            Ok(response) if self.eager && matches!(response.status, 200 | 201) => {
+                self.upload.accepted = Some(node);
+                *outcome = self.receipt(node, offered.connection, response, start);
+            }
+            Ok(response) => self.read_refusal(offered, &response, outcome),
+            // Nodes close connections that were idle for long: this one is replaced at once, if it is still needed.
+            Err(error) if offered.reused && error.kind == ErrorKind::Lost => {
+                if self.upload.accepted.is_none() {
+                    let target = self.target.clone();
+                    if let Some(again) = self.offer(node, &target) {
+                        self.read_offer_answer(again, start, outcome);
+                    }
+                }
+            }
+            Err(error) => self.record_failure(node, &error),
+        }
+    }
+
+    /// A final answer in place of 100.
+    fn read_refusal(
+        &mut self,
+        mut offered: Offered,
+        response: &Response,
+        outcome: &mut Result<Receipt, Error>,
+    ) {
+        let node = offered.node;
+        let deadline = Instant::now() + self.nodes.patience.offer;
+        let content = match offered.connection.read_all(response, ANSWER_BYTES_MAX, deadline) {
+            Ok(content) => content,
+            Err(error) => return self.record_failure(node, &error),
+        };
+        self.nodes.keep(node, offered.connection, response);
+        if response.status == 307 {
+            let location = response.location.as_deref();
+            let named = location.and_then(|location| self.nodes.located(location));
+            self.named = named.or(self.named.take());
+            return;
+        }
+        let answered = Answered {
+            node,
+            response: response.clone(),
+            content,
+        };
+        let error = answered.error();
+        self.note(Some(node), error.kind);
+        if let Some(seconds) = response.retry_after_seconds {
+            self.wait = self.wait.max(Duration::from_secs(seconds).min(PAUSE_MAX));
+        }
+        if self.upload.accepted.is_none() {
+            *outcome = Err(error);
+        }
+    }
+
+    fn record_failure(&mut self, node: NodeId, error: &Error) {
+        self.note(Some(node), error.kind);
+        if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Silent) {
+            self.nodes.back_off(node);
+        }
+    }
+
+    /// If another node than the assigned one took the image, the view has changed: asks for the new one.
+    fn learn(&mut self, receipt: &Receipt) {
+        let assigned = balancer::assigned(self.image.user(), self.image.name(), &self.nodes.alive);
+        if assigned == receipt.node || !self.nodes.contains(receipt.node) {
+            return;
+        }
+        if let Ok(status) = self.nodes.status(receipt.node) {
+            self.nodes.alive = Roster::new(status.node, status.alive);
+        }
+    }
+}
+
+/// The offer whose answer matters most: the one to the node that another has just named.
+fn next_offer(offers: &mut VecDeque<Offered>, named: Option<&(NodeId, String)>) -> Option<Offered> {
+    let at = named.and_then(|(node, _)| offers.iter().position(|offered| offered.node == *node));
+    offers.remove(at.unwrap_or(0))
+}
