@@ -8,12 +8,9 @@
 //! - [`upload`], [`download`], [`listing`], [`status`]: the answers
 //! - [`placing`]: whose upload it is, and which copy of an image counts
 //! - [`locate`]: what only the other nodes know
-//! - [`pool`]: the threads that encrypt and decrypt, and what waits for them; [`mailbox`]: where it is waited for
 //! - [`opening`]: the way back, a segment at a time
-//! - [`blocks`], [`segment`]: the memory that images pass through
 //! - [`counters`]: what is counted
 
-pub mod blocks;
 pub mod connection;
 pub mod counters;
 pub mod download;
@@ -21,12 +18,9 @@ pub mod front;
 pub mod gate;
 pub mod listing;
 pub mod locate;
-pub mod mailbox;
 pub mod opening;
 pub mod placing;
-pub mod pool;
 pub mod request;
-pub mod segment;
 pub mod status;
 pub mod upload;
 pub mod workers;
@@ -40,7 +34,6 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use self::blocks::Blocks;
 use self::connection::{Connection, Seats, is_stall};
 use self::counters::Counters;
 use self::download::{Reply, Sent};
@@ -58,6 +51,8 @@ use crate::image_id::ImageId;
 use crate::keyset::Keyset;
 use crate::members::Members;
 use crate::roster::NodeId;
+use crate::sealing::blocks::Blocks;
+use crate::sealing::pool;
 use crate::secrets;
 use crate::store::{self, Durability, Store};
 

@@ -19,7 +19,7 @@ use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::seal::SEGMENT_BYTES;
-use pixseal::server::blocks::Blocks;
+use pixseal::sealing::blocks::Blocks;
 use pixseal::store::{Durability, Store};
 
 use super::images::{Item, Set};

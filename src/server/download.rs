@@ -9,7 +9,6 @@ use std::ops::{ControlFlow, Range};
 use httpdate::HttpDate;
 
 use super::Node;
-use super::blocks::Blocks;
 use super::connection::{Connection, Pace, is_stall};
 use super::counters::Counters;
 use super::opening::{Fault, Opened, Source, Stored};
@@ -17,6 +16,7 @@ use super::request::Get;
 use crate::http::answer::Answer;
 use crate::image_id::ImageId;
 use crate::seal::{self, Header, SEGMENT_BYTES};
+use crate::sealing::blocks::Blocks;
 use crate::store::sealed::Sealed;
 
 /// What became of a download.

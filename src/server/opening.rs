@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use super::Node;
-use super::blocks::Block;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
+use crate::sealing::blocks::Block;
 use crate::store;
 use crate::store::sealed::Sealed;
 

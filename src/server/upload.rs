@@ -16,10 +16,7 @@ use sha2::{Digest, Sha256};
 use super::Node;
 use super::connection::{Connection, Pace, is_stall, is_too_slow};
 use super::front::busy;
-use super::mailbox::Mailbox;
-use super::pool::Job;
 use super::request::Put;
-use super::segment::Segment;
 use crate::election::View;
 use crate::http::answer::Answer;
 use crate::http::body::{Body, Error as BodyError};
@@ -27,6 +24,10 @@ use crate::image::{Check, Error as Refusal};
 use crate::image_id::ImageId;
 use crate::roster::Roster;
 use crate::seal::{Header, RANDOM_BYTES, SEGMENT_BYTES, SegmentCipher};
+use crate::sealing::blocks::Block;
+use crate::sealing::mailbox::Mailbox;
+use crate::sealing::pool::Job;
+use crate::sealing::segment::Segment;
 use crate::store;
 use crate::store::draft::{Draft, Outcome, Replace};
 
@@ -203,7 +204,7 @@ impl<'u> Intake<'u> {
                 self.body.skip_to_content(inbox, &mut wire).map(|()| 0)
             } else {
                 let (inbox, mut wire) = self.connection.reader(&mut self.pace);
-                self.body.read(inbox, &mut wire, segment.room())
+                self.body.read(inbox, &mut wire, segment.unfilled())
             };
             match step {
                 Ok(0) => break,
@@ -245,7 +246,7 @@ impl<'u> Intake<'u> {
             let text = "Too many uploads have stalled, and this one for longest.";
             return Err(Failure::Refused(busy(text)));
         }
-        if segment.is_coveted() {
+        if segment.can_be_reclaimed() {
             // Back in a tick, to see whether somebody needs the memory by then.
             return Ok(());
         }
@@ -313,7 +314,7 @@ impl<'n> Sealing<'n> {
     }
 
     /// A block; if none is free, after giving back those that are held here.
-    fn block(&mut self) -> Result<super::blocks::Block, Failure> {
+    fn block(&mut self) -> Result<Block, Failure> {
         if let Some(block) = self.node.blocks.try_take() {
             return Ok(block);
         }

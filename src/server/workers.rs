@@ -20,11 +20,8 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use super::connection::Connection;
+use crate::priority;
 
-/// How much nicer than the heartbeat thread everything is that works for clients: a third of its share where both
-/// want a core. It hardly ever does; more niceness would only give way to strangers on the same machine (at 10, one
-/// upload beside a compiler took twice as long).
-const NICENESS: i32 = 5;
 /// How many workers are there before anybody comes: idle, they add 0.6 MiB to what is resident.
 const READY: usize = 64;
 /// How many workers one that takes a connection may start before it serves.
@@ -101,7 +98,7 @@ fn hire(crew: &Arc<Crew>) -> io::Result<()> {
         .name(format!("worker {}", before + 1))
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            lower_priority();
+            priority::give_way_to_heartbeat();
             work(&hired);
         });
     match spawned {
@@ -132,11 +129,6 @@ fn work(crew: &Arc<Crew>) {
         (crew.serve)(connection, &crew.queue);
         crew.idle.fetch_add(1, Ordering::AcqRel);
     }
-}
-
-/// Makes the calling thread yield to the heartbeat. Where that is not allowed, the default has to do.
-pub fn lower_priority() {
-    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 impl Drop for Workers {

@@ -1,7 +1,7 @@
 //! The memory that images pass through: a fixed number of 1 MiB blocks, and a budget for stalled uploads.
 //!
 //! Memory is bounded here and nowhere else: an upload that finds no free block waits, and TCP makes its sender
-//! wait. Nobody holds a block while waiting for a second one (see `upload`), so somebody always goes on.
+//! wait. No thread holds a block while it waits for a second one, so there is always one that goes on.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,29 +10,29 @@ use crate::seal::SEGMENT_BYTES;
 use crate::store::direct::DIRECT_BYTES_ALIGNMENT;
 
 /// How many stalled uploads may keep a segment's worth of bytes outside the pool.
-pub const STALLED_SEGMENTS_MAX: usize = 12;
+const STALLED_SEGMENTS_MAX: usize = 12;
 
-/// The pool. Cloning it shares it.
+/// The blocks of a node. A clone shares them.
 #[derive(Clone)]
 pub struct Blocks(Arc<Pool>);
 
 struct Pool {
     state: Mutex<State>,
     returned: Condvar,
-    /// Whoever has leave, in the order in which they stalled, with whether it is revoked.
+    /// Stalled uploads, oldest first; `true`: told to give up.
     stalled: Mutex<Vec<Arc<AtomicBool>>>,
 }
 
 struct State {
-    /// Blocks that nobody uses. The last one returned goes out first: it is the one still in the cache.
+    /// Blocks not in use. The last one returned goes out first: it is still in the processor's cache.
     free: Vec<Vec<u8>>,
-    /// Blocks that were never needed so far and take no memory.
-    unmade: usize,
+    /// Blocks that are not allocated yet.
+    unallocated: usize,
     waiting: usize,
 }
 
-/// The right of one stalled upload to keep a segment outside the pool, until dropped.
-pub struct Leave {
+/// One stalled upload's right to keep a segment in memory outside the pool, until dropped.
+pub(crate) struct StallAllowance {
     pool: Arc<Pool>,
     revoked: Arc<AtomicBool>,
 }
@@ -45,11 +45,11 @@ pub struct Block {
 }
 
 impl Blocks {
-    /// A pool of `count` blocks, none of which takes memory before it is needed.
+    /// `count` blocks, each of which takes memory only when it is first needed.
     pub fn new(count: usize) -> Blocks {
         let state = State {
             free: Vec::with_capacity(count),
-            unmade: count,
+            unallocated: count,
             waiting: 0,
         };
         Blocks(Arc::new(Pool {
@@ -59,17 +59,17 @@ impl Blocks {
         }))
     }
 
-    /// A block now, or none.
-    pub fn try_take(&self) -> Option<Block> {
+    /// A block, if one is free now.
+    pub(crate) fn try_take(&self) -> Option<Block> {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.pick(&mut state)
+        self.take_free(&mut state)
     }
 
-    /// A block, as soon as there is one. The caller must hold none.
+    /// A block, as soon as one is free. The caller must hold none.
     pub fn take(&self) -> Block {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            if let Some(block) = self.pick(&mut state) {
+            if let Some(block) = self.take_free(&mut state) {
                 return block;
             }
             state.waiting += 1;
@@ -82,8 +82,8 @@ impl Blocks {
         }
     }
 
-    /// Whether somebody waits for a block, so that whoever can do without should give one back.
-    pub fn are_scarce(&self) -> bool {
+    /// Whether a thread waits for a block: who can do without one should give it back.
+    pub(crate) fn are_scarce(&self) -> bool {
         self.0
             .state
             .lock()
@@ -92,9 +92,10 @@ impl Blocks {
             > 0
     }
 
-    /// Leave to keep a segment outside the pool. If too many have it there is none now, but whoever has stalled for
-    /// longest is told to make room: a client that stalls for a moment must not pay for those who do nothing else.
-    pub fn leave(&self) -> Option<Leave> {
+    /// Allows a stalled upload to keep a segment outside the pool. If too many do, none is allowed now, and the one
+    /// that has stalled for longest is told to give up: a client that stalls for a moment must not pay for those that
+    /// do nothing else.
+    pub(crate) fn allow_stall(&self) -> Option<StallAllowance> {
         let mut stalled = self.0.stalled.lock().unwrap_or_else(PoisonError::into_inner);
         if stalled.len() >= STALLED_SEGMENTS_MAX {
             if let Some(longest) = stalled.iter().find(|revoked| !revoked.load(Ordering::Relaxed)) {
@@ -104,18 +105,18 @@ impl Blocks {
         }
         let revoked = Arc::new(AtomicBool::new(false));
         stalled.push(Arc::clone(&revoked));
-        Some(Leave {
+        Some(StallAllowance {
             pool: Arc::clone(&self.0),
             revoked,
         })
     }
 
-    fn pick(&self, state: &mut State) -> Option<Block> {
+    fn take_free(&self, state: &mut State) -> Option<Block> {
         let memory = match state.free.pop() {
             Some(memory) => memory,
-            None if state.unmade == 0 => return None,
+            None if state.unallocated == 0 => return None,
             None => {
-                state.unmade -= 1;
+                state.unallocated -= 1;
                 vec![0; SEGMENT_BYTES + DIRECT_BYTES_ALIGNMENT]
             }
         };
@@ -153,14 +154,14 @@ impl Drop for Block {
     }
 }
 
-impl Leave {
-    /// Whether somebody needs the room, and this upload has stalled for longest.
-    pub fn is_revoked(&self) -> bool {
+impl StallAllowance {
+    /// Whether others need the memory, and this upload has stalled for longest.
+    pub(crate) fn is_revoked(&self) -> bool {
         self.revoked.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Leave {
+impl Drop for StallAllowance {
     fn drop(&mut self) {
         let mut stalled = self.pool.stalled.lock().unwrap_or_else(PoisonError::into_inner);
         stalled.retain(|revoked| !Arc::ptr_eq(revoked, &self.revoked));
@@ -186,19 +187,23 @@ mod tests {
     #[test]
     fn only_so_many_may_stall() {
         let blocks = Blocks::new(1);
-        let leaves: Vec<_> = std::iter::from_fn(|| blocks.leave()).take(100).collect();
-        assert_eq!(leaves.len(), STALLED_SEGMENTS_MAX);
-        let revoked: Vec<bool> = leaves.iter().map(Leave::is_revoked).collect();
+        let allowances: Vec<_> = std::iter::from_fn(|| blocks.allow_stall()).take(100).collect();
+        assert_eq!(allowances.len(), STALLED_SEGMENTS_MAX);
+        let revoked: Vec<bool> = allowances.iter().map(StallAllowance::is_revoked).collect();
         assert!(
             revoked[0] && !revoked[1..].contains(&true),
-            "the longest makes room"
+            "the one that stalled first gives up"
         );
-        drop(leaves);
-        assert!(blocks.leave().is_some_and(|leave| !leave.is_revoked()));
+        drop(allowances);
+        assert!(
+            blocks
+                .allow_stall()
+                .is_some_and(|allowance| !allowance.is_revoked())
+        );
     }
 
     #[test]
-    fn whoever_waits_is_served_when_a_block_returns() {
+    fn a_thread_that_waits_is_served_when_a_block_returns() {
         let blocks = Blocks::new(1);
         let held = blocks.take();
         std::thread::scope(|scope| {

@@ -5,24 +5,27 @@
 //! in memory of its own, which only so many may have.
 //!
 //! Layout, the same in both kinds of memory: what comes before the plaintext (the file header, in segment 0),
-//! the plaintext, room for the tag.
+//! the plaintext, space for the tag.
 
-use super::blocks::{Block, Blocks, Leave};
+use super::blocks::{Block, Blocks, StallAllowance};
 use crate::seal::{HEADER_BYTES, SEGMENT_BYTES, TAG_BYTES};
 
 /// What a segment may hold before it is given a block.
 const SMALL_BYTES_MAX: usize = 64 << 10;
-/// What a new segment makes room for.
+/// What a new segment allocates first.
 const FIRST_BYTES: usize = 16 << 10;
 
 enum Memory {
     Small(Vec<u8>),
-    Stalled { bytes: Vec<u8>, leave: Leave },
+    Stalled {
+        bytes: Vec<u8>,
+        allowance: StallAllowance,
+    },
     Block(Block),
 }
 
 /// A segment that is being filled, sealed or written.
-pub struct Segment {
+pub(crate) struct Segment {
     memory: Memory,
     /// Where the plaintext begins.
     start: usize,
@@ -32,7 +35,7 @@ pub struct Segment {
 
 impl Segment {
     /// An empty segment number `index` of a file.
-    pub fn new(index: u32) -> Segment {
+    pub(crate) fn new(index: u32) -> Segment {
         let start = if index == 0 { HEADER_BYTES } else { 0 };
         Segment {
             memory: Memory::Small(vec![0; start + TAG_BYTES]),
@@ -41,65 +44,63 @@ impl Segment {
         }
     }
 
-    /// Plaintext bytes so far.
-    pub fn filled(&self) -> usize {
-        self.filled
-    }
-
     /// Plaintext bytes that a full segment holds.
-    pub fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         SEGMENT_BYTES - self.start - TAG_BYTES
     }
 
     /// Whether no more plaintext fits.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.filled == self.capacity()
     }
 
-    /// Whether the small beginning is used up and a block is due.
-    pub fn wants_block(&self) -> bool {
+    /// Whether the small buffer is used up and a block is due.
+    pub(crate) fn wants_block(&self) -> bool {
         let used = self.start + self.filled + TAG_BYTES;
         matches!(&self.memory, Memory::Small(_)) && used >= SMALL_BYTES_MAX && !self.is_full()
     }
 
     /// Whether a block is held.
-    pub fn holds_block(&self) -> bool {
+    pub(crate) fn holds_block(&self) -> bool {
         matches!(self.memory, Memory::Block(_))
     }
 
     /// Moves what has arrived into `block`.
-    pub fn move_into(&mut self, mut block: Block) {
+    pub(crate) fn move_into(&mut self, mut block: Block) {
         let used = self.start + self.filled;
         block.bytes_mut()[..used].copy_from_slice(&self.bytes()[..used]);
         self.memory = Memory::Block(block);
     }
 
     /// Whether the sender has stalled for so long that others need the memory.
-    pub fn is_revoked(&self) -> bool {
-        matches!(&self.memory, Memory::Stalled { leave, .. } if leave.is_revoked())
+    pub(crate) fn is_revoked(&self) -> bool {
+        matches!(&self.memory, Memory::Stalled { allowance, .. } if allowance.is_revoked())
     }
 
-    /// Whether anybody may want back what is held here.
-    pub fn is_coveted(&self) -> bool {
+    /// Whether this holds memory that others may need: a block, or a stall allowance.
+    pub(crate) fn can_be_reclaimed(&self) -> bool {
         !matches!(self.memory, Memory::Small(_))
     }
 
-    /// The sender stalls: gives the block back if others wait for one and there is room elsewhere.
-    pub fn yield_block(&mut self, blocks: &Blocks) {
+    /// The sender stalls: gives the block back if others wait for one and this upload may keep memory of its own.
+    pub(crate) fn yield_block(&mut self, blocks: &Blocks) {
         if !self.holds_block() || !blocks.are_scarce() {
             return;
         }
-        let Some(leave) = blocks.leave() else {
+        let Some(allowance) = blocks.allow_stall() else {
             return;
         };
         let used = self.start + self.filled;
         let mut kept = Vec::with_capacity(SEGMENT_BYTES);
         kept.extend_from_slice(&self.bytes()[..used]);
-        self.memory = Memory::Stalled { bytes: kept, leave };
+        self.memory = Memory::Stalled {
+            bytes: kept,
+            allowance,
+        };
     }
 
-    /// Room for more plaintext; never empty unless the segment is full or wants a block.
-    pub fn room(&mut self) -> &mut [u8] {
+    /// Where the next plaintext goes; empty only if the segment is full or wants a block.
+    pub(crate) fn unfilled(&mut self) -> &mut [u8] {
         let (used, capacity) = (self.start + self.filled, SEGMENT_BYTES - TAG_BYTES);
         let grown = match &self.memory {
             Memory::Small(_) if used + TAG_BYTES < FIRST_BYTES => FIRST_BYTES,
@@ -115,27 +116,27 @@ impl Segment {
         &mut self.bytes_mut()[used..end]
     }
 
-    /// Notes that `count` bytes of [`Segment::room`] were filled, and returns them.
-    pub fn advance(&mut self, count: usize) -> &[u8] {
+    /// Notes that `count` bytes of [`Segment::unfilled`] were filled, and returns them.
+    pub(crate) fn advance(&mut self, count: usize) -> &[u8] {
         let from = self.start + self.filled;
         self.filled += count;
         &self.bytes()[from..from + count]
     }
 
     /// Writes the file header before the plaintext of segment 0.
-    pub fn set_header(&mut self, header: &[u8; HEADER_BYTES]) {
-        assert_eq!(self.start, HEADER_BYTES, "only segment 0 has room for a header");
+    pub(crate) fn set_header(&mut self, header: &[u8; HEADER_BYTES]) {
+        assert_eq!(self.start, HEADER_BYTES, "only segment 0 begins with a header");
         self.bytes_mut()[..HEADER_BYTES].copy_from_slice(header);
     }
 
-    /// The plaintext and the room for its tag: what sealing works on.
-    pub fn text_and_tag_mut(&mut self) -> &mut [u8] {
+    /// The plaintext and the space for its tag: what sealing works on.
+    pub(crate) fn text_and_tag_mut(&mut self) -> &mut [u8] {
         let (start, end) = (self.start, self.start + self.filled + TAG_BYTES);
         &mut self.bytes_mut()[start..end]
     }
 
     /// Header, ciphertext and tag: what goes to the file.
-    pub fn sealed(&self) -> &[u8] {
+    pub(crate) fn sealed(&self) -> &[u8] {
         &self.bytes()[..self.start + self.filled + TAG_BYTES]
     }
 
@@ -177,10 +178,10 @@ mod tests {
                     waiter.join().unwrap();
                 });
             }
-            let room = segment.room();
-            let count = step.min(room.len());
+            let buf = segment.unfilled();
+            let count = step.min(buf.len());
             assert!(count > 0);
-            for (i, byte) in room[..count].iter_mut().enumerate() {
+            for (i, byte) in buf[..count].iter_mut().enumerate() {
                 *byte = ((expected.len() + i) % 251).to_le_bytes()[0];
             }
             let came = segment.advance(count).to_vec();
@@ -205,7 +206,7 @@ mod tests {
                     .enumerate()
                     .all(|(i, byte)| *byte == (i % 251).to_le_bytes()[0])
             );
-            let text_bytes = segment.filled();
+            let text_bytes = segment.filled;
             assert!(segment.text_and_tag_mut()[..text_bytes] == expected[..]);
             assert_eq!(segment.sealed().len(), SEGMENT_BYTES);
         }
@@ -215,7 +216,7 @@ mod tests {
     fn a_small_segment_takes_no_block() {
         let mut segment = Segment::new(0);
         segment.set_header(&[9; HEADER_BYTES]);
-        segment.room()[..3].copy_from_slice(b"png");
+        segment.unfilled()[..3].copy_from_slice(b"png");
         segment.advance(3);
         assert!(!segment.wants_block());
         assert_eq!(segment.sealed().len(), HEADER_BYTES + 3 + TAG_BYTES);

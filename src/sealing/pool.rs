@@ -1,12 +1,12 @@
-//! The rayon pool, and the work that waits for it.
+//! The threads that encrypt and decrypt, and the queue of what they are to do.
 //!
-//! What is to be computed waits in one queue. The threads of the pool stay at it for as long as the node runs, because
-//! a rayon thread that has run out of work looks for more some 30 times, yielding its core each time, before it
-//! sleeps: with three nodes on two cores that made 17 context switches for each image of 40 kB instead of 8, and took
-//! 6 % of the throughput.
+//! rayon starts the threads, one a core, and ends them; its own scheduler is not used. Each thread loops over one queue
+//! of ours for as long as the node runs. A rayon thread that has run out of work looks for more some 30 times and yields
+//! its core each time before it sleeps: with three nodes on two cores that made 17 context switches for each image of
+//! 40 kB instead of 8, and took 6 % of the throughput.
 //!
-//! Whoever takes a segment to be sealed takes the next one along, of the same upload or of another: two together are
-//! cheaper than one after the other (see `seal`). One that is alone is sealed at once: nothing waits for company.
+//! A thread that takes a segment to seal takes the next one too, of the same upload or of another, if one waits: two
+//! together are cheaper than one after the other (see `seal`). A single segment is sealed at once.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::mailbox::Mailbox;
 use super::segment::Segment;
-use super::workers;
+use crate::priority;
 use crate::seal::{self, Plain, SegmentCipher};
 
-/// One thread a core, at the workers' priority.
-pub struct Pool {
-    /// Unbounded, but never longer than what workers wait for: one or two segments each.
+/// One thread for each core, at the workers' priority.
+pub(crate) struct Pool {
+    /// Unbounded, but each worker waits for at most two entries.
     queue: Sender<Work>,
-    /// They end when the queue does.
+    /// They end when `queue` is dropped.
     _threads: rayon::ThreadPool,
 }
 
@@ -31,25 +31,22 @@ enum Work {
 }
 
 /// A segment to be sealed.
-pub struct Job {
-    /// The cipher of its file.
-    pub cipher: Arc<SegmentCipher>,
-    /// Its place in the file.
-    pub index: u32,
-    /// Whether it is the last.
-    pub last: bool,
-    /// Its plaintext.
-    pub segment: Segment,
+pub(crate) struct Job {
+    pub(crate) cipher: Arc<SegmentCipher>,
+    /// Its number in the file.
+    pub(crate) index: u32,
+    /// The last of the file?
+    pub(crate) last: bool,
+    pub(crate) segment: Segment,
     /// Where it goes when it is sealed.
-    pub done: Arc<Mailbox<(u32, Segment)>>,
+    pub(crate) done: Arc<Mailbox<(u32, Segment)>>,
 }
 
 impl Pool {
-    /// Starts the threads.
-    pub fn new() -> Result<Pool, rayon::ThreadPoolBuildError> {
+    pub(crate) fn new() -> Result<Pool, rayon::ThreadPoolBuildError> {
         let threads = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("seal {i}"))
-            .start_handler(|_| workers::lower_priority())
+            .start_handler(|_| priority::give_way_to_heartbeat())
             .build()?;
         let (sender, queue) = unbounded();
         threads.spawn_broadcast(move |_| work(&queue));
@@ -60,12 +57,12 @@ impl Pool {
     }
 
     /// Seals a segment as soon as a thread has time.
-    pub fn seal(&self, job: Job) {
+    pub(crate) fn seal(&self, job: Job) {
         self.send(Work::Seal(job));
     }
 
-    /// Does `work` in the pool while this thread does `meanwhile`, and waits for both.
-    pub fn beside<A: Send + 'static, B>(
+    /// Does `work` in the pool while the calling thread does `meanwhile`; returns when both are done.
+    pub(crate) fn beside<A: Send + 'static, B>(
         &self,
         work: impl FnOnce() -> A + Send + 'static,
         meanwhile: impl FnOnce() -> B,
@@ -127,7 +124,7 @@ impl Job {
         }
     }
 
-    /// An upload that was given up has no more use for its segments: they go with its mailbox.
+    /// If the upload was given up, the segment is dropped with its mailbox.
     fn deliver(self) {
         self.done.put((self.index, self.segment));
     }
@@ -140,7 +137,7 @@ mod tests {
     use crate::seal::{Header, RANDOM_BYTES};
 
     #[test]
-    fn all_that_waits_is_done_in_company_or_alone() {
+    fn all_that_waits_is_done_in_pairs_or_alone() {
         let pool = Pool::new().unwrap();
         let header = Header::new([5; RANDOM_BYTES]);
         let cipher = Arc::new(SegmentCipher::new(
@@ -151,7 +148,7 @@ mod tests {
         let done = Arc::new(Mailbox::default());
         for number in 0..100_u8 {
             let mut segment = Segment::new(0);
-            segment.room()[..2].copy_from_slice(&[number, 1]);
+            segment.unfilled()[..2].copy_from_slice(&[number, 1]);
             segment.advance(2);
             pool.seal(Job {
                 cipher: Arc::clone(&cipher),

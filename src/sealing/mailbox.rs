@@ -1,13 +1,13 @@
-//! Where one thread waits for what others have done for it.
+//! A queue where one thread waits for what others have done for it.
 //!
-//! It sleeps at once. The channels of `crossbeam` spin and yield before they sleep, which for a segment of 40 kB costs
+//! The reader sleeps at once. The channels of `crossbeam` spin and yield before they sleep, which for a segment of 40 kB costs
 //! more than sealing it.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// A queue for one reader, in the order of arrival.
-pub struct Mailbox<T> {
+pub(crate) struct Mailbox<T> {
     letters: Mutex<VecDeque<T>>,
     came: Condvar,
 }
@@ -22,16 +22,15 @@ impl<T> Default for Mailbox<T> {
 }
 
 impl<T> Mailbox<T> {
-    /// Leaves something.
-    pub fn put(&self, letter: T) {
+    pub(crate) fn put(&self, letter: T) {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         letters.push_back(letter);
         drop(letters);
         self.came.notify_one();
     }
 
-    /// Takes what came first, as soon as there is something.
-    pub fn take(&self) -> T {
+    /// Takes the oldest letter; waits for one if there is none.
+    pub(crate) fn take(&self) -> T {
         let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match letters.pop_front() {
