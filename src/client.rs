@@ -20,7 +20,6 @@
     reason = "an edge: sockets, deadlines, and waiting before an offer is repeated"
 )]
 
-pub mod answer;
 pub mod ask;
 mod backoff;
 pub mod connection;
@@ -34,7 +33,6 @@ pub mod upload;
 
 use std::time::Instant;
 
-use self::answer::{List, Status};
 use self::ask::{Answered, target_of};
 use self::download::Download;
 use self::error::Error;
@@ -44,6 +42,7 @@ use self::upload::{Terms, Upload, UploadBody};
 use crate::balancer;
 use crate::image_id::ImageId;
 use crate::members::Members;
+use crate::report::{Page, Status};
 use crate::roster::NodeId;
 
 /// A thread's access to the nodes of a cluster.
@@ -78,8 +77,8 @@ impl Client {
     }
 
     /// A user's images on the whole cluster, page after page. Any node that answers will do.
-    pub fn list(&mut self, user: &str, deadline: Instant) -> Result<List, Error> {
-        let mut whole = List::default();
+    pub fn list(&mut self, user: &str, deadline: Instant) -> Result<Page, Error> {
+        let mut whole = Page::default();
         loop {
             let after = whole
                 .next
@@ -91,7 +90,7 @@ impl Client {
             if answered.response.status != 200 {
                 return Err(answered.error());
             }
-            let page: List = answered.json()?;
+            let page: Page = answered.json()?;
             whole.images.extend(page.images);
             whole.missing.extend(
                 page.missing

@@ -28,8 +28,6 @@ mod tests;
 
 use std::time::Duration;
 
-use serde::Serialize;
-
 use self::bully::Bully;
 use self::datagram::{ClusterKey, Datagram, Rejection, Rejections, Stamp};
 use self::detector::{Cause, Detector, PeerState, Timeouts, TrackedPeer, Transition};
@@ -92,7 +90,7 @@ pub enum Output {
 }
 
 /// What uploads are placed by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// The term of the leader, or of the last leader; 0 before the first. Never falls.
     pub term: u64,

@@ -19,8 +19,7 @@ impl fmt::Display for NodeId {
 }
 
 /// The alive ids: sorted, unique, never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roster(Box<[NodeId]>);
 
 impl Roster {

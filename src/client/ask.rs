@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use serde::de::DeserializeOwned;
 
-use super::answer::Status;
 use super::connection::NodeConnection;
 use super::error::{Error, ErrorKind};
 use super::nodes::Nodes;
 use super::round_robin::RoundRobin;
 use crate::http::response::Response;
 use crate::image_id::ImageId;
+use crate::report::Status;
 use crate::roster::NodeId;
 
 /// The longest answer that is read into memory: a list of a million images.

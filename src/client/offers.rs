@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::answer::Receipt;
 use super::ask::Answered;
 use super::connection::NodeConnection;
 use super::error::{Error, ErrorKind};
@@ -20,6 +19,7 @@ use super::round_robin::HOPS_MAX;
 use super::upload::{Audience, Upload};
 use crate::balancer;
 use crate::http::response::Response;
+use crate::report::Receipt;
 use crate::roster::{NodeId, Roster};
 
 /// The longest wait that a node can ask for with `Retry-After`.

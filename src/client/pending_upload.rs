@@ -3,7 +3,6 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
-use super::answer::Receipt;
 use super::ask::{Answered, target_of};
 use super::backoff;
 use super::connection::NodeConnection;
@@ -13,6 +12,7 @@ use super::upload::{Audience, PIECE_BYTES, Terms, Upload, UploadBody, make_room,
 use crate::balancer;
 use crate::http::response::Response;
 use crate::image_id::ImageId;
+use crate::report::Receipt;
 use crate::roster::NodeId;
 
 /// The largest image that is sent without being offered first, if it goes to one node only: for small images an offer

@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use super::answer::Receipt;
 use super::error::{Error, ErrorKind};
+use crate::report::Receipt;
 use crate::roster::NodeId;
 
 /// How many bytes of a body are read and sent at a time. Larger pieces leave the processor's cache.

@@ -6,66 +6,39 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-
 use crate::election::datagram::Rejections;
-use crate::election::detector::{PeerState, Transition};
+use crate::election::detector::Transition;
 use crate::election::{Election, View};
 use crate::members::Members;
+use crate::report::{Change, Peer};
 use crate::roster::NodeId;
 
 /// Older changes are forgotten.
 const HISTORY_MAX: usize = 64;
 
 /// The state of membership at one moment, as one node sees it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Report {
-    pub(crate) node: NodeId,
-    pub(crate) view: View,
     /// Every other member, in rising order of id.
-    pub(crate) peers: Vec<PeerReport>,
+    pub(crate) peers: Vec<Peer>,
     /// Dropped datagrams since the start, by reason.
     pub(crate) rejections: Rejections,
     /// Oldest first.
-    pub(crate) history: Vec<HistoryEvent>,
-}
-
-/// One other member.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct PeerReport {
-    pub(crate) id: NodeId,
-    /// Its `host:port`.
-    pub(crate) address: String,
-    pub(crate) state: PeerState,
-    /// Milliseconds since this node heard it; `None` if never.
-    pub(crate) last_heard_ms: Option<u64>,
-}
-
-/// One change: of a peer, or of the leader.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct HistoryEvent {
-    /// By the clock of this machine.
-    pub(crate) unix_ms: u64,
-    pub(crate) peer: NodeId,
-    pub(crate) from: String,
-    pub(crate) to: String,
-    pub(crate) cause: String,
+    pub(crate) history: Vec<Change>,
 }
 
 #[derive(Default)]
-pub(super) struct History(VecDeque<HistoryEvent>);
+pub(super) struct History(VecDeque<Change>);
 
 impl Report {
-    pub(super) fn of(node: NodeId, members: &Members, election: &Election, history: &History) -> Report {
-        let peers = election.peers().map(|(id, state, silent)| PeerReport {
+    pub(super) fn of(members: &Members, election: &Election, history: &History) -> Report {
+        let peers = election.peers().map(|(id, state, silent)| Peer {
             id,
             address: members.address(id).unwrap_or_default().to_owned(),
-            state,
+            state: state.to_string(),
             last_heard_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
         });
         Report {
-            node,
-            view: election.view().clone(),
             peers: peers.collect(),
             rejections: election.rejections(),
             history: history.0.iter().cloned().collect(),
@@ -104,7 +77,7 @@ impl History {
         if self.0.len() == HISTORY_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(HistoryEvent {
+        self.0.push_back(Change {
             unix_ms,
             peer,
             from,

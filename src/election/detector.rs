@@ -17,8 +17,7 @@ use super::message::Hears;
 use crate::roster::NodeId;
 
 /// What a node knows about a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PeerState {
     /// Not heard since this node started.
     Unknown,

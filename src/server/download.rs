@@ -1,27 +1,23 @@
-//! Sending an image: read a segment, verify it, decrypt it, send it.
-//!
-//! Nothing leaves that was not verified. If a later segment turns out to be damaged, the connection is cut before
-//! the announced length is reached, so that no client takes the part for the whole. A range is answered from the
-//! segments it touches, after the last one was verified too: a file that lost its end would go unseen otherwise.
+//! Answering a GET or HEAD of an image that this node holds: conditions, ranges, and the head of the answer. The content
+//! is sent by `node::send`.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use httpdate::HttpDate;
 
-use super::Node;
-use super::connection::{Connection, Pace, is_stall};
-use super::counters::Counters;
-use super::opening::{Fault, Opened, Source, Stored};
+use super::answers;
 use super::request::Get;
+use super::service::Service;
 use crate::http::answer::Answer;
 use crate::image_id::ImageId;
-use crate::seal::{self, Header, SEGMENT_BYTES};
-use crate::sealing::blocks::Blocks;
+use crate::node::opening::Source;
+use crate::node::send::{self, Form};
+use crate::socket::Socket;
 use crate::store::sealed::Sealed;
 
 /// What became of a download.
-pub enum Sent {
-    /// An answer that has no image in it.
+pub(crate) enum Sent {
+    /// Nothing yet: this is to be answered.
     Answer(Answer),
     /// The head went out and all of the content followed.
     Whole,
@@ -29,123 +25,89 @@ pub enum Sent {
     Cut,
 }
 
-/// The entity tag of the file with this header. Every sealing has a salt of its own, so the tag changes with every
-/// upload, also with one of the same bytes.
-pub fn etag(header: &Header) -> String {
-    let salt = &header.encode()[1..=16];
-    let hex: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hex}\"")
+/// How the answer goes out.
+pub(crate) struct Reply {
+    /// The content is left out.
+    pub(crate) head_only: bool,
+    /// The connection will be used again.
+    pub(crate) keep_alive: bool,
 }
 
-/// Answers a GET or HEAD for an image that this node holds.
-pub fn send(
-    node: &Node,
-    connection: &Connection,
-    id: &ImageId,
+pub(crate) fn send(
+    service: &Service,
+    socket: &Socket,
+    (id, sealed): (&ImageId, &Sealed<'_>),
     get: &Get,
-    sealed: &Sealed,
     reply: &Reply,
 ) -> Sent {
-    let source = match Source::new(node, id, sealed) {
+    let source = match send::open(&service.node, id, sealed) {
         Ok(source) => source,
-        Err(fault) => return Sent::Answer(not_opened(node, id, &fault)),
+        Err(error) => return answers::failure(&error).map_or(Sent::Cut, Sent::Answer),
     };
-    let (whole, etag) = if get.sealed {
-        let etag = etag(source.header()).replacen('"', "\"sealed-", 1);
-        (sealed.bytes(), etag)
-    } else {
-        (source.plain_bytes(), etag(source.header()))
+    let (answer, range) = match select(&source, get, reply.head_only) {
+        Selected::Nothing(answer) => return Sent::Answer(answer),
+        Selected::Part(answer, range) => (answer, range),
+    };
+    let head = answer.announcing(range.end - range.start);
+    if reply.head_only {
+        return Sent::Answer(head);
+    }
+    let mut bytes = Vec::new();
+    answers::dated(head).encode(&mut bytes, reply.keep_alive, false);
+    match send::send(&service.node, socket, (id, &source), get.form, bytes, &range) {
+        Ok(()) => Sent::Whole,
+        Err(unsent) => match answers::failure(&unsent.error) {
+            Some(answer) if !unsent.begun => Sent::Answer(answer),
+            _ => Sent::Cut,
+        },
+    }
+}
+
+enum Selected {
+    /// An answer that has no image in it.
+    Nothing(Answer),
+    /// This part of the image, with the head that describes it.
+    Part(Answer, Range<u64>),
+}
+
+/// Which part of the image is to be sent.
+fn select(source: &Source<'_>, get: &Get, head_only: bool) -> Selected {
+    let (whole, etag) = match get.form {
+        Form::Image => (source.plain_bytes(), source.etag()),
+        Form::Sealed => (source.sealed_bytes(), source.etag().replacen('"', "\"sealed-", 1)),
     };
     let described = |status| {
-        describe(status, get.sealed)
+        describe(status, get.form)
             .field("ETag", &etag)
-            .field("Last-Modified", HttpDate::from(sealed.modified()))
+            .field("Last-Modified", HttpDate::from(source.modified()))
     };
-    if get
-        .if_none_match
-        .as_deref()
-        .is_some_and(|tags| lists_tag(tags, &etag))
-    {
-        return Sent::Answer(described(304));
+    let known = get.if_none_match.as_deref();
+    if known.is_some_and(|tags| lists_tag(tags, &etag)) {
+        return Selected::Nothing(described(304));
     }
     // RFC 9110 section 14.2: a range is defined for GET, and HEAD tells of the whole.
     let wanted = get
         .range
         .as_deref()
-        .filter(|_| !reply.head_only && get.if_range.as_deref().is_none_or(|tag| tag == etag));
-    let (status, range) = match wanted.map_or(Asked::Whole, |range| parse_range(range, whole)) {
-        Asked::Whole => (described(200), 0..whole),
+        .filter(|_| !head_only && get.if_range.as_deref().is_none_or(|tag| tag == etag));
+    match wanted.map_or(Asked::Whole, |range| parse_range(range, whole)) {
+        Asked::Whole => Selected::Part(described(200), 0..whole),
         Asked::Part(range) => {
             let part = format!("bytes {}-{}/{whole}", range.start, range.end - 1);
-            (described(206).field("Content-Range", part), range)
+            Selected::Part(described(206).field("Content-Range", part), range)
         }
         Asked::Nothing => {
             let text = format_args!("The image has {whole} bytes.");
-            return Sent::Answer(
-                Answer::text(416, text).field("Content-Range", format_args!("bytes */{whole}")),
-            );
-        }
-    };
-    let head = status.announcing(range.end - range.start);
-    if reply.head_only {
-        return Sent::Answer(head);
-    }
-    let mut bytes = Vec::new();
-    super::dated(head).encode(&mut bytes, reply.keep_alive, false);
-    let mut outgoing = Outgoing {
-        connection,
-        blocks: &node.blocks,
-        head: Some(bytes),
-        pace: Pace::default(),
-    };
-    let send = if get.sealed { send_sealed } else { send_plain };
-    match send(&source, &mut outgoing, &range) {
-        Ok(()) => {
-            if !get.sealed {
-                Counters::add(&node.counters.images_sent, 1);
-                Counters::add(&node.counters.bytes_sent, range.end - range.start);
-            }
-            Sent::Whole
-        }
-        Err(Trouble::Gone) => Sent::Cut,
-        Err(Trouble::NotOpened(fault)) => {
-            let answer = not_opened(node, id, &fault);
-            if outgoing.head.is_some() {
-                Sent::Answer(answer)
-            } else {
-                Sent::Cut
-            }
+            let answer = Answer::text(416, text).field("Content-Range", format_args!("bytes */{whole}"));
+            Selected::Nothing(answer)
         }
     }
 }
 
-/// How the answer goes out.
-pub struct Reply {
-    /// The content is left out.
-    pub head_only: bool,
-    /// The connection will be used again.
-    pub keep_alive: bool,
-}
-
-/// Why not everything was sent.
-enum Trouble {
-    /// What should go out does not open.
-    NotOpened(Fault),
-    /// The client went away, or is too slow.
-    Gone,
-}
-
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Trouble {
-        Trouble::NotOpened(fault)
-    }
-}
-
-fn describe(status: u16, sealed: bool) -> Answer {
-    let media_type = if sealed {
-        "application/octet-stream"
-    } else {
-        "image/png"
+fn describe(status: u16, form: Form) -> Answer {
+    let media_type = match form {
+        Form::Image => "image/png",
+        Form::Sealed => "application/octet-stream",
     };
     // A stored image is somebody's upload: no browser may take it for a page, or run what it may hold.
     Answer::empty(status)
@@ -194,152 +156,6 @@ fn parse_range(field: &str, whole: u64) -> Asked {
         Asked::Part(range)
     } else {
         Asked::Nothing
-    }
-}
-
-/// Sends `range` of the image. Three things go on at a time:
-///
-/// ```text
-/// worker   send segment i, read segment i+2 │ send segment i+1, read segment i+3 │ …
-/// rayon    open segment i+1                 │ open segment i+2                   │ …
-/// ```
-fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Trouble> {
-    let end = seal::segments(source.plain_bytes()) - 1;
-    let first = seal::segment_at(range.start);
-    let last = seal::segment_at(range.end.saturating_sub(1).max(range.start));
-    if last != end && *range != (0..source.plain_bytes()) {
-        source.segment_and_next(end, end)?;
-    }
-    let mut ready = source.segment_and_next(first, last)?;
-    outgoing.head()?;
-    let mut at = range.start;
-    while let Some(stalled_at) = send_from(source, outgoing, ready, at..range.end, last)? {
-        // Others need the blocks, and this client takes its time: verify again when it is ready.
-        outgoing.await_room()?;
-        at = stalled_at;
-        ready = source.segment_and_next(seal::segment_at(at), last)?;
-    }
-    Ok(())
-}
-
-/// Sends `range`, which begins in the segment that is `ready` and ends in segment `last`. Returns where it stopped if
-/// the client stalls while others wait for a block; by then it has given its own back.
-fn send_from(
-    source: &Source<'_>,
-    outgoing: &mut Outgoing<'_>,
-    (mut front, mut back): (Opened, Option<Stored>),
-    range: Range<u64>,
-    last: u32,
-) -> Result<Option<u64>, Trouble> {
-    loop {
-        let unread = front.index() + 1 + u32::from(back.is_some());
-        let send_and_read = || {
-            if let ControlFlow::Break(stalled_at) = outgoing.send_part(front.text(), front.place(), &range)? {
-                return Ok(ControlFlow::Break(stalled_at));
-            }
-            let block = front.into_block();
-            let read = (unread <= last).then(|| source.read(unread, block)).transpose()?;
-            Ok::<_, Trouble>(ControlFlow::Continue(read))
-        };
-        let (opened, sent) = match back {
-            Some(back) => {
-                let (opened, sent) = source.open_beside(back, send_and_read);
-                (Some(opened), sent?)
-            }
-            None => (None, send_and_read()?),
-        };
-        let read = match sent {
-            ControlFlow::Continue(read) => read,
-            ControlFlow::Break(stalled_at) => return Ok(Some(stalled_at)),
-        };
-        (front, back) = match (opened.transpose()?, read) {
-            (Some(opened), read) => (opened, read),
-            (None, Some(read)) => source.open_and_read_next(read, last)?,
-            (None, None) => return Ok(None),
-        };
-    }
-}
-
-/// Sends `range` of the file as stored, unverified: whoever has the keyset verifies it.
-fn send_sealed(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Trouble> {
-    outgoing.head()?;
-    let mut at = range.start;
-    while at < range.end {
-        let index = u32::try_from(at / SEGMENT_BYTES as u64).expect("segments are counted in 32 bits");
-        let start = u64::from(index) * SEGMENT_BYTES as u64;
-        let stored = source.read(index, outgoing.blocks.take())?;
-        at = match outgoing.send_part(stored.bytes(), start, &(at..range.end))? {
-            ControlFlow::Continue(()) => start + stored.bytes().len() as u64,
-            ControlFlow::Break(stalled_at) => {
-                drop(stored);
-                outgoing.await_room()?;
-                stalled_at
-            }
-        };
-    }
-    Ok(())
-}
-
-/// The sending half: bytes to a client that may be slow.
-struct Outgoing<'c> {
-    connection: &'c Connection,
-    blocks: &'c Blocks,
-    /// Not yet sent.
-    head: Option<Vec<u8>>,
-    pace: Pace,
-}
-
-impl Outgoing<'_> {
-    fn head(&mut self) -> Result<(), Trouble> {
-        let head = self.head.take().expect("a head goes out once");
-        self.connection.write_all(&head).map_err(|_| Trouble::Gone)
-    }
-
-    /// Sends what of `bytes`, which lie at `place` in the whole, is in `range`. Breaks off where it stopped, as a place
-    /// in the whole, if the client stalls while others wait for a block.
-    fn send_part(
-        &mut self,
-        bytes: &[u8],
-        place: u64,
-        range: &Range<u64>,
-    ) -> Result<ControlFlow<u64>, Trouble> {
-        let within =
-            |at: u64| usize::try_from(at.saturating_sub(place)).map_or(bytes.len(), |at| at.min(bytes.len()));
-        let (mut at, to) = (within(range.start), within(range.end));
-        while at < to {
-            match self.connection.write_some(&bytes[at..to], &mut self.pace) {
-                Ok(count) => at += count,
-                Err(e) if is_stall(&e) && self.blocks.are_scarce() => {
-                    return Ok(ControlFlow::Break(place + at as u64));
-                }
-                Err(e) if is_stall(&e) => {}
-                Err(_) => return Err(Trouble::Gone),
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn await_room(&mut self) -> Result<(), Trouble> {
-        self.connection
-            .await_room(&mut self.pace)
-            .map_err(|_| Trouble::Gone)
-    }
-}
-
-fn not_opened(node: &Node, id: &ImageId, fault: &Fault) -> Answer {
-    match fault {
-        Fault::Unreadable(error) => super::store_answer(error),
-        Fault::Damaged => {
-            Counters::add(&node.counters.images_damaged, 1);
-            log::error!(
-                "Node {}: the sealed file of {id} does not open: damaged, or sealed with another key",
-                node.id
-            );
-            Answer::text(
-                500,
-                "The stored image is damaged, or was sealed with a key that this node does not have.",
-            )
-        }
     }
 }
 

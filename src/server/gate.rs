@@ -1,5 +1,4 @@
-//! The one place where a request is let in: for which host it is, from which site it comes, and, one day, whose
-//! token it carries.
+//! Whether a request is let in: for which host it is, and from which site it comes.
 //!
 //! Without tokens everybody who reaches the port may read and write. What is refused here is being used through
 //! somebody else's browser: a page elsewhere cannot write (`Origin`), and a host name that was made to point at
@@ -7,38 +6,36 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::http::answer::Answer;
+use super::error::Error;
 use crate::http::head::{Head, Method};
 use crate::members::Members;
 
 /// The hosts this node answers for.
-pub struct Gate {
+pub(crate) struct Gate {
     hosts: Vec<String>,
 }
 
 impl Gate {
     /// A gate for the configured nodes, the address that is listened on, and loopback.
-    pub fn new(members: &Members, listen: SocketAddr) -> Gate {
+    pub(crate) fn new(members: &Members, listen: SocketAddr) -> Gate {
         let mut hosts: Vec<String> = members.iter().map(|(_, address)| host_of(address)).collect();
         hosts.push(host_of(&listen.to_string()));
         Gate { hosts }
     }
 
-    /// Lets a request in, or says with which answer to refuse it. `authority` is that of an absolute target.
-    pub fn admit(&self, head: &Head<'_>, authority: Option<&str>) -> Result<(), Answer> {
+    /// Lets a request in, or says why not. `authority` is that of an absolute target.
+    pub(crate) fn admit(&self, head: &Head<'_>, authority: Option<&str>) -> Result<(), Error> {
         if let Some(host) = authority.or(head.host)
             && !self.is_ours(host)
         {
-            return Err(Answer::text(421, "This node does not answer for that host."));
+            return Err(Error::Host);
         }
         let writes = matches!(
             head.method,
             Method::Put | Method::Delete | Method::Other | Method::Unknown
         );
         match head.fields.text("origin") {
-            Some(origin) if writes && !self.is_our_origin(origin) => {
-                Err(Answer::text(403, "Pages of other sites cannot write here."))
-            }
+            Some(origin) if writes && !self.is_our_origin(origin) => Err(Error::Origin),
             _ => Ok(()),
         }
     }
@@ -76,6 +73,7 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
     use crate::http::head;
+    use crate::server::answers;
 
     fn admitted(method: &str, host: &str, origin: &str) -> Option<u16> {
         let members =
@@ -88,7 +86,8 @@ mod tests {
         };
         let text = format!("{method} / HTTP/1.1\r\nHost: {host}\r\n{origin}\r\n");
         let (head, _) = head::parse(text.as_bytes()).unwrap().unwrap();
-        gate.admit(&head, None).err().map(|answer| answer.status.0)
+        let refused = gate.admit(&head, None).err();
+        refused.map(|error| answers::refusal(&error).status.0)
     }
 
     #[test]

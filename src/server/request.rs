@@ -1,31 +1,35 @@
-//! What a request asks of this server: the head, understood, and free of the bytes it came in.
+//! What a request asks of this server: its head, understood, and copied out of the bytes it came in.
 
-use crate::http::answer::Answer;
+use super::error::Error;
 use crate::http::head::{Framing, Head, Method};
 use crate::http::target::Target;
 use crate::image_id::{self, ImageId};
+use crate::node::admit::{Put, Referral};
+use crate::node::find::Reach;
+use crate::node::list::List;
+use crate::node::send::Form;
 
 /// The most images in one page of a listing, and what a page holds if nothing is said.
-pub const LIST_IMAGES_MAX: usize = 10_000;
+pub(crate) const LIST_IMAGES_MAX: usize = 10_000;
 
 /// A request that makes sense here.
-pub struct Request {
+pub(crate) struct Request {
     /// What is to be done.
-    pub action: Action,
+    pub(crate) action: Action,
     /// How the body is delimited.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// The client waits for `100 Continue`.
-    pub expects_continue: bool,
+    pub(crate) expects_continue: bool,
     /// The connection may be used again.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// The body comes only after `100 Continue`.
-    pub offer: bool,
+    pub(crate) offer: bool,
     /// HEAD: the answer's content is left out.
-    pub head_only: bool,
+    pub(crate) head_only: bool,
 }
 
 /// The things this server does.
-pub enum Action {
+pub(crate) enum Action {
     /// Store an image.
     Put(ImageId, Put),
     /// Send an image.
@@ -46,64 +50,24 @@ pub enum Action {
     Index,
 }
 
-/// Where an upload came from: a client, or another node's redirect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Referral {
-    /// The term of the node that redirected last.
-    pub term: u64,
-    /// How many nodes redirected.
-    pub hops: u32,
-}
-
-/// The particulars of an upload.
-pub struct Put {
-    /// From where it was redirected.
-    pub referral: Referral,
-    /// `If-None-Match: *`: do not replace.
-    pub only_new: bool,
-    /// `Content-Digest: sha-256`, RFC 9530.
-    pub digest: Option<[u8; 32]>,
-}
-
-/// Whether other nodes are asked too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// The whole cluster.
-    Everywhere,
-    /// `?local`: this node's folder only.
-    Local,
-}
-
 /// The particulars of a download.
-pub struct Get {
-    /// Whether other nodes are asked.
-    pub reach: Reach,
+pub(crate) struct Get {
+    /// `?local`: no other nodes are asked.
+    pub(crate) reach: Reach,
     /// `?sealed`: the file as stored.
-    pub sealed: bool,
+    pub(crate) form: Form,
     /// `Range`, as sent.
-    pub range: Option<String>,
+    pub(crate) range: Option<String>,
     /// `If-None-Match`, as sent.
-    pub if_none_match: Option<String>,
+    pub(crate) if_none_match: Option<String>,
     /// `If-Range`, as sent.
-    pub if_range: Option<String>,
+    pub(crate) if_range: Option<String>,
 }
 
-/// The particulars of a listing.
-pub struct List {
-    /// Whose images.
-    pub user: String,
-    /// Whether other nodes are asked.
-    pub reach: Reach,
-    /// Only names after this one.
-    pub after: String,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// Understands a head, or says with which answer to refuse it.
-pub fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request, Answer> {
+/// Understands a head, or says why not.
+pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request, Error> {
     if head.method == Method::Unknown {
-        return Err(Answer::text(501, "This server knows GET, HEAD, PUT and DELETE."));
+        return Err(Error::MethodUnknown);
     }
     let segments: Vec<&str> = target.segments.iter().map(AsRef::as_ref).collect();
     let action = match segments[..] {
@@ -111,7 +75,7 @@ pub fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request, Answe
             .and_then(|()| list(user, target))
             .map(Action::List),
         ["images", user, name] => {
-            let id = ImageId::new(user, name).map_err(|refusal| Answer::text(400, refusal))?;
+            let id = ImageId::new(user, name).map_err(|why| Error::Name(why.to_string()))?;
             image(head, target, id)
         }
         ["cluster"] => reading(head, "GET, HEAD").map(|()| Action::Cluster),
@@ -119,10 +83,7 @@ pub fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request, Answe
         ["readyz"] => reading(head, "GET, HEAD").map(|()| Action::Readyz),
         ["metrics"] => reading(head, "GET, HEAD").map(|()| Action::Metrics),
         [""] => reading(head, "GET, HEAD").map(|()| Action::Index),
-        _ => Err(Answer::text(
-            404,
-            "Nothing here. Images are at /images/{user}/{name}.",
-        )),
+        _ => Err(Error::Path),
     }?;
     Ok(Request {
         action,
@@ -134,32 +95,32 @@ pub fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request, Answe
     })
 }
 
-fn reading(head: &Head<'_>, allowed: &'static str) -> Result<(), Answer> {
+fn reading(head: &Head<'_>, allowed: &'static str) -> Result<(), Error> {
     match head.method {
         Method::Get | Method::Head => Ok(()),
-        _ => Err(not_allowed(allowed)),
+        _ => Err(Error::Method(allowed)),
     }
 }
 
-fn not_allowed(allowed: &'static str) -> Answer {
-    Answer::text(405, format_args!("Allowed here: {allowed}.")).field("Allow", allowed)
-}
-
-fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Answer> {
+fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Error> {
     match head.method {
         Method::Put => put(head, target).map(|put| Action::Put(id, put)),
         Method::Get | Method::Head => Ok(Action::Get(
             id,
             Get {
                 reach: reach(target),
-                sealed: target.asks("sealed"),
+                form: if target.asks("sealed") {
+                    Form::Sealed
+                } else {
+                    Form::Image
+                },
                 range: head.fields.text("range").map(str::to_owned),
                 if_none_match: head.fields.text("if-none-match").map(str::to_owned),
                 if_range: head.fields.text("if-range").map(str::to_owned),
             },
         )),
         Method::Delete => Ok(Action::Delete(id, reach(target))),
-        Method::Other | Method::Unknown => Err(not_allowed("GET, HEAD, PUT, DELETE")),
+        Method::Other | Method::Unknown => Err(Error::Method("GET, HEAD, PUT, DELETE")),
     }
 }
 
@@ -171,33 +132,24 @@ fn reach(target: &Target<'_>) -> Reach {
     }
 }
 
-fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Answer> {
+fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Error> {
     if head.framing == Framing::None {
-        return Err(Answer::text(
-            411,
-            "An upload says how long it is (Content-Length) or is chunked.",
-        ));
+        return Err(Error::LengthMissing);
     }
     if head
         .fields
         .text("content-encoding")
         .is_some_and(|coding| !coding.eq_ignore_ascii_case("identity"))
     {
-        return Err(Answer::text(
-            415,
-            "Images are taken as they are, without Content-Encoding.",
-        ));
+        return Err(Error::ContentEncoding);
     }
     if head.fields.text("content-range").is_some() {
-        return Err(Answer::text(
-            400,
-            "An image is uploaded whole: Content-Range is not taken.",
-        ));
+        return Err(Error::ContentRange);
     }
     let only_new = match head.fields.text("if-none-match") {
         None => false,
         Some("*") => true,
-        Some(_) => return Err(Answer::text(400, "If-None-Match on an upload is * or absent.")),
+        Some(_) => return Err(Error::IfNoneMatch),
     };
     let digest = head
         .fields
@@ -213,37 +165,29 @@ fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Answer> {
 }
 
 /// RFC 9530 section 2: a dictionary of algorithms. Those we do not know are passed over, as it asks.
-fn digest(field: &str) -> Result<Option<[u8; 32]>, Answer> {
-    let malformed = || {
-        Answer::text(
-            400,
-            "Content-Digest is written sha-256=:BASE64:, with 32 bytes in it.",
-        )
-    };
+fn digest(field: &str) -> Result<Option<[u8; 32]>, Error> {
     for member in field.split(',') {
-        let (algorithm, value) = member.trim().split_once('=').ok_or_else(malformed)?;
+        let (algorithm, value) = member.trim().split_once('=').ok_or(Error::ContentDigest)?;
         if algorithm != "sha-256" {
             continue;
         }
         let base64 = value
             .strip_prefix(':')
             .and_then(|v| v.strip_suffix(':'))
-            .ok_or_else(malformed)?;
+            .ok_or(Error::ContentDigest)?;
         let mut bytes = [0; 32];
         return match <base64ct::Base64 as base64ct::Encoding>::decode(base64, &mut bytes) {
             Ok(decoded) if decoded.len() == 32 => Ok(Some(bytes)),
-            _ => Err(malformed()),
+            _ => Err(Error::ContentDigest),
         };
     }
     Ok(None)
 }
 
-fn referral(target: &Target<'_>) -> Result<Referral, Answer> {
+fn referral(target: &Target<'_>) -> Result<Referral, Error> {
     let number = |key: &str| match target.value(key) {
         None => Ok(0),
-        Some(text) => text
-            .parse::<u64>()
-            .map_err(|_| Answer::text(400, "term and hop are whole numbers.")),
+        Some(text) => text.parse::<u64>().map_err(|_| Error::Referral),
     };
     let hops = u32::try_from(number("hop")?).unwrap_or(u32::MAX);
     Ok(Referral {
@@ -252,18 +196,13 @@ fn referral(target: &Target<'_>) -> Result<Referral, Answer> {
     })
 }
 
-fn list(user: &str, target: &Target<'_>) -> Result<List, Answer> {
-    image_id::check_user(user).map_err(|refusal| Answer::text(400, refusal))?;
+fn list(user: &str, target: &Target<'_>) -> Result<List, Error> {
+    image_id::check_user(user).map_err(|why| Error::Name(why.to_string()))?;
     let limit = match target.value("limit") {
         None => LIST_IMAGES_MAX,
         Some(text) => match text.parse() {
             Ok(limit @ 1..=LIST_IMAGES_MAX) => limit,
-            _ => {
-                return Err(Answer::text(
-                    400,
-                    format_args!("limit is 1 to {LIST_IMAGES_MAX}."),
-                ));
-            }
+            _ => return Err(Error::Limit(LIST_IMAGES_MAX)),
         },
     };
     let after = target.value("after").unwrap_or_default().to_owned();
@@ -279,12 +218,13 @@ fn list(user: &str, target: &Target<'_>) -> Result<List, Answer> {
 mod tests {
     use super::*;
     use crate::http::head;
+    use crate::server::answers;
 
     fn understood(line: &str, fields: &str) -> Result<Request, u16> {
         let text = format!("{line} HTTP/1.1\r\nHost: h\r\n{fields}\r\n");
         let (head, _) = head::parse(text.as_bytes()).unwrap().unwrap();
         let target = Target::parse(head.target).unwrap();
-        understand(&head, &target).map_err(|answer| answer.status.0)
+        understand(&head, &target).map_err(|error| answers::refusal(&error).status.0)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::answer::Status;
+use pixseal::report::Status;
 use pixseal::roster::NodeId;
 use rustix::process::Signal;
 

@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use pixseal::client::Client;
-use pixseal::client::answer::Receipt;
 use pixseal::client::error::ErrorKind;
 use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Terms, Upload, UploadBody};
 use pixseal::image_id::ImageId;
+use pixseal::report::Receipt;
 use pixseal::roster::NodeId;
 
 use crate::config::RunConfig;

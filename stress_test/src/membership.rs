@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use pixseal::client::answer::Status;
+use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
 const TERMS_MAX: usize = 10_000;

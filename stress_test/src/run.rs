@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use pixseal::client::Client;
-use pixseal::client::answer::Status;
 use pixseal::members::Members;
+use pixseal::report::Status;
 
 use crate::config::{AUDIENCES, RunConfig, SOURCES, SourceKind, VERIFICATIONS};
 use crate::image_source::ImageSource;

@@ -19,8 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::answer::Status;
 use pixseal::members::Members;
+use pixseal::report::Status;
 use pixseal::roster::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
 

@@ -12,9 +12,9 @@ use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::answer::Status;
 use pixseal::client::nodes::Patience;
 use pixseal::members::Members;
+use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
 use crate::membership::{Membership, MembershipSeen};

@@ -1,6 +1,6 @@
 //! What the processes of one node used, one after the other if it was restarted.
 
-use pixseal::client::answer::Process;
+use pixseal::report::Process;
 
 /// Processor time in seconds, memory in bytes.
 #[derive(Clone, Copy, Default)]

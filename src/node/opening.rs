@@ -1,32 +1,19 @@
-//! Segments on their way out: read from the store into blocks, verified and decrypted in the rayon pool.
+//! A sealed file being opened: its segments are read from the store into blocks, and verified and decrypted in the pool.
 
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
-use super::Node;
+use super::error::Error;
+use super::etag::etag;
+use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
 use crate::sealing::blocks::Block;
-use crate::store;
 use crate::store::sealed::Sealed;
 
-/// Why a stored image does not come out.
-#[derive(Debug)]
-pub enum Fault {
-    /// It is not what this node can open: changed, cut, or sealed with another key.
-    Damaged,
-    /// The disk does not give it.
-    Unreadable(store::Error),
-}
-
-impl From<store::Error> for Fault {
-    fn from(error: store::Error) -> Fault {
-        Fault::Unreadable(error)
-    }
-}
-
 /// A sealed file that is being opened.
-pub struct Source<'n> {
+pub(crate) struct Source<'n> {
     node: &'n Node,
     sealed: &'n Sealed<'n>,
     plain_bytes: u64,
@@ -43,8 +30,8 @@ struct Opener {
     cipher: OnceLock<SegmentCipher>,
 }
 
-/// A segment as it is stored. Nothing of it may leave as an image, because nothing was verified.
-pub struct Stored {
+/// A segment as it is stored. Nothing of it is verified, so nothing of it may leave as an image.
+pub(crate) struct Stored {
     block: Block,
     index: u32,
     /// How much of the block is filled; in segment 0, that begins with the header of the file.
@@ -52,15 +39,15 @@ pub struct Stored {
 }
 
 /// A segment that was verified and decrypted.
-pub struct Opened(Stored);
+pub(crate) struct Opened(Stored);
 
 impl<'n> Source<'n> {
     /// Reads the header.
-    pub fn new(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Fault> {
-        let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Fault::Damaged)?;
+    pub(crate) fn new(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Error> {
+        let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Error::Damaged)?;
         let mut header = [0; HEADER_BYTES];
         sealed.read_start(&mut header)?;
-        let header = Header::parse(&header).map_err(|_| Fault::Damaged)?;
+        let header = Header::parse(&header).map_err(|_| Error::Damaged)?;
         let opener = Opener {
             keyset: Arc::clone(&node.keyset),
             header,
@@ -76,31 +63,45 @@ impl<'n> Source<'n> {
         })
     }
 
-    /// The header of the file.
-    pub fn header(&self) -> &Header {
-        &self.opener.header
+    /// The entity tag of the image.
+    pub(crate) fn etag(&self) -> String {
+        etag(&self.opener.header)
+    }
+
+    /// Bytes of the sealed file.
+    pub(crate) fn sealed_bytes(&self) -> u64 {
+        self.sealed.bytes()
+    }
+
+    /// When the image got its name.
+    pub(crate) fn modified(&self) -> SystemTime {
+        self.sealed.modified()
     }
 
     /// Bytes of the image.
-    pub fn plain_bytes(&self) -> u64 {
+    pub(crate) fn plain_bytes(&self) -> u64 {
         self.plain_bytes
     }
 
     /// Reads segment `index` into `block`.
-    pub fn read(&self, index: u32, mut block: Block) -> Result<Stored, Fault> {
+    pub(crate) fn read(&self, index: u32, mut block: Block) -> Result<Stored, Error> {
         let offset = u64::from(index) * SEGMENT_BYTES as u64;
         let filled = self.sealed.read_block(offset, block.bytes_mut())?;
         Ok(Stored { block, index, filled })
     }
 
-    /// Segment `index`, once there is a block for it, and the next one if it is not after `last` and there is a block
-    /// for it as well. The caller holds none.
-    pub fn segment_and_next(&self, index: u32, last: u32) -> Result<(Opened, Option<Stored>), Fault> {
+    /// Segment `index`, opened, and the next one as stored, if it is not after `last` and there is a block for it. Waits
+    /// for a block for the first; the caller must hold none.
+    pub(crate) fn segment_and_next(&self, index: u32, last: u32) -> Result<(Opened, Option<Stored>), Error> {
         self.open_and_read_next(self.read(index, self.node.blocks.take())?, last)
     }
 
-    /// Opens a segment and, meanwhile, reads the next one if it is not after `last` and there is a block for it.
-    pub fn open_and_read_next(&self, stored: Stored, last: u32) -> Result<(Opened, Option<Stored>), Fault> {
+    /// Opens a segment. Meanwhile reads the next one, if it is not after `last` and there is a block for it.
+    pub(crate) fn open_and_read_next(
+        &self,
+        stored: Stored,
+        last: u32,
+    ) -> Result<(Opened, Option<Stored>), Error> {
         let next = stored.index + 1;
         let (opened, next) = self.open_beside(stored, || {
             let block = (next <= last).then(|| self.node.blocks.try_take()).flatten();
@@ -109,20 +110,20 @@ impl<'n> Source<'n> {
         Ok((opened?, next?))
     }
 
-    /// Opens a segment while this thread does `meanwhile`. Always in the pool, as sealing is: if every worker that holds
-    /// a block computed at once, whatever else the node does would wait for a core behind all of them.
-    pub fn open_beside<R>(
+    /// Opens a segment in the pool while this thread does `meanwhile`. Workers do not decrypt themselves: if every worker
+    /// that holds a block computed at once, everything else in the node would wait for a core.
+    pub(crate) fn open_beside<R>(
         &self,
         stored: Stored,
         meanwhile: impl FnOnce() -> R,
-    ) -> (Result<Opened, Fault>, R) {
+    ) -> (Result<Opened, Error>, R) {
         let opener = Arc::clone(&self.opener);
         self.node.pool.beside(move || opener.open(stored), meanwhile)
     }
 }
 
 impl Opener {
-    fn open(&self, mut stored: Stored) -> Result<Opened, Fault> {
+    fn open(&self, mut stored: Stored) -> Result<Opened, Error> {
         let (index, start) = (stored.index, stored.start());
         let last = u64::from(index) * SEGMENT_BYTES as u64 + stored.filled as u64 == self.sealed_bytes;
         let buf = &mut stored.block.bytes_mut()[start..stored.filled];
@@ -134,14 +135,14 @@ impl Opener {
                     .map(|found| drop(self.cipher.set(found)))
             }
         };
-        opened.map_err(|_| Fault::Damaged)?;
+        opened.map_err(|_| Error::Damaged)?;
         Ok(Opened(stored))
     }
 }
 
 impl Stored {
     /// What was read, from the beginning of the block.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.block.bytes()[..self.filled]
     }
 
@@ -152,22 +153,22 @@ impl Stored {
 
 impl Opened {
     /// Which segment of the file this is.
-    pub fn index(&self) -> u32 {
+    pub(crate) fn index(&self) -> u32 {
         self.0.index
     }
 
     /// Where its plaintext begins in that of the file.
-    pub fn place(&self) -> u64 {
+    pub(crate) fn offset(&self) -> u64 {
         seal::segment_start(self.0.index)
     }
 
     /// The plaintext.
-    pub fn text(&self) -> &[u8] {
+    pub(crate) fn text(&self) -> &[u8] {
         &self.0.bytes()[self.0.start()..self.0.filled - TAG_BYTES]
     }
 
     /// The block, for another segment.
-    pub fn into_block(self) -> Block {
+    pub(crate) fn into_block(self) -> Block {
         self.0.block
     }
 }

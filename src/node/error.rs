@@ -1,0 +1,37 @@
+//! What can go wrong in a node. Nothing is kept of an upload that ends in any of these.
+
+use crate::image;
+use crate::store;
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The upload was redirected too often: the nodes see different clusters.
+    Disagreement,
+    /// This node is going away.
+    Leaving,
+    /// The image is longer than this many bytes.
+    TooLarge(u64),
+    /// It is not a PNG that is accepted.
+    Image(image::Error),
+    /// The body's chunking is malformed, with what is wrong.
+    Body(&'static str),
+    /// It does not have the digest that came with it.
+    Digest,
+    /// The sender is too slow.
+    Slow,
+    /// The sender stalls, others need its memory, and it has stalled for longest.
+    Stalled,
+    /// The client is gone, with how that was seen.
+    Lost(String),
+    /// The system gives no random numbers.
+    Random(String),
+    /// A stored file does not open: changed, cut, or sealed with another key.
+    Damaged,
+    Store(store::Error),
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        Error::Store(error)
+    }
+}

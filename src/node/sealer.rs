@@ -1,0 +1,68 @@
+//! The sealing half of an upload: segments through the pool into the draft.
+
+use std::sync::Arc;
+
+use super::error::Error;
+use super::shared::Node;
+use crate::seal::{SEGMENT_BYTES, SegmentCipher};
+use crate::sealing::blocks::Block;
+use crate::sealing::mailbox::Mailbox;
+use crate::sealing::pool::Job;
+use crate::sealing::segment::Segment;
+use crate::store::draft::Draft;
+
+pub(crate) struct Sealer<'n> {
+    node: &'n Node,
+    cipher: Arc<SegmentCipher>,
+    draft: Draft<'n>,
+    sealed: Arc<Mailbox<(u32, Segment)>>,
+    in_flight: usize,
+}
+
+impl<'n> Sealer<'n> {
+    pub(crate) fn new(node: &'n Node, cipher: SegmentCipher, draft: Draft<'n>) -> Sealer<'n> {
+        Sealer {
+            node,
+            cipher: Arc::new(cipher),
+            draft,
+            sealed: Arc::default(),
+            in_flight: 0,
+        }
+    }
+
+    /// Seals a segment as soon as the pool has time.
+    pub(crate) fn begin(&mut self, index: u32, last: bool, segment: Segment) {
+        self.in_flight += 1;
+        self.node.pool.seal(Job {
+            cipher: Arc::clone(&self.cipher),
+            index,
+            last,
+            segment,
+            done: Arc::clone(&self.sealed),
+        });
+    }
+
+    /// Writes sealed segments until at most `in_flight_max` are not written.
+    pub(crate) fn write_until(&mut self, in_flight_max: usize) -> Result<(), Error> {
+        while self.in_flight > in_flight_max {
+            let (index, segment) = self.sealed.take();
+            self.in_flight -= 1;
+            let offset = u64::from(index) * SEGMENT_BYTES as u64;
+            self.draft.write(offset, segment.sealed())?;
+        }
+        Ok(())
+    }
+
+    /// A block. If none is free, gives back those that are held here, and waits for one.
+    pub(crate) fn block(&mut self) -> Result<Block, Error> {
+        if let Some(block) = self.node.blocks.try_take() {
+            return Ok(block);
+        }
+        self.write_until(0)?;
+        Ok(self.node.blocks.take())
+    }
+
+    pub(crate) fn into_draft(self) -> Draft<'n> {
+        self.draft
+    }
+}

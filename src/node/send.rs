@@ -1,0 +1,215 @@
+//! Sending an image: read a segment, verify it, decrypt it, send it.
+//!
+//! Nothing leaves that was not verified. If a later segment turns out to be damaged, the connection must be cut before
+//! the announced length is reached, so that no client takes the part for the whole. A range is answered from the
+//! segments it touches, after the last one was verified too: a file that lost its end would go unseen otherwise.
+
+use std::io;
+use std::ops::{ControlFlow, Range};
+
+use super::counters::Counters;
+use super::error::Error;
+use super::opening::{Opened, Source, Stored};
+use super::shared::Node;
+use crate::image_id::ImageId;
+use crate::seal::{self, SEGMENT_BYTES};
+use crate::sealing::blocks::Blocks;
+use crate::socket::pace::Pace;
+use crate::socket::{Socket, is_stall};
+use crate::store::sealed::Sealed;
+
+/// In which form an image is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Verified and decrypted.
+    Image,
+    /// The file as stored, unverified: whoever has the keyset verifies it.
+    Sealed,
+}
+
+/// Not everything was sent.
+pub(crate) struct Unsent {
+    pub(crate) error: Error,
+    /// The head went out: no other answer can follow.
+    pub(crate) begun: bool,
+}
+
+/// Opens a stored image.
+pub(crate) fn open<'n>(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Error> {
+    Source::new(node, id, sealed).inspect_err(|e| note_damage(node, id, e))
+}
+
+/// Sends `head` and then `range` of the image. The head is held back until the first segment was verified.
+pub(crate) fn send(
+    node: &Node,
+    socket: &Socket,
+    (id, source): (&ImageId, &Source<'_>),
+    form: Form,
+    head: Vec<u8>,
+    range: &Range<u64>,
+) -> Result<(), Unsent> {
+    let mut outgoing = Outgoing {
+        socket,
+        blocks: &node.blocks,
+        head: Some(head),
+        pace: Pace::default(),
+    };
+    let outcome = match form {
+        Form::Image => send_plain(source, &mut outgoing, range),
+        Form::Sealed => send_sealed(source, &mut outgoing, range),
+    };
+    if outcome.is_ok() && form == Form::Image {
+        Counters::add(&node.counters.images_sent, 1);
+        Counters::add(&node.counters.bytes_sent, range.end - range.start);
+    }
+    outcome.map_err(|error| {
+        note_damage(node, id, &error);
+        Unsent {
+            error,
+            begun: outgoing.head.is_none(),
+        }
+    })
+}
+
+fn note_damage(node: &Node, id: &ImageId, error: &Error) {
+    if matches!(error, Error::Damaged) {
+        Counters::add(&node.counters.images_damaged, 1);
+        log::error!(
+            "Node {}: the sealed file of {id} does not open: damaged, or sealed with another key",
+            node.id
+        );
+    }
+}
+
+/// Sends `range` of the image. Three things go on at a time:
+///
+/// ```text
+/// worker   send segment i, read segment i+2 │ send segment i+1, read segment i+3 │ …
+/// pool     open segment i+1                 │ open segment i+2                   │ …
+/// ```
+fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Error> {
+    let end = seal::segments(source.plain_bytes()) - 1;
+    let first = seal::segment_at(range.start);
+    let last = seal::segment_at(range.end.saturating_sub(1).max(range.start));
+    if last != end && *range != (0..source.plain_bytes()) {
+        source.segment_and_next(end, end)?;
+    }
+    let mut ready = source.segment_and_next(first, last)?;
+    outgoing.head()?;
+    let mut at = range.start;
+    while let Some(stalled_at) = send_from(source, outgoing, ready, at..range.end, last)? {
+        // Others need the blocks, and this client takes its time: verify again when it is ready.
+        outgoing.await_output()?;
+        at = stalled_at;
+        ready = source.segment_and_next(seal::segment_at(at), last)?;
+    }
+    Ok(())
+}
+
+/// Sends `range`, which begins in the segment that is `ready` and ends in segment `last`. Returns where it stopped if
+/// the client stalls while others wait for a block; by then it has given its own back.
+fn send_from(
+    source: &Source<'_>,
+    outgoing: &mut Outgoing<'_>,
+    (mut front, mut back): (Opened, Option<Stored>),
+    range: Range<u64>,
+    last: u32,
+) -> Result<Option<u64>, Error> {
+    loop {
+        let unread = front.index() + 1 + u32::from(back.is_some());
+        let send_and_read = || {
+            if let ControlFlow::Break(stalled_at) =
+                outgoing.send_part(front.text(), front.offset(), &range)?
+            {
+                return Ok(ControlFlow::Break(stalled_at));
+            }
+            let block = front.into_block();
+            let read = (unread <= last).then(|| source.read(unread, block)).transpose()?;
+            Ok::<_, Error>(ControlFlow::Continue(read))
+        };
+        let (opened, sent) = match back {
+            Some(back) => {
+                let (opened, sent) = source.open_beside(back, send_and_read);
+                (Some(opened), sent?)
+            }
+            None => (None, send_and_read()?),
+        };
+        let read = match sent {
+            ControlFlow::Continue(read) => read,
+            ControlFlow::Break(stalled_at) => return Ok(Some(stalled_at)),
+        };
+        (front, back) = match (opened.transpose()?, read) {
+            (Some(opened), read) => (opened, read),
+            (None, Some(read)) => source.open_and_read_next(read, last)?,
+            (None, None) => return Ok(None),
+        };
+    }
+}
+
+fn send_sealed(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Error> {
+    outgoing.head()?;
+    let mut at = range.start;
+    while at < range.end {
+        let index = u32::try_from(at / SEGMENT_BYTES as u64).expect("segments are counted in 32 bits");
+        let start = u64::from(index) * SEGMENT_BYTES as u64;
+        let stored = source.read(index, outgoing.blocks.take())?;
+        at = match outgoing.send_part(stored.bytes(), start, &(at..range.end))? {
+            ControlFlow::Continue(()) => start + stored.bytes().len() as u64,
+            ControlFlow::Break(stalled_at) => {
+                drop(stored);
+                outgoing.await_output()?;
+                stalled_at
+            }
+        };
+    }
+    Ok(())
+}
+
+/// The sending half: bytes to a client that may be slow.
+struct Outgoing<'c> {
+    socket: &'c Socket,
+    blocks: &'c Blocks,
+    /// Not yet sent.
+    head: Option<Vec<u8>>,
+    pace: Pace,
+}
+
+impl Outgoing<'_> {
+    fn head(&mut self) -> Result<(), Error> {
+        let head = self.head.take().expect("a head goes out once");
+        self.socket.write_all(&head).map_err(|e| lost(&e))
+    }
+
+    /// Sends the part of `bytes` that is in `range`; `bytes` lie at `offset` in the whole. If the client stalls while
+    /// others wait for a block, breaks with the offset in the whole where it stopped.
+    fn send_part(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        range: &Range<u64>,
+    ) -> Result<ControlFlow<u64>, Error> {
+        let within = |at: u64| {
+            usize::try_from(at.saturating_sub(offset)).map_or(bytes.len(), |at| at.min(bytes.len()))
+        };
+        let (mut at, to) = (within(range.start), within(range.end));
+        while at < to {
+            match self.socket.write_some(&bytes[at..to], &mut self.pace) {
+                Ok(count) => at += count,
+                Err(e) if is_stall(&e) && self.blocks.are_scarce() => {
+                    return Ok(ControlFlow::Break(offset + at as u64));
+                }
+                Err(e) if is_stall(&e) => {}
+                Err(e) => return Err(lost(&e)),
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn await_output(&mut self) -> Result<(), Error> {
+        self.socket.await_output(&mut self.pace).map_err(|e| lost(&e))
+    }
+}
+
+fn lost(error: &io::Error) -> Error {
+    Error::Lost(error.to_string())
+}

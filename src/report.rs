@@ -1,0 +1,224 @@
+//! The JSON that nodes speak: receipts, listings, the state of a node. Written and read by this one definition.
+//!
+//! Unknown fields are ignored and missing ones have a default where one makes sense, so that an older client can talk
+//! to a newer node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::roster::NodeId;
+
+/// The answer to an upload: what is promised once the image is durable.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Receipt {
+    /// Whose image.
+    pub user: String,
+    /// Its name.
+    pub name: String,
+    /// Bytes of the image.
+    pub bytes: u64,
+    /// Bytes of the sealed file.
+    #[serde(default)]
+    pub sealed_bytes: u64,
+    /// The node that holds it.
+    pub node: NodeId,
+    /// The term of the view that placed it there.
+    #[serde(default)]
+    pub term: u64,
+    /// The alive ids of that view, where the node says so.
+    #[serde(default)]
+    pub alive: Option<Vec<NodeId>>,
+    /// The entity tag, with its quotes.
+    #[serde(default)]
+    pub etag: String,
+    /// `fsync`, or `rename` where a power loss is not survived.
+    #[serde(default)]
+    pub durability: Option<String>,
+    /// Whether an older image of that name is gone.
+    #[serde(default)]
+    pub replaced: bool,
+}
+
+/// `GET /images/{user}/`: one page of a user's images, of one node or of the whole cluster.
+///
+/// ```json
+/// {"user":"alice","images":[{"name":"cat.png","bytes":1234,"modified":1790000000,"node":2}],"next":null,"missing":[]}
+/// ```
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Page {
+    /// Whose images.
+    #[serde(default)]
+    pub user: String,
+    /// In the order of their names.
+    pub images: Vec<Item>,
+    /// The name to continue `?after=`; none on the last page.
+    #[serde(default)]
+    pub next: Option<String>,
+    /// Nodes that could not be asked: their images are missing.
+    #[serde(default)]
+    pub missing: Vec<NodeId>,
+}
+
+/// One image of a [`Page`].
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Item {
+    /// With its `.png`.
+    pub name: String,
+    /// Bytes of the image.
+    pub bytes: u64,
+    /// Seconds since 1970.
+    #[serde(default)]
+    pub modified: u64,
+    /// Who holds it.
+    #[serde(default)]
+    pub node: Option<NodeId>,
+}
+
+/// `GET /cluster`: what a node says about itself and the others.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Status {
+    /// Who answers.
+    pub node: NodeId,
+    /// Whom it follows, if anybody.
+    pub leader: Option<NodeId>,
+    /// The term of the view below.
+    pub term: u64,
+    /// The view: alive ids in rising order.
+    pub alive: Vec<NodeId>,
+    /// The others, as this node hears them.
+    #[serde(default)]
+    pub peers: Vec<Peer>,
+    /// Everything the node counts, by name.
+    #[serde(default)]
+    pub counters: serde_json::Value,
+    /// Open connections.
+    #[serde(default)]
+    pub connections: usize,
+    /// `fsync` or `rename`.
+    #[serde(default)]
+    pub durability: Option<String>,
+    /// Dropped datagrams, by cause.
+    #[serde(default)]
+    pub rejections: serde_json::Value,
+    /// The last changes of membership, oldest first.
+    #[serde(default)]
+    pub history: Vec<Change>,
+    /// The server's process.
+    #[serde(default)]
+    pub process: Option<Process>,
+    /// Of the program.
+    #[serde(default)]
+    pub version: String,
+}
+
+/// Another node, as one hears it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Peer {
+    /// Its id.
+    pub id: NodeId,
+    /// Where it is asked.
+    #[serde(default)]
+    pub address: String,
+    /// `unknown`, `alive`, `suspect`, `dead` or `left`.
+    #[serde(default)]
+    pub state: String,
+    /// Milliseconds since it was last heard, if ever.
+    #[serde(default)]
+    pub last_heard_ms: Option<u64>,
+}
+
+/// One change of membership: of a peer, or of the leader.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Change {
+    /// When, in milliseconds since 1970 by the clock of the node that reports it.
+    pub unix_ms: u64,
+    /// Who changed.
+    pub peer: NodeId,
+    /// Its state before.
+    pub from: String,
+    /// Its state after.
+    pub to: String,
+    /// Why.
+    pub cause: String,
+}
+
+/// The process behind a node.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq)]
+pub struct Process {
+    /// Its id on its own machine.
+    pub pid: u32,
+    /// Resident memory, in bytes.
+    #[serde(default)]
+    pub rss_bytes: u64,
+    /// The largest resident memory so far, in bytes.
+    #[serde(default)]
+    pub rss_peak_bytes: u64,
+    /// Processor time, user and system, in seconds.
+    #[serde(default)]
+    pub cpu_seconds: f64,
+}
+
+impl Status {
+    /// A counter by name, or 0.
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters
+            .get(name)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_fields_are_ignored_and_missing_ones_have_a_default() {
+        let receipt: Receipt =
+            serde_json::from_str(r#"{"user":"u","name":"n.png","bytes":7,"node":2,"colour":"red"}"#).unwrap();
+        assert_eq!((receipt.node, receipt.term, receipt.alive), (NodeId(2), 0, None));
+        let status: Status = serde_json::from_str(
+            r#"{"node":1,"leader":null,"term":4,"alive":[1,3],"counters":{"images":5},"new":{}}"#,
+        )
+        .unwrap();
+        assert_eq!((status.counter("images"), status.counter("bytes")), (5, 0));
+        assert_eq!(status.leader, None);
+    }
+
+    #[test]
+    fn what_a_node_writes_a_client_reads() {
+        let receipt = Receipt {
+            user: "alice".to_owned(),
+            name: "cat.png".to_owned(),
+            bytes: 7,
+            sealed_bytes: 63,
+            node: NodeId(2),
+            term: 5,
+            alive: Some(vec![NodeId(1), NodeId(2)]),
+            etag: "\"ab\"".to_owned(),
+            durability: Some("fsync".to_owned()),
+            replaced: true,
+        };
+        let text = serde_json::to_string(&receipt).unwrap();
+        assert_eq!(
+            text,
+            r#"{"user":"alice","name":"cat.png","bytes":7,"sealed_bytes":63,"node":2,"term":5,"alive":[1,2],"etag":"\"ab\"","durability":"fsync","replaced":true}"#
+        );
+        assert_eq!(serde_json::from_str::<Receipt>(&text).unwrap(), receipt);
+        let item = Item {
+            name: "cat.png".to_owned(),
+            bytes: 1234,
+            modified: 1_790_000_000,
+            node: Some(NodeId(2)),
+        };
+        let page = Page {
+            user: "alice".to_owned(),
+            images: vec![item],
+            next: None,
+            missing: Vec::new(),
+        };
+        assert_eq!(
+            serde_json::to_string(&page).unwrap(),
+            r#"{"user":"alice","images":[{"name":"cat.png","bytes":1234,"modified":1790000000,"node":2}],"next":null,"missing":[]}"#
+        );
+    }
+}

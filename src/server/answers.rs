@@ -1,0 +1,172 @@
+//! The one table of statuses: what came of a request → what the client is told.
+
+use std::fmt::Display;
+
+use super::connection::HEAD_TIME_MAX;
+use super::error::Error;
+use crate::http::answer::Answer;
+use crate::http::head;
+use crate::image;
+use crate::image_id::ImageId;
+use crate::members::Members;
+use crate::node;
+use crate::node::find::Missing;
+use crate::report::{Page, Receipt};
+use crate::roster::NodeId;
+use crate::store;
+
+/// 201 for a new name, 200 for one that was taken.
+pub(crate) fn receipt(receipt: &Receipt) -> Answer {
+    let json = serde_json::to_vec(receipt).expect("a receipt has only plain fields");
+    let status = if receipt.replaced { 200 } else { 201 };
+    Answer::json(status, json).field("ETag", &receipt.etag)
+}
+
+/// 307: another node has or takes the image.
+pub(crate) fn redirect(
+    members: &Members,
+    to: NodeId,
+    id: &ImageId,
+    query: impl Display,
+    text: impl Display,
+) -> Answer {
+    let address = members.address(to).unwrap_or_default();
+    Answer::text(307, text).field("Location", format_args!("http://{address}/images/{id}{query}"))
+}
+
+/// 204: the image is gone.
+pub(crate) fn deleted() -> Answer {
+    Answer::empty(204)
+}
+
+/// 200, with a page of a listing.
+pub(crate) fn page(page: &Page) -> Answer {
+    let json = serde_json::to_vec(page).expect("a page has only plain fields");
+    Answer::json(200, json)
+}
+
+/// 404, or 503 if the image may be on a node that could not be asked.
+pub(crate) fn missing(missing: &Missing) -> Answer {
+    match missing {
+        Missing::Here => Answer::text(404, "This node does not hold it."),
+        Missing::Everywhere => Answer::text(404, "No node holds an image of this name."),
+        Missing::Unknown(silent) => {
+            let names: Vec<String> = silent.iter().map(|id| format!("Node {id}")).collect();
+            busy(format_args!(
+                "Not found, but {} could not be asked.",
+                names.join(", ")
+            ))
+        }
+    }
+}
+
+/// A request that is refused before the node is asked.
+pub(crate) fn refusal(error: &Error) -> Answer {
+    match error {
+        Error::Head(error) => head_refusal(*error),
+        Error::HeadTooSlow => Answer::text(
+            408,
+            format_args!("The head took over {} s.", HEAD_TIME_MAX.as_secs()),
+        ),
+        Error::Target(why) => Answer::text(400, format_args!("{why}.")),
+        Error::Host => Answer::text(421, "This node does not answer for that host."),
+        Error::Origin => Answer::text(403, "Pages of other sites cannot write here."),
+        Error::MethodUnknown => Answer::text(501, "This server knows GET, HEAD, PUT and DELETE."),
+        Error::Method(allowed) => {
+            Answer::text(405, format_args!("Allowed here: {allowed}.")).field("Allow", allowed)
+        }
+        Error::Path => Answer::text(404, "Nothing here. Images are at /images/{user}/{name}."),
+        Error::Name(why) => Answer::text(400, why),
+        Error::LengthMissing => Answer::text(
+            411,
+            "An upload says how long it is (Content-Length) or is chunked.",
+        ),
+        Error::ContentEncoding => {
+            Answer::text(415, "Images are taken as they are, without Content-Encoding.")
+        }
+        Error::ContentRange => Answer::text(400, "An image is uploaded whole: Content-Range is not taken."),
+        Error::IfNoneMatch => Answer::text(400, "If-None-Match on an upload is * or absent."),
+        Error::ContentDigest => Answer::text(
+            400,
+            "Content-Digest is written sha-256=:BASE64:, with 32 bytes in it.",
+        ),
+        Error::Referral => Answer::text(400, "term and hop are whole numbers."),
+        Error::Limit(max) => Answer::text(400, format_args!("limit is 1 to {max}.")),
+        Error::ConnectionQuota => busy("Too many connections are open."),
+        Error::WorkerQuota => busy("Others wait for a worker as well."),
+        Error::QueueFull => busy("All workers are busy."),
+        Error::NotReady(why) => busy(why),
+    }
+}
+
+fn head_refusal(error: head::Error) -> Answer {
+    match error {
+        head::Error::Malformed(why) => Answer::text(400, format_args!("Malformed request: {why}.")),
+        head::Error::TargetTooLong => Answer::text(414, "The request line is too long."),
+        head::Error::Expectation => Answer::text(417, "The only expectation met here is 100-continue."),
+        head::Error::TooLarge => Answer::text(431, "The head of the request is too large."),
+        head::Error::Coding => Answer::text(501, "The only transfer coding taken here is chunked."),
+        head::Error::Version => Answer::text(505, "This server speaks HTTP/1.1 and HTTP/1.0."),
+    }
+}
+
+/// What the node could not do. Nothing is said to a client that is gone.
+pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
+    use node::error::Error;
+    Some(match error {
+        Error::Lost(_) => return None,
+        Error::Disagreement => busy("The nodes see different clusters at the moment."),
+        Error::Leaving => busy("This node is leaving."),
+        Error::TooLarge(max) => Answer::text(
+            413,
+            format_args!("An image has at most {max} bytes here (--body-max)."),
+        ),
+        Error::Image(refusal) => {
+            let status = match refusal {
+                image::Error::NotPng => 415,
+                image::Error::Broken(_) => 422,
+                image::Error::TooManyPixels { .. } => 413,
+            };
+            Answer::text(status, format_args!("{refusal}; nothing was kept."))
+        }
+        Error::Body(why) => Answer::text(400, format_args!("Malformed body: {why}.")),
+        Error::Digest => Answer::text(
+            400,
+            "The image does not have the Content-Digest that came with it; nothing was kept.",
+        ),
+        Error::Slow => Answer::text(408, "The upload is slower than 1 kB/s."),
+        Error::Stalled => busy("Too many uploads have stalled, and this one for longest."),
+        Error::Random(why) => Answer::text(500, format_args!("No random numbers: {why}")),
+        Error::Damaged => Answer::text(
+            500,
+            "The stored image is damaged, or was sealed with a key that this node does not have.",
+        ),
+        Error::Store(error) => store_failure(error),
+    })
+}
+
+fn store_failure(error: &store::Error) -> Answer {
+    match error {
+        store::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
+        store::Error::Exhausted(_) => busy("Too many files and connections are open."),
+        store::Error::Taken => Answer::text(412, "An image of this name exists."),
+        store::Error::Io(text) => {
+            log::error!("{text}");
+            Answer::text(500, "The images folder cannot be used: see this node's log.")
+        }
+    }
+}
+
+/// 503: come back in a second.
+fn busy(why: impl Display) -> Answer {
+    Answer::text(503, why).field("Retry-After", 1)
+}
+
+/// RFC 9110 section 6.6.1: a server with a clock says when it answered.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the edge tells the time to the rooms that must not look"
+)]
+pub(crate) fn dated(answer: Answer) -> Answer {
+    answer.field("Date", httpdate::HttpDate::from(std::time::SystemTime::now()))
+}

@@ -1,0 +1,63 @@
+//! Everything that can be set for a node.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::members::Members;
+use crate::roster::NodeId;
+use crate::store::Durability;
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node's id; a member.
+    pub id: NodeId,
+    /// Every node of the cluster.
+    pub members: Members,
+    /// Where to listen, TCP and UDP.
+    pub listen: SocketAddr,
+    /// Folder of the sealed images.
+    pub images: PathBuf,
+    /// Folder of the keys.
+    pub secrets: PathBuf,
+    /// When a silent peer is dead.
+    pub health_timeout: Duration,
+    /// What receipts promise.
+    pub durability: Durability,
+    /// Bounds on what clients can make this node spend.
+    pub limits: Limits,
+}
+
+/// Bounds on what clients can make a node spend.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Worker threads, started as they are needed.
+    pub workers: usize,
+    /// Connections that may wait for a worker.
+    pub queue: usize,
+    /// The longest image, in bytes.
+    pub body_bytes_max: u64,
+    /// The most pixels an image may claim.
+    pub pixels_max: u64,
+    /// Open connections in total.
+    pub connections_max: usize,
+    /// Open connections from one address.
+    pub connections_per_address_max: usize,
+    /// Blocks of 1 MiB that uploads and downloads share.
+    pub blocks: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            workers: 640,
+            queue: 640,
+            body_bytes_max: 64 << 20,
+            pixels_max: 1 << 28,
+            connections_max: 4096,
+            connections_per_address_max: 1024,
+            blocks: 24,
+        }
+    }
+}

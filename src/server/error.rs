@@ -1,0 +1,45 @@
+//! Why a request is refused before the node is asked. `answers` says what the client is told.
+
+use crate::http::head;
+
+#[derive(Debug)]
+pub(crate) enum Error {
+    /// The head is malformed or too large.
+    Head(head::Error),
+    /// The head arrives too slowly.
+    HeadTooSlow,
+    /// The request target is malformed, with what is wrong.
+    Target(&'static str),
+    /// This node does not answer for that host.
+    Host,
+    /// A page of another site writes.
+    Origin,
+    /// The method is not known here.
+    MethodUnknown,
+    /// The method is not allowed there; these are.
+    Method(&'static str),
+    /// Nothing is at this path.
+    Path,
+    /// User or name are not allowed, with what is wrong.
+    Name(String),
+    /// An upload does not say how long it is.
+    LengthMissing,
+    ContentEncoding,
+    ContentRange,
+    /// `If-None-Match` on an upload is not `*`.
+    IfNoneMatch,
+    /// `Content-Digest` is malformed.
+    ContentDigest,
+    /// `?term=` or `?hop=` are no numbers.
+    Referral,
+    /// `?limit=` is out of bounds; this is the highest.
+    Limit(usize),
+    /// Too many connections are open.
+    ConnectionQuota,
+    /// The client's address has its share of the workers already.
+    WorkerQuota,
+    /// The queue is full.
+    QueueFull,
+    /// The node cannot take uploads, with why not.
+    NotReady(String),
+}

@@ -1,0 +1,198 @@
+//! One request, from its head to its answer: has the node do what is asked, and says in HTTP what came of it.
+
+use std::io;
+
+use super::answers;
+use super::connection::Connection;
+use super::download::{self, Reply, Sent};
+use super::metrics;
+use super::request::{Action, Get, Request};
+use super::service::Service;
+use super::status;
+use crate::http::answer::{Answer, CONTINUE};
+use crate::http::body::Body;
+use crate::http::head::Framing;
+use crate::image_id::ImageId;
+use crate::node::admit::{Admission, Admitted, Put, admit};
+use crate::node::counters::Counters;
+use crate::node::delete::{Deleted, delete};
+use crate::node::error::Error;
+use crate::node::find::{Found, Reach, find};
+use crate::node::list::{List, list};
+use crate::node::receive::receive;
+use crate::node::send::Form;
+use crate::roster::NodeId;
+
+/// What becomes of the connection.
+pub(crate) enum After {
+    Reuse,
+    Close,
+    /// Part of an answer was sent, and the rest will not come.
+    Reset,
+    /// The body was not read: say so, and let the client finish sending.
+    Drain,
+}
+
+/// Answers a request whose body was not read yet.
+pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &Request) -> After {
+    let node = &service.node;
+    Counters::add(&node.counters.requests, 1);
+    let keep_alive = request.keep_alive && !node.is_leaving();
+    let mut upload = Upload {
+        body: Body::new(request.framing),
+        continued: false,
+    };
+    let answer = match &request.action {
+        Action::Put(id, put) => put_image(service, connection, request, (id, put), &mut upload),
+        Action::Get(id, get) => {
+            let reusable = keep_alive && upload.body.is_done();
+            let reply = Reply {
+                head_only: request.head_only,
+                keep_alive: reusable,
+            };
+            match get_image(service, connection, id, get, &reply) {
+                Sent::Answer(answer) => Some(answer),
+                Sent::Whole if reusable => return After::Reuse,
+                Sent::Whole if connection.socket.has_input() => return After::Drain,
+                Sent::Whole => return After::Close,
+                Sent::Cut => return After::Reset,
+            }
+        }
+        Action::Delete(id, reach) => delete_image(service, id, *reach),
+        Action::List(wanted) => list_images(service, wanted),
+        Action::Cluster => Some(status::cluster(service)),
+        Action::Healthz => Some(status::healthz()),
+        Action::Readyz => Some(status::readyz(service)),
+        Action::Metrics => Some(metrics::metrics(service)),
+        Action::Index => Some(status::index(service)),
+    };
+    let Some(answer) = answer else {
+        return After::Close;
+    };
+    // A connection may go on after a body that was not read only if that body will not come.
+    let read = upload.body.is_done() || (request.offer && !upload.continued);
+    match respond(service, connection, answer, keep_alive && read, request.head_only) {
+        Err(_) => After::Close,
+        Ok(()) if keep_alive && read => After::Reuse,
+        // Closing on unread bytes resets the connection, and the answer may be lost with it.
+        Ok(()) if !read || connection.socket.has_input() => After::Drain,
+        Ok(()) => After::Close,
+    }
+}
+
+/// Sends an answer and counts it.
+pub(crate) fn respond(
+    service: &Service,
+    connection: &mut Connection,
+    answer: Answer,
+    keep_alive: bool,
+    head_only: bool,
+) -> io::Result<()> {
+    let counters = &service.node.counters;
+    match answer.status.0 {
+        400..=499 => Counters::add(&counters.answers_4xx, 1),
+        500..=599 => Counters::add(&counters.answers_5xx, 1),
+        _ => {}
+    }
+    let mut out = std::mem::take(&mut connection.outbox);
+    out.clear();
+    answers::dated(answer).encode(&mut out, keep_alive, head_only);
+    let sent = connection.socket.write_all(&out);
+    connection.outbox = out;
+    sent
+}
+
+/// The body of a request, and whether the client was told to go on and send it.
+struct Upload {
+    body: Body,
+    continued: bool,
+}
+
+/// `None`: the client is gone.
+fn put_image(
+    service: &Service,
+    connection: &mut Connection,
+    request: &Request,
+    (id, put): (&ImageId, &Put),
+    upload: &mut Upload,
+) -> Option<Answer> {
+    let node = &service.node;
+    let length = match request.framing {
+        Framing::Length(length) => Some(length),
+        Framing::None | Framing::Chunked => None,
+    };
+    match admit(node, id, put, length) {
+        Err(error) => answers::failure(&error),
+        Ok(Admission::At { to, term, hop }) => {
+            let query = format_args!("?term={term}&hop={hop}");
+            let text = format_args!("Request assigned to Node {to}");
+            Some(answers::redirect(&node.members, to, id, query, text))
+        }
+        Ok(Admission::Here(admitted)) => {
+            upload.continued = request.expects_continue;
+            if upload.continued && connection.socket.write_all(CONTINUE).is_err() {
+                return None;
+            }
+            take_in(service, connection, &mut upload.body, id, (put, admitted))
+        }
+    }
+}
+
+fn take_in(
+    service: &Service,
+    connection: &mut Connection,
+    body: &mut Body,
+    id: &ImageId,
+    upload: (&Put, Admitted<'_>),
+) -> Option<Answer> {
+    let node = &service.node;
+    match receive(node, &mut connection.socket, body, id, upload) {
+        Ok(receipt) => Some(answers::receipt(&receipt)),
+        Err(Error::Lost(why)) => {
+            log::info!("Node {}: Upload of {id} lost: {why}", node.id);
+            None
+        }
+        Err(error) => {
+            let answer = answers::failure(&error)?;
+            log::info!("Node {}: Upload of {id} refused ({})", node.id, answer.status.0);
+            Some(answer)
+        }
+    }
+}
+
+fn get_image(service: &Service, connection: &Connection, id: &ImageId, get: &Get, reply: &Reply) -> Sent {
+    match find(&service.node, id, get.reach) {
+        Ok(Found::Here(sealed)) => download::send(service, &connection.socket, (id, &sealed), get, reply),
+        Ok(Found::At(other)) => {
+            // It has the image, so it need not look further.
+            let query = match get.form {
+                Form::Image => "?local",
+                Form::Sealed => "?local&sealed",
+            };
+            Sent::Answer(held_by(service, other, id, query))
+        }
+        Ok(Found::Missing(missing)) => Sent::Answer(answers::missing(&missing)),
+        Err(error) => answers::failure(&error).map_or(Sent::Cut, Sent::Answer),
+    }
+}
+
+fn delete_image(service: &Service, id: &ImageId, reach: Reach) -> Option<Answer> {
+    match delete(&service.node, id, reach) {
+        Ok(Deleted::Gone) => Some(answers::deleted()),
+        Ok(Deleted::At(other)) => Some(held_by(service, other, id, "")),
+        Ok(Deleted::Missing(missing)) => Some(answers::missing(&missing)),
+        Err(error) => answers::failure(&error),
+    }
+}
+
+fn list_images(service: &Service, wanted: &List) -> Option<Answer> {
+    match list(&service.node, wanted) {
+        Ok(page) => Some(answers::page(&page)),
+        Err(error) => answers::failure(&error),
+    }
+}
+
+fn held_by(service: &Service, other: NodeId, id: &ImageId, query: &str) -> Answer {
+    let text = format_args!("Held by Node {other}");
+    answers::redirect(&service.node.members, other, id, query, text)
+}

@@ -1,0 +1,80 @@
+//! `/metrics`: what is counted, for Prometheus.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::process;
+use super::service::Service;
+use crate::http::answer::Answer;
+
+/// `GET /metrics`, in the Prometheus text format 0.0.4.
+pub(crate) fn metrics(service: &Service) -> Answer {
+    let node = &service.node;
+    let (view, report) = (node.cluster.view(), node.cluster.report());
+    let process = process::read();
+    let mut text = String::new();
+    let counters = serde_json::to_value(&node.counters).expect("counters are plain numbers");
+    for (name, value) in counters.as_object().into_iter().flatten() {
+        sample(&mut text, "counter", &format!("{name}_total"), "", value);
+    }
+    let rejections = serde_json::to_value(report.rejections).expect("counters are plain numbers");
+    for (i, (cause, value)) in rejections.as_object().into_iter().flatten().enumerate() {
+        let name = "datagrams_rejected_total";
+        if i == 0 {
+            sample(
+                &mut text,
+                "counter",
+                name,
+                &format!("{{cause=\"{cause}\"}}"),
+                value,
+            );
+        } else {
+            let _ = writeln!(text, "pixseal_{name}{{cause=\"{cause}\"}} {value}");
+        }
+    }
+    sample(
+        &mut text,
+        "gauge",
+        "alive_nodes",
+        "",
+        &json!(view.roster.ids().len()),
+    );
+    sample(&mut text, "gauge", "term", "", &json!(view.term));
+    sample(
+        &mut text,
+        "gauge",
+        "leader",
+        "",
+        &json!(view.leader.map_or(0, |id| id.0)),
+    );
+    sample(
+        &mut text,
+        "gauge",
+        "connections",
+        "",
+        &json!(service.connections.used()),
+    );
+    sample(
+        &mut text,
+        "gauge",
+        "resident_memory_bytes",
+        "",
+        &json!(process.rss_bytes),
+    );
+    sample(
+        &mut text,
+        "counter",
+        "cpu_seconds_total",
+        "",
+        &json!(process.cpu_seconds),
+    );
+    Answer::empty(200).content("text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+fn sample(text: &mut String, kind: &str, name: &str, labels: &str, value: &Value) {
+    let _ = writeln!(
+        text,
+        "# TYPE pixseal_{name} {kind}\npixseal_{name}{labels} {value}"
+    );
+}

@@ -1,0 +1,80 @@
+//! What a worker does with a connection: request after request, until it has nothing to read, misbehaves or ends.
+
+use crossbeam_channel::Receiver;
+
+use super::answers;
+use super::connection::Connection;
+use super::error::Error;
+use super::handle::{After, handle, respond};
+use super::request::{self, Request};
+use super::service::Service;
+use crate::http::head::{self, Head, Method};
+use crate::http::target::Target;
+use crate::socket::is_stall;
+
+/// Serves a connection. `queue` tells whether others wait for a worker.
+pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Receiver<Connection>) {
+    loop {
+        // While others wait in the queue, nobody waits for this client's next request.
+        let wait = queue.is_empty() && !service.node.is_leaving();
+        match next_request(service, &mut connection, wait) {
+            Next::Request(request) => match handle(service, &mut connection, &request) {
+                After::Reuse if !service.node.is_leaving() => {}
+                After::Reuse | After::Close => return,
+                After::Reset => return connection.socket.reset(),
+                After::Drain => return service.acceptor.drain(connection),
+            },
+            Next::Quiet => return service.acceptor.park(connection),
+            Next::Refused(error, head_only) => {
+                let answer = answers::refusal(&error);
+                if respond(service, &mut connection, answer, false, head_only).is_ok() {
+                    service.acceptor.drain(connection);
+                }
+                return;
+            }
+            Next::Ended => return,
+        }
+    }
+}
+
+enum Next {
+    Request(Box<Request>),
+    /// No complete head yet.
+    Quiet,
+    /// Not understood or not let in; `true`: the answer goes without its content.
+    Refused(Error, bool),
+    Ended,
+}
+
+fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> Next {
+    loop {
+        match head::parse(connection.socket.inbox.unread()) {
+            Err(error) => return Next::Refused(Error::Head(error), false),
+            Ok(Some((head, length))) => {
+                let (request, head_only) = (understand(service, &head), head.method == Method::Head);
+                connection.socket.inbox.consume(length);
+                connection.head_since = None;
+                return match request {
+                    Ok(request) => Next::Request(Box::new(request)),
+                    Err(error) => Next::Refused(error, head_only),
+                };
+            }
+            Ok(None) => {}
+        }
+        if connection.is_head_late() {
+            return Next::Refused(Error::HeadTooSlow, false);
+        }
+        match connection.socket.fill(wait) {
+            Ok(0) => return Next::Ended,
+            Ok(_) => {}
+            Err(e) if is_stall(&e) => return Next::Quiet,
+            Err(_) => return Next::Ended,
+        }
+    }
+}
+
+fn understand(service: &Service, head: &Head<'_>) -> Result<Request, Error> {
+    let target = Target::parse(head.target).map_err(|why| Error::Target(why.0))?;
+    service.gate.admit(head, target.authority)?;
+    request::understand(head, &target)
+}
