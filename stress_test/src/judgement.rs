@@ -105,7 +105,7 @@ fn balancing_faults(run: &Summary) -> Vec<String> {
             .is_none_or(|test| test.p_value >= P_SUSPICIOUS);
         if balance.sigma_percent >= SIGMA_PERCENT_MAX && !by_chance {
             faults.push(format!(
-                "Poor balance: σ is {:.2} %, and no accident",
+                "Poor balance: σ = {:.0} %, p < {P_SUSPICIOUS}",
                 balance.sigma_percent
             ));
         }
@@ -335,7 +335,11 @@ mod tests {
 
     #[test]
     fn a_poor_sigma_counts_only_when_chance_does_not_explain_it() {
-        for (p_value, fault) in [(0.5, false), (0.001, true)] {
+        let named = [
+            "Poor balance: σ = 27 %, p < 0.01",
+            "Load balancing is NOT working!",
+        ];
+        for (p_value, expected) in [(0.5, &named[..0]), (0.001, &named[..])] {
             let mut uneven = run([5, 1, 1]);
             let balance = uneven.balance.as_mut().unwrap();
             balance.sigma_percent = 27.0;
@@ -348,7 +352,7 @@ mod tests {
                 exact: true,
                 meaning: String::new(),
             });
-            assert_eq!(!faults(&uneven).is_empty(), fault);
+            assert_eq!(faults(&uneven), expected);
         }
     }
 

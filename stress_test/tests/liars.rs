@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 
 use fake_cluster::{FakeCluster, Lie};
 use rustix::process::{Pid, Signal, kill_process};
+use stress_test::summary::Summary;
 use tempfile::TempDir;
 
 const ARGUMENTS: [&str; 7] = ["-n", "90", "--min-size", "20", "--max-size", "60", "--yes"];
 
 /// A run against a fake cluster, in a folder of its own that also is its temporary folder.
-fn command(folder: &Path, lie: Lie) -> Command {
+fn command(folder: &Path, nodes: &FakeCluster) -> Command {
     let cluster = folder.join("nodes.toml");
-    fs::write(&cluster, FakeCluster::start(lie)).unwrap();
+    fs::write(&cluster, nodes.file()).unwrap();
     let temporary = folder.join("tmp");
     fs::create_dir(&temporary).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_stress_test"));
@@ -43,7 +44,10 @@ fn run(lie: Lie, more: &[&str]) -> (i32, String, TempDir) {
         status,
         stdout,
         stderr,
-    } = command(folder.path(), lie).args(more).output().unwrap();
+    } = command(folder.path(), &FakeCluster::start(lie))
+        .args(more)
+        .output()
+        .unwrap();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&stdout),
@@ -64,7 +68,7 @@ fn assert_caught(lie: Lie, names: &[&str]) {
 }
 
 #[test]
-fn an_honest_trio_passes() {
+fn an_honest_cluster_passes() {
     let (code, text, _folder) = run(Lie::None, &[]);
     assert_eq!(code, 0, "{text}");
     for line in [
@@ -80,7 +84,7 @@ fn an_honest_trio_passes() {
 }
 
 #[test]
-fn an_honest_trio_passes_when_only_the_assigned_node_is_asked() {
+fn an_honest_cluster_passes_when_only_the_assigned_node_is_asked() {
     let (code, text, _folder) = run(Lie::None, &["--offer", "assigned", "--rate", "500"]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("open-loop, 500 uploads/sec"), "{text}");
@@ -198,7 +202,7 @@ fn a_crossed_threshold_is_named_and_has_its_exit_code() {
 #[test]
 fn no_cluster_is_said_with_the_way_to_start_one() {
     let folder = TempDir::new().unwrap();
-    let mut command = command(folder.path(), Lie::None);
+    let mut command = command(folder.path(), &FakeCluster::start(Lie::None));
     fs::write(folder.path().join("nodes.toml"), "[nodes]\n1 = \"127.0.0.1:1\"\n").unwrap();
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
@@ -208,28 +212,46 @@ fn no_cluster_is_said_with_the_way_to_start_one() {
 #[test]
 fn an_interrupted_run_reports_what_it_did_and_cleans_up() {
     let folder = TempDir::new().unwrap();
-    let log = folder.path().join("uploads.log");
-    let child = command(folder.path(), Lie::None)
-        .args(["--rate", "5", "--log"])
-        .arg(&log)
+    let nodes = FakeCluster::start(Lie::None);
+    // Two uploads a second: 90 of them take so long that the signal comes before the end, however busy the machine is.
+    let child = command(folder.path(), &nodes)
+        .args(["--rate", "2", "--log", "run.log", "--json", "run.json"])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // The log is made before the first image, and the images are deleted after the last.
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let painted = || fs::read_dir(folder.path().join("tmp")).is_ok_and(|mut d| d.next().is_some());
-    while !(log.exists() && painted()) && Instant::now() < deadline {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while nodes.stored() < 3 {
+        assert!(Instant::now() < deadline, "{} uploads in 40 s", nodes.stored());
         std::thread::sleep(Duration::from_millis(10));
     }
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(130), "{text}");
-    assert!(
-        text.contains("Load Distribution (%)") && text.contains("✗ FAIL: Interrupted after"),
-        "{text}"
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let run: Summary = serde_json::from_str(&read("run.json")).unwrap();
+    let (offered, stored) = (run.uploads.offered, run.uploads.stored);
+    assert!((3..90).contains(&stored), "{text}");
+    assert_eq!(
+        (stored, run.placement.on_assigned, run.uploads.failed),
+        (offered, offered, 0)
     );
+    assert_eq!(
+        stored,
+        nodes.stored() as u64,
+        "uploads under way are finished and counted"
+    );
+    assert!(run.verdict.interrupted && !run.verdict.passed);
+    for line in [
+        "Load Distribution (%)",
+        &format!("✗ FAIL: Interrupted after {offered} of 90 images"),
+        &format!("{stored} of {stored} on the assigned node"),
+        "nothing was read back",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing:\n{text}");
+    }
+    assert_eq!(read("run.log").lines().count() as u64, offered);
     assert_eq!(fs::read_dir(folder.path().join("tmp")).unwrap().count(), 0);
 }
 
@@ -245,7 +267,7 @@ fn every_upload_has_a_line_in_the_csv_and_in_the_log_and_the_json_can_be_read() 
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     assert_eq!(read("run.csv").lines().count(), 91);
     assert_eq!(read("run.log").lines().count(), 90);
-    let summary: stress_test::summary::Summary = serde_json::from_str(&read("run.json")).unwrap();
+    let summary: Summary = serde_json::from_str(&read("run.json")).unwrap();
     assert_eq!(
         (
             summary.schema.as_str(),

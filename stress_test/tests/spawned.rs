@@ -1,17 +1,50 @@
 //! Runs that start their own servers, and drills in the middle of them: nothing may be lost, nothing left behind.
 //!
-//! The servers are the real ones: `cargo test --workspace` builds them beside stress_test.
+//! The servers are the real ones of this checkout. Cargo builds programs only for the tests of their own package, so
+//! the first test here has the server built.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Once;
 
 use stress_test::summary::Summary;
 use tempfile::TempDir;
 
+static SERVER_BUILT: Once = Once::new();
+
+/// Builds the server beside stress_test, with the profile that stress_test was built with.
+fn build_server() {
+    let folder = Path::new(env!("CARGO_BIN_EXE_stress_test")).parent().unwrap();
+    let profile = match folder.file_name().unwrap().to_str().unwrap() {
+        "debug" => "dev",
+        name => name,
+    };
+    let status = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--locked",
+            "--package",
+            "pixseal",
+            "--bin",
+            "server",
+        ])
+        .args(["--profile", profile, "--target-dir"])
+        .arg(folder.parent().unwrap())
+        .status()
+        .unwrap();
+    assert!(
+        status.success(),
+        "these tests need the server program, which cargo could not build: see above"
+    );
+}
+
 /// A run of about four seconds with a drill in it; returns what it wrote as JSON.
 fn drilled(drill: &[&str]) -> Summary {
+    SERVER_BUILT.call_once(build_server);
     let folder = TempDir::new().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_stress_test"))
         .args([

@@ -53,18 +53,14 @@ pub(crate) struct FakeCluster {
 }
 
 impl FakeCluster {
-    /// Starts three nodes and returns the text of their cluster file.
-    pub(crate) fn start(lie: Lie) -> String {
+    /// Starts three nodes.
+    pub(crate) fn start(lie: Lie) -> Arc<FakeCluster> {
         let listeners: Vec<TcpListener> = (0..3)
             .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
             .collect();
         let addresses: Vec<String> = listeners
             .iter()
             .map(|l| l.local_addr().unwrap().to_string())
-            .collect();
-        let lines: Vec<String> = (1..)
-            .zip(&addresses)
-            .map(|(id, address)| format!("{id} = \"{address}\"\n"))
             .collect();
         let fake_cluster = Arc::new(FakeCluster {
             lie,
@@ -80,7 +76,21 @@ impl FakeCluster {
                 }
             });
         }
+        fake_cluster
+    }
+
+    /// The text of the cluster file.
+    pub(crate) fn file(&self) -> String {
+        let lines: Vec<String> = (1..)
+            .zip(&self.addresses)
+            .map(|(id, address)| format!("{id} = \"{address}\"\n"))
+            .collect();
         format!("[nodes]\n{}", lines.concat())
+    }
+
+    /// How many images the nodes hold.
+    pub(crate) fn stored(&self) -> usize {
+        self.images.lock().unwrap().len()
     }
 
     fn serve(&self, own: NodeId, mut stream: TcpStream) -> Option<()> {
