@@ -23,8 +23,8 @@ const QUEUE_LINES: usize = 16 << 10;
 const LINE_BYTES_MAX: usize = 1024;
 /// How much is gathered for one write.
 const BATCH_BYTES: usize = 64 << 10;
-/// How long lines gather after a write. A thread that waits on the queue must be woken by whoever speaks, which costs
-/// a lock and a system call a line: measured as half the cost of an offer. One that sleeps costs the speaker nothing.
+/// How long lines gather after a write. Waking a thread that waits on the queue costs the speaker a lock and a system
+/// call for each line (docs/measurements.md); a thread that sleeps costs it nothing.
 const PAUSE: Duration = Duration::from_millis(10);
 
 struct Line {

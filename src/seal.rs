@@ -52,9 +52,8 @@ const HEADER_LENGTH: u8 = 40;
 const SALT_BYTES: usize = 32;
 const PREFIX_BYTES: usize = 7;
 const IV_BYTES: usize = 16;
-/// Bytes encrypted between two turns of the hash, a multiple of the blocks of AES and of SHA-256. Measured on Zen 4
-/// at 8 KiB, 256 KiB and a whole segment: no difference in the 1 MiB of a warm L2 cache (1.5 GB/s), 2 % where
-/// memory is cold; 16 KiB is 5 % slower there. Smaller pieces ask less of the caches of smaller processors.
+/// Bytes encrypted before they are hashed, a multiple of the blocks of AES and of SHA-256. The size makes little
+/// difference here (docs/measurements.md); small pieces ask less of the caches of smaller processors.
 const PIECE_BYTES: usize = 8 * 1024;
 
 const HEADER: u64 = HEADER_BYTES as u64;
@@ -62,8 +61,8 @@ const SEGMENT: u64 = SEGMENT_BYTES as u64;
 const TAG: u64 = TAG_BYTES as u64;
 const PLAIN_SEGMENT: u64 = SEGMENT - TAG;
 
-/// `Ctr32BE` encrypts 8.3 GB/s on Zen 4, `Ctr128BE` 6.0, counter blocks of our own given to `encrypt_blocks` and
-/// xored afterwards 2.2 to 3.4. The counter starts at 0 and a segment has 2^16 blocks, so 32 bits are plenty.
+/// The fastest of the counters (docs/measurements.md). It starts at 0 and a segment has 2^16 blocks, so 32 bits are
+/// enough.
 type Keystream<'a> = StreamCipherCoreWrapper<CtrCore<&'a Aes256Enc, Ctr32BE>>;
 
 /// A tag, a header or a length does not fit: the bytes are not what the holder of the key wrote in this place.

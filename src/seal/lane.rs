@@ -1,9 +1,9 @@
-//! Encrypting and authenticating one or two segments at the pace of the processor.
+//! Encrypts and authenticates one or two segments.
 //!
-//! SHA-256 is one long chain: each round waits for the one before, and the unit that computes it idles three cycles of
-//! four. A second chain fits into the gaps. Measured on Zen 4, a block of one segment after a block of the other:
-//! 2.5 GB/s of SHA-256 a core against 1.8 in a single chain, 1.6 against 1.3 with AES-CTR. A third chain adds nothing.
-//! The hash crates keep to one chain each, so the two meet here, in the compression function that `sha2` lends out.
+//! SHA-256 is one long chain: each round waits for the one before, and the unit that computes it is idle for three
+//! cycles of four. A second chain fits into the gaps: hashing a block of one segment after a block of another is faster
+//! than one segment after the other (docs/measurements.md). A third chain adds nothing. The hash crates compute one
+//! chain at a time, so the two meet here, in the compression function that `sha2` exports.
 //!
 //! HMAC is that of RFC 2104, SHA-256 that of FIPS 180-4. Opening goes through the `hmac` crate: whatever is sealed
 //! wrongly here does not open there.
