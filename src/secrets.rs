@@ -248,24 +248,15 @@ impl Folder {
 }
 
 fn hex_line(key: &Zeroizing<[u8; CLUSTER_KEY_BYTES]>) -> Zeroizing<Vec<u8>> {
-    let mut line = Zeroizing::new(Vec::with_capacity(2 * CLUSTER_KEY_BYTES + 1));
-    for byte in key.iter() {
-        write!(line, "{byte:02x}").expect("a Vec takes all that is written");
-    }
-    line.push(b'\n');
+    let mut line = Zeroizing::new(vec![b'\n'; 2 * CLUSTER_KEY_BYTES + 1]);
+    base16ct::lower::encode(&**key, &mut line).expect("two digits for each byte");
     line
 }
 
 fn unhex(text: &str) -> Option<Zeroizing<[u8; CLUSTER_KEY_BYTES]>> {
     let mut key = Zeroizing::new([0; CLUSTER_KEY_BYTES]);
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != CLUSTER_KEY_BYTES || !rest.is_empty() {
-        return None;
-    }
-    for (byte, [high, low]) in key.iter_mut().zip(pairs) {
-        let digits = (char::from(*high).to_digit(16)?, char::from(*low).to_digit(16)?);
-        *byte = u8::try_from(digits.0 * 16 + digits.1).ok()?;
-    }
+    let decoded = base16ct::mixed::decode(text, &mut *key).ok()?;
+    (decoded.len() == CLUSTER_KEY_BYTES).then_some(())?;
     Some(key)
 }
 
@@ -378,6 +369,24 @@ mod tests {
     }
 
     #[test]
+    fn hexadecimal_digits_of_either_case_are_read() {
+        let (_root, dir) = temporary();
+        let key = load_or_create(&dir).unwrap().cluster_key;
+        let path = dir.join(CLUSTER_FILE);
+        let line = fs::read_to_string(&path).unwrap();
+        let digits: Vec<String> = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(line, format!("{}\n", digits.concat()));
+        for text in [
+            line.to_uppercase(),
+            line.trim_end().to_owned(),
+            format!("{}\r\n", line.trim_end()),
+        ] {
+            fs::write(&path, text).unwrap();
+            assert_eq!(load_or_create(&dir).unwrap().cluster_key, key);
+        }
+    }
+
+    #[test]
     fn garbage_is_refused_and_left_as_it_is() {
         let line = "a".repeat(64);
         for (name, garbage, reason) in [
@@ -390,6 +399,8 @@ mod tests {
             ),
             (CLUSTER_FILE, "", "is not 64 hexadecimal digits"),
             (CLUSTER_FILE, &line[1..], "is not 64 hexadecimal digits"),
+            (CLUSTER_FILE, &line[2..], "is not 64 hexadecimal digits"),
+            (CLUSTER_FILE, &format!("{line}aa"), "is not 64 hexadecimal digits"),
             (
                 CLUSTER_FILE,
                 &line.replace('a', "+"),

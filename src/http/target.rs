@@ -83,7 +83,8 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, Error> {
     let mut rest = segment.bytes();
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
-            b'%' => hex(rest.next())? << 4 | hex(rest.next())?,
+            b'%' => octet(rest.next(), rest.next())
+                .ok_or(Error("a percent sign is followed by two hex digits"))?,
             plain => plain,
         });
     }
@@ -91,11 +92,10 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, Error> {
     Ok(Cow::Owned(text))
 }
 
-fn hex(digit: Option<u8>) -> Result<u8, Error> {
-    let value = digit
-        .and_then(|d| char::from(d).to_digit(16))
-        .and_then(|v| u8::try_from(v).ok());
-    value.ok_or(Error("a percent sign is followed by two hex digits"))
+fn octet(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+    let mut octet = [0];
+    base16ct::mixed::decode([high?, low?], &mut octet).ok()?;
+    Some(octet[0])
 }
 
 #[cfg(test)]
@@ -116,6 +116,7 @@ mod tests {
     fn segments_are_decoded_once() {
         assert_eq!(segments("/"), [""]);
         assert_eq!(segments("/images/a%2Fb/%252e.png"), ["images", "a/b", "%2e.png"]);
+        assert_eq!(segments("/%c3%A4/%00"), ["ä", "\0"]);
         assert_eq!(segments("/images/a/"), ["images", "a", ""]);
         assert_eq!(segments("//a"), ["", "a"]);
         assert_eq!(segments("http://h:1/a?b"), ["a"]);
@@ -142,6 +143,8 @@ mod tests {
             "/%",
             "/%4",
             "/%zz",
+            "/%4g",
+            "/%+4",
             "/%ff",
             "/a#b",
             "http:///a",
