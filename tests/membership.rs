@@ -8,6 +8,7 @@ mod support;
 
 use std::time::Instant;
 
+use pixseal::election::HEALTH_TIMEOUT;
 use rustix::process::Signal;
 use support::cluster::TestCluster;
 use support::observer::{Finding, NodeView, Observer};
@@ -61,6 +62,8 @@ fn stopped_leader_continues_as_a_follower_and_then_leads() {
     cluster.node(3).signal(Signal::STOP);
     let stopped = Instant::now();
     observer.wait_for(&[1, 2], Some(2));
+    // So long that nothing counts any more of what it was sent before the others gave it up.
+    observer.listen_until(stopped + 3 * HEALTH_TIMEOUT);
     observer.history.clear();
     observer.findings.clear();
     let slept = stopped.elapsed();
