@@ -18,7 +18,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use cables::{Cables, Weather};
+use cables::{Cables, Impairment};
 use support::cluster::{TestCluster, TestNode};
 use support::observer::Observer;
 
@@ -27,7 +27,7 @@ const NODES: u32 = 3;
 const WATCH: Duration = Duration::from_secs(20);
 
 fn main() {
-    let cables = match Cables::lay(NODES) {
+    let cables = match Cables::connect(NODES) {
         Ok(cables) => cables,
         Err(why) => {
             println!("drill: not run: {why}");
@@ -39,7 +39,7 @@ fn main() {
         node.prefix = cables.prefix(node.id);
         node.members = cables.members(node.id);
     }
-    let mut drill = Drill {
+    let mut drill = NetworkDrill {
         observer: cluster.observe(),
         cables: &cables,
     };
@@ -48,29 +48,29 @@ fn main() {
     drill.pulled_cable();
     drill.split();
     drill.one_way();
-    drill.weather(
+    drill.impairment(
         "30 % loss",
-        Weather {
+        Impairment {
             loss_percent: 30,
-            ..Weather::default()
+            ..Impairment::default()
         },
     );
-    drill.weather(
+    drill.impairment(
         "delay of 100 to 300 ms",
-        Weather {
+        Impairment {
             delay_ms: 100..300,
-            ..Weather::default()
+            ..Impairment::default()
         },
     );
     println!("drill: passed");
 }
 
-struct Drill<'a> {
+struct NetworkDrill<'a> {
     observer: Observer,
     cables: &'a Cables,
 }
 
-impl Drill<'_> {
+impl NetworkDrill<'_> {
     fn await_all(&mut self, leader: Option<u32>) -> Instant {
         let everyone: Vec<u32> = (1..=NODES).collect();
         self.observer.wait_for(&everyone, leader)
@@ -120,25 +120,25 @@ impl Drill<'_> {
             agreed.as_millis(),
             since.elapsed().as_millis()
         );
-        self.observer.findings.clear();
+        self.observer.detections.clear();
     }
 
-    fn weather(&mut self, what: &str, weather: Weather) {
-        self.cables.set(weather);
+    fn impairment(&mut self, what: &str, impairment: Impairment) {
+        self.cables.set(impairment);
         self.observer.listen_until(Instant::now() + WATCH);
         let deaths = self
             .observer
-            .findings
+            .detections
             .iter()
-            .filter(|finding| finding.dead)
+            .filter(|detection| detection.dead)
             .count();
-        let suspicions = self.observer.findings.len() - deaths;
+        let suspicions = self.observer.detections.len() - deaths;
         println!(
             "{what} for {} s: {suspicions} false suspicions, {deaths} false deaths",
             WATCH.as_secs()
         );
-        self.cables.set(Weather::default());
+        self.cables.set(Impairment::default());
         self.await_all(Some(3));
-        self.observer.findings.clear();
+        self.observer.detections.clear();
     }
 }

@@ -28,7 +28,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use load::Load;
+use load::UploadLoad;
 use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::election::datagram::{ClusterKey, Datagram, Stamp};
@@ -85,7 +85,7 @@ fn main() {
 
 /// What happens to a node.
 #[derive(Clone, Copy)]
-enum Blow {
+enum Fault {
     Kill,
     Pause,
 }
@@ -104,10 +104,10 @@ fn failover(trials: usize) {
     println!("                       min  median     p95     max  over 1 s  false suspicions  false deaths");
     for saturated in [false, true] {
         let mut nodes = Observed::start(NODES);
-        let load = saturated.then(|| Load::start(&nodes.cluster.members()));
-        for (name, blow) in [("SIGKILL", Blow::Kill), ("SIGSTOP", Blow::Pause)] {
+        let load = saturated.then(|| UploadLoad::start(&nodes.cluster.members()));
+        for (name, fault) in [("SIGKILL", Fault::Kill), ("SIGSTOP", Fault::Pause)] {
             let mut seen = Trials::default();
-            (0..trials).for_each(|trial| strike(&mut nodes, blow, trial, &mut seen));
+            (0..trials).for_each(|trial| inject_fault(&mut nodes, fault, trial, &mut seen));
             println!(
                 "{name} {:<10} {}",
                 if saturated { "saturated" } else { "idle" },
@@ -120,8 +120,8 @@ fn failover(trials: usize) {
     }
 }
 
-/// One blow, from a cluster at rest to a cluster at rest.
-fn strike(nodes: &mut Observed, blow: Blow, trial: usize, seen: &mut Trials) {
+/// One fault, from a cluster at rest to a cluster at rest.
+fn inject_fault(nodes: &mut Observed, fault: Fault, trial: usize, seen: &mut Trials) {
     nodes.await_all();
     // Another moment between two heartbeats each time.
     nodes
@@ -135,29 +135,29 @@ fn strike(nodes: &mut Observed, blow: Blow, trial: usize, seen: &mut Trials) {
         leader % NODES + 1
     };
     let survivors: Vec<u32> = (1..=NODES).filter(|node| *node != victim).collect();
-    let struck = Instant::now();
-    match blow {
-        Blow::Kill => nodes.cluster.node_mut(victim).kill(),
-        Blow::Pause => nodes.cluster.node(victim).signal(Signal::STOP),
+    let injected = Instant::now();
+    match fault {
+        Fault::Kill => nodes.cluster.node_mut(victim).kill(),
+        Fault::Pause => nodes.cluster.node(victim).signal(Signal::STOP),
     }
     let seen_at = nodes.observer.wait_for(&survivors, None);
-    seen.times.push(seen_at.saturating_duration_since(struck));
-    match blow {
-        Blow::Kill => nodes.cluster.node_mut(victim).launch(),
+    seen.times.push(seen_at.saturating_duration_since(injected));
+    match fault {
+        Fault::Kill => nodes.cluster.node_mut(victim).launch(),
         // A follower that stood still for a moment may say nothing: it holds the same view again.
-        Blow::Pause => nodes.cluster.node(victim).signal(Signal::CONT),
+        Fault::Pause => nodes.cluster.node(victim).signal(Signal::CONT),
     }
     nodes.await_all();
     seen.count(&mut nodes.observer, Some(victim));
 }
 
 impl Trials {
-    /// Whoever was found suspect or dead, other than the victim, was neither.
+    /// Every detection of a node other than the victim is false.
     fn count(&mut self, observer: &mut Observer, victim: Option<u32>) {
-        let (deaths, suspicions): (Vec<_>, Vec<_>) = std::mem::take(&mut observer.findings)
+        let (deaths, suspicions): (Vec<_>, Vec<_>) = std::mem::take(&mut observer.detections)
             .into_iter()
-            .filter(|finding| Some(finding.peer) != victim)
-            .partition(|finding| finding.dead);
+            .filter(|detection| Some(detection.peer) != victim)
+            .partition(|detection| detection.dead);
         self.deaths += deaths.len();
         self.suspicions += suspicions.len();
     }
@@ -185,7 +185,7 @@ impl Trials {
 
 fn soak(time: Duration) {
     let mut nodes = Observed::start(NODES);
-    let load = Load::start(&nodes.cluster.members());
+    let load = UploadLoad::start(&nodes.cluster.members());
     let end = Instant::now() + time;
     let mut seen = Trials::default();
     while Instant::now() < end {

@@ -16,7 +16,7 @@ fn main() {
     divan::main();
 }
 
-/// A valid structure whose IDAT chunks have `chunk_bytes` each; what is in them nobody looks at.
+/// A valid structure whose IDAT chunks have `chunk_bytes` each; their content is not looked at.
 fn image(chunk_bytes: usize) -> Vec<u8> {
     let idat = chunk(b"IDAT", &vec![7; chunk_bytes]);
     let header = chunk(b"IHDR", &[0, 0, 4, 0, 0, 0, 4, 0, 8, 6, 0, 0, 0]);

@@ -11,7 +11,7 @@ use std::time::Instant;
 use pixseal::election::HEALTH_TIMEOUT;
 use rustix::process::Signal;
 use support::cluster::TestCluster;
-use support::observer::{Finding, NodeView, Observer};
+use support::observer::{Detection, NodeView, Observer};
 
 /// `count` nodes that follow the highest of them.
 fn observed(count: u32, options: &[&str]) -> (TestCluster, Observer) {
@@ -65,14 +65,15 @@ fn stopped_leader_continues_as_a_follower_and_then_leads() {
     // So long that nothing counts any more of what it was sent before the others gave it up.
     observer.listen_until(stopped + 3 * HEALTH_TIMEOUT);
     observer.history.clear();
-    observer.findings.clear();
+    observer.detections.clear();
     let slept = stopped.elapsed();
     cluster.node(3).signal(Signal::CONT);
     await_leader_3_after_2(&mut observer);
     // On a busy machine a peer may be late for a moment. That is not for as long as node 3 slept.
-    let blamed = |finding: &&Finding| finding.by == 3 && finding.silent.is_none_or(|silent| silent >= slept);
+    let blamed =
+        |detection: &&Detection| detection.by == 3 && detection.silent.is_none_or(|silent| silent >= slept);
     assert_eq!(
-        observer.findings.iter().find(blamed),
+        observer.detections.iter().find(blamed),
         None,
         "it slept, the others did not"
     );
@@ -99,9 +100,9 @@ fn leaving_nodes_are_never_found_dead() {
         observer.wait_for(&[1, 2, 3], Some(3));
     }
     assert!(
-        !observer.findings.iter().any(|finding| finding.dead),
+        !observer.detections.iter().any(|detection| detection.dead),
         "{:?}",
-        observer.findings
+        observer.detections
     );
 }
 

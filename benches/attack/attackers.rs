@@ -1,4 +1,4 @@
-//! Connections that take a seat and give nothing: one thread drives all of them, a byte a second each.
+//! Connections that occupy a server and send next to nothing: one thread drives all of them, a byte a second each.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Arc;
@@ -46,7 +46,7 @@ struct Attacker {
 }
 
 /// How the connections fared.
-pub struct Outcome {
+pub struct AttackOutcome {
     /// How long those were open that were cut.
     pub stays: Vec<Duration>,
     /// How many were never cut.
@@ -55,7 +55,7 @@ pub struct Outcome {
 
 /// An attack in progress.
 pub struct Attack {
-    thread: thread::JoinHandle<Outcome>,
+    thread: thread::JoinHandle<AttackOutcome>,
     opened: Arc<AtomicUsize>,
     pressing: Arc<AtomicBool>,
     giving_up: Arc<AtomicBool>,
@@ -67,7 +67,7 @@ impl Attack {
     pub fn start(server: SocketAddr, large: &'static str, kinds: &[Kind], count: usize) -> Attack {
         let (opened, pressing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
         let giving_up = Arc::new(AtomicBool::new(false));
-        let mut crowd = Crowd {
+        let mut pool = AttackerPool {
             server,
             large,
             kinds: kinds.to_vec(),
@@ -79,10 +79,10 @@ impl Attack {
         };
         let (press, give_up) = (Arc::clone(&pressing), Arc::clone(&giving_up));
         let thread = thread::spawn(move || {
-            crowd.press(count, &press, &give_up);
-            Outcome {
-                stays: crowd.stays,
-                left: crowd.attackers.len(),
+            pool.press(count, &press, &give_up);
+            AttackOutcome {
+                stays: pool.stays,
+                left: pool.attackers.len(),
             }
         });
         Attack {
@@ -102,7 +102,7 @@ impl Attack {
     }
 
     /// No connection is opened any more. Returns when all are cut, or after `patience`.
-    pub fn finish(self, patience: Duration) -> Outcome {
+    pub fn finish(self, patience: Duration) -> AttackOutcome {
         self.pressing.store(false, Ordering::Relaxed);
         let end = Instant::now() + patience;
         while Instant::now() < end && !self.thread.is_finished() {
@@ -113,7 +113,7 @@ impl Attack {
     }
 }
 
-struct Crowd {
+struct AttackerPool {
     server: SocketAddr,
     large: &'static str,
     kinds: Vec<Kind>,
@@ -124,7 +124,7 @@ struct Crowd {
     greedy: Vec<u8>,
 }
 
-impl Crowd {
+impl AttackerPool {
     fn press(&mut self, count: usize, pressing: &AtomicBool, giving_up: &AtomicBool) {
         let mut next_beat = Instant::now() + BEAT;
         loop {

@@ -1,7 +1,7 @@
 //! `make attack`: 1,000 idle and slow connections from 50 addresses against one node, and what a normal client
 //! notices of them.
 //!
-//! Each kind of attack is run alone and all are run mixed. Whoever is cut comes back, 200 a second, for as long as the
+//! Each kind of attack is run alone and all are run mixed. A connection that is cut is opened again, 200 a second, for as long as the
 //! attack presses; then it is seen how long the last ones stay. The usual times are measured on the same node just
 //! before each attack. Everything happens on loopback addresses of this machine and ends by itself.
 #![allow(
@@ -29,7 +29,7 @@ use support::{picture, process};
 const CONNECTIONS: usize = 1000;
 /// How long cut connections are opened again.
 const PRESSURE: Duration = Duration::from_secs(20);
-/// After this long nobody may be left who has been there since the pressure ended.
+/// All connections must be cut this soon after the pressure has ended.
 const CUT_WITHIN: Duration = Duration::from_secs(35);
 /// Uploads and downloads from which the usual time is taken.
 const USUAL_ROUNDS: usize = 25;
@@ -221,7 +221,7 @@ fn main() -> ExitCode {
     for (name, kinds) in all {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             held &= withstand(name, kinds);
-            // The machine gets its breath back, and closed sockets their end.
+            // Pause, so that closed sockets are gone before the next attack.
             thread::sleep(Duration::from_secs(1));
         }
     }

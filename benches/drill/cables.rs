@@ -1,4 +1,4 @@
-//! Namespaces, a cable to each, and the exchange at this end that passes datagrams from cable to cable.
+//! Namespaces, a cable to each, and the relay at this end that passes datagrams from cable to cable.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
@@ -15,19 +15,19 @@ const SERVER_PORT: u32 = 7000;
 pub(crate) struct Cables {
     /// How many are laid, and are removed in the end.
     nodes: u32,
-    exchange: Arc<Mutex<Exchange>>,
+    relay: Arc<Mutex<Relay>>,
 }
 
 /// What happens to every datagram.
 #[derive(Clone)]
-pub(crate) struct Weather {
+pub(crate) struct Impairment {
     pub(crate) loss_percent: u64,
     pub(crate) delay_ms: Range<u64>,
 }
 
 #[derive(Default)]
-struct Exchange {
-    weather: Weather,
+struct Relay {
+    impairment: Impairment,
     /// From, to.
     blocked: BTreeSet<(u32, u32)>,
     /// Datagrams on their way, by arrival.
@@ -36,9 +36,9 @@ struct Exchange {
     random: Random,
 }
 
-impl Default for Weather {
-    fn default() -> Weather {
-        Weather {
+impl Default for Impairment {
+    fn default() -> Impairment {
+        Impairment {
             loss_percent: 0,
             delay_ms: 0..1,
         }
@@ -47,10 +47,10 @@ impl Default for Weather {
 
 impl Cables {
     /// The reason, if this machine or user has no namespaces.
-    pub(crate) fn lay(nodes: u32) -> Result<Cables, String> {
+    pub(crate) fn connect(nodes: u32) -> Result<Cables, String> {
         let mut cables = Cables {
             nodes: 0,
-            exchange: Arc::default(),
+            relay: Arc::default(),
         };
         for node in 1..=nodes {
             let (space, here, there) = (space(node), format!("pixdrill{node}"), format!("pixdrill{node}n"));
@@ -76,14 +76,14 @@ impl Cables {
         let pairs = || (1..=nodes).flat_map(|from| (1..=nodes).map(move |to| (from, to)));
         for (from, to) in pairs().filter(|(from, to)| from != to) {
             let socket = UdpSocket::bind(at_this_end(from, to)).map_err(|e| e.to_string())?;
-            let exchange = Arc::clone(&cables.exchange);
+            let relay = Arc::clone(&cables.relay);
             named(&format!("{from} to {to}"), move || {
-                receive(&socket, &exchange, from, to)
+                receive(&socket, &relay, from, to)
             });
         }
-        let exchange = Arc::clone(&cables.exchange);
+        let relay = Arc::clone(&cables.relay);
         let socket = UdpSocket::bind("0.0.0.0:0").map_err(|e| e.to_string())?;
-        named("exchange", move || deliver(&socket, &exchange));
+        named("relay", move || deliver(&socket, &relay));
         Ok(cables)
     }
 
@@ -115,11 +115,11 @@ impl Cables {
 
     /// From, to; what was blocked before is so no longer.
     pub(crate) fn block(&self, ways: &[(u32, u32)]) {
-        self.exchange.lock().unwrap().blocked = ways.iter().copied().collect();
+        self.relay.lock().unwrap().blocked = ways.iter().copied().collect();
     }
 
-    pub(crate) fn set(&self, weather: Weather) {
-        self.exchange.lock().unwrap().weather = weather;
+    pub(crate) fn set(&self, impairment: Impairment) {
+        self.relay.lock().unwrap().impairment = impairment;
     }
 }
 
@@ -132,13 +132,13 @@ impl Drop for Cables {
     }
 }
 
-impl Exchange {
+impl Relay {
     fn take(&mut self, from: u32, to: u32, bytes: &[u8]) {
-        let lost = self.random.chance(self.weather.loss_percent);
+        let lost = self.random.chance(self.impairment.loss_percent);
         if lost || self.blocked.contains(&(from, to)) {
             return;
         }
-        let Range { start, end } = self.weather.delay_ms;
+        let Range { start, end } = self.impairment.delay_ms;
         let delay = self.random.millis(start..end);
         self.count += 1;
         let arrival = (Instant::now() + delay, self.count);
@@ -146,20 +146,20 @@ impl Exchange {
     }
 }
 
-fn receive(socket: &UdpSocket, exchange: &Mutex<Exchange>, from: u32, to: u32) {
+fn receive(socket: &UdpSocket, relay: &Mutex<Relay>, from: u32, to: u32) {
     let mut bytes = [0; 65_536];
     loop {
         if let Ok(length) = socket.recv(&mut bytes) {
-            exchange.lock().unwrap().take(from, to, &bytes[..length]);
+            relay.lock().unwrap().take(from, to, &bytes[..length]);
         }
     }
 }
 
-fn deliver(socket: &UdpSocket, exchange: &Mutex<Exchange>) {
+fn deliver(socket: &UdpSocket, relay: &Mutex<Relay>) {
     loop {
         thread::sleep(Duration::from_millis(1));
-        let mut exchange = exchange.lock().unwrap();
-        while let Some(next) = exchange
+        let mut relay = relay.lock().unwrap();
+        while let Some(next) = relay
             .waiting
             .first_entry()
             .filter(|next| next.key().0 <= Instant::now())

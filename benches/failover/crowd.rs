@@ -102,7 +102,7 @@ fn run(count: u32) {
         mut observer,
     } = Observed::start(count);
     observer.listen_until(Instant::now() + Duration::from_secs(1));
-    observer.findings.clear();
+    observer.detections.clear();
     let before = cost(&cluster);
     observer.listen_until(Instant::now() + WATCH);
     let after = cost(&cluster);
@@ -113,7 +113,7 @@ fn run(count: u32) {
         "",
         (after.0 - before.0) * 1000.0 / node_seconds,
         (after.0 - before.0) / WATCH.as_secs_f64() * 100.0,
-        observer.findings.len(),
+        observer.detections.len(),
     );
 }
 

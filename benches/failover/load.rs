@@ -21,20 +21,20 @@ const SIDE: u32 = 1024;
 /// An upload that has not succeeded within this has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-pub(crate) struct Load {
+pub(crate) struct UploadLoad {
     stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<Tally>>,
+    clients: Vec<JoinHandle<UploadCounts>>,
     started: Instant,
 }
 
 #[derive(Default)]
-struct Tally {
+struct UploadCounts {
     uploads: u64,
     failures: u64,
 }
 
-impl Load {
-    pub(crate) fn start(members: &Members) -> Load {
+impl UploadLoad {
+    pub(crate) fn start(members: &Members) -> UploadLoad {
         let stop = Arc::new(AtomicBool::new(false));
         let image: Arc<[u8]> = picture::noise(SIDE, SIDE, 1).into();
         let clients = (0..CLIENTS).map(|number| {
@@ -46,7 +46,7 @@ impl Load {
                 .unwrap()
         });
         let clients = clients.collect();
-        Load {
+        UploadLoad {
             stop,
             clients,
             started: Instant::now(),
@@ -56,7 +56,7 @@ impl Load {
     /// Ends it and says what it did.
     pub(crate) fn stop(self) -> String {
         self.stop.store(true, Ordering::Relaxed);
-        let mut sum = Tally::default();
+        let mut sum = UploadCounts::default();
         for client in self.clients {
             let tally = client.join().unwrap();
             sum.uploads += tally.uploads;
@@ -70,9 +70,9 @@ impl Load {
     }
 }
 
-fn upload(members: &Members, number: u64, image: &[u8], stop: &AtomicBool) -> Tally {
+fn upload(members: &Members, number: u64, image: &[u8], stop: &AtomicBool) -> UploadCounts {
     let mut client = Client::new(members, Patience::default());
-    let mut tally = Tally::default();
+    let mut tally = UploadCounts::default();
     while !stop.load(Ordering::Relaxed) {
         let name = format!("load_{number}_{}.png", tally.uploads % IMAGES);
         let id = ImageId::new("bench", &name).unwrap();

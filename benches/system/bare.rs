@@ -20,7 +20,7 @@ use hmac::{Hmac, Mac};
 use rustix::fs::{OFlags, fcntl_setfl};
 use sha2::Sha256;
 
-use crate::support::process::Process;
+use crate::support::process::ChildProcess;
 
 const SEGMENT_BYTES: usize = 1 << 20;
 const TAG_BYTES: usize = 32;
@@ -32,31 +32,31 @@ const KEY: [u8; 32] = [7; 32];
 
 /// How bytes get to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum WriteMode {
     /// Past the page cache, with fdatasync for each file.
     Direct,
     /// Into the page cache, without waiting for the disk.
     Cached,
 }
 
-impl Way {
+impl WriteMode {
     /// The word for it on the command line.
     pub fn word(self) -> &'static str {
         match self {
-            Way::Direct => "direct",
-            Way::Cached => "cached",
+            WriteMode::Direct => "direct",
+            WriteMode::Cached => "cached",
         }
     }
 }
 
 /// Starts this program once more, as the server, and returns where it listens.
-pub fn start(way: Way, folder: &Path) -> Result<(Process, SocketAddr), String> {
+pub fn start(way: WriteMode, folder: &Path) -> Result<(ChildProcess, SocketAddr), String> {
     let program = std::env::current_exe().map_err(|e| format!("cannot find this program: {e}"))?;
     let mut command = Command::new(program);
     command.args(["--bare", way.word()]).arg(folder);
     // It ends when its input does, so also when this program is killed.
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = Process::adopt("the bare pipeline", &mut command)?;
+    let mut process = ChildProcess::adopt("the bare pipeline", &mut command)?;
     let out = process.child().stdout.take().expect("it is piped");
     let mut line = String::new();
     let said = BufReader::new(out).read_line(&mut line);
@@ -65,7 +65,7 @@ pub fn start(way: Way, folder: &Path) -> Result<(Process, SocketAddr), String> {
 }
 
 /// The server: prints its address and serves until its input ends.
-pub fn serve(way: Way, folder: &Path) -> Result<(), String> {
+pub fn serve(way: WriteMode, folder: &Path) -> Result<(), String> {
     let failed = |e: io::Error| format!("the bare pipeline: {e}");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
     println!("{}", listener.local_addr().map_err(failed)?);
@@ -75,7 +75,7 @@ pub fn serve(way: Way, folder: &Path) -> Result<(), String> {
         std::thread::scope(|scope| {
             for stream in listener.incoming().flatten() {
                 let (files, folder) = (&files, &folder);
-                // Whoever sent half an image and went away gets no answer and leaves half a file.
+                // A client that goes away half-way gets no answer, and half a file stays.
                 scope.spawn(move || receive_all(stream, way, folder, files).ok());
             }
         });
@@ -84,7 +84,7 @@ pub fn serve(way: Way, folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn receive_all(mut stream: TcpStream, way: Way, folder: &Path, files: &AtomicU64) -> io::Result<()> {
+fn receive_all(mut stream: TcpStream, way: WriteMode, folder: &Path, files: &AtomicU64) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut memory = vec![0; SEGMENT_BYTES + ALIGNMENT];
     let start = memory.as_ptr().align_offset(ALIGNMENT);
@@ -99,10 +99,16 @@ fn receive_all(mut stream: TcpStream, way: Way, folder: &Path, files: &AtomicU64
     }
 }
 
-fn receive(stream: &mut TcpStream, bytes: u64, segment: &mut [u8], way: Way, path: &Path) -> io::Result<()> {
+fn receive(
+    stream: &mut TcpStream,
+    bytes: u64,
+    segment: &mut [u8],
+    way: WriteMode,
+    path: &Path,
+) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    if way == Way::Direct {
+    if way == WriteMode::Direct {
         options.custom_flags(OFlags::DIRECT.bits().cast_signed());
     }
     let file = options.open(path)?;
@@ -117,7 +123,7 @@ fn receive(stream: &mut TcpStream, bytes: u64, segment: &mut [u8], way: Way, pat
         left -= count as u64;
         offset += SEGMENT_BYTES as u64;
     }
-    if way == Way::Direct {
+    if way == WriteMode::Direct {
         file.sync_data()?;
     }
     Ok(())
@@ -138,8 +144,8 @@ fn seal(cipher: &Aes256Enc, mut mac: Hmac<Sha256>, offset: u64, segment: &mut [u
 }
 
 /// O_DIRECT takes whole blocks only: what is left of the last segment goes through the page cache.
-fn write(file: &File, way: Way, offset: u64, segment: &[u8]) -> io::Result<()> {
-    if way == Way::Cached {
+fn write(file: &File, way: WriteMode, offset: u64, segment: &[u8]) -> io::Result<()> {
+    if way == WriteMode::Cached {
         return file.write_all_at(segment, offset);
     }
     let (blocks, rest) = segment.split_at(segment.len() - segment.len() % ALIGNMENT);

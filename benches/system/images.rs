@@ -22,13 +22,13 @@ const DISTINCT_BYTES_MAX: u64 = 256 << 20;
 const DISTINCT_MAX: u64 = 64;
 
 /// Images to upload, one after the other. A file may be uploaded under several names.
-pub struct Set {
+pub struct ImageSet {
     files: Vec<(PathBuf, u64)>,
     count: usize,
 }
 
 /// One image of a set.
-pub struct Item<'s> {
+pub struct BenchImage<'s> {
     /// What it is called.
     pub id: ImageId,
     /// Where its bytes are.
@@ -37,14 +37,14 @@ pub struct Item<'s> {
     pub bytes: u64,
 }
 
-impl Set {
+impl ImageSet {
     /// The mix of the stress test, painted into `folder` unless it is there.
-    pub fn mix(folder: &Path) -> Result<Set, String> {
-        Set::painted(&folder.join("mix"), MIX, MIX_COUNT, MIX_COUNT)
+    pub fn mix(folder: &Path) -> Result<ImageSet, String> {
+        ImageSet::painted(&folder.join("mix"), MIX, MIX_COUNT, MIX_COUNT)
     }
 
     /// `count` squares of `side` pixels, painted into `folder` unless they are there.
-    pub fn squares(folder: &Path, side: u32, count: u64) -> Result<Set, String> {
+    pub fn squares(folder: &Path, side: u32, count: u64) -> Result<ImageSet, String> {
         let plan = Plan {
             seed: 1,
             side_min: side,
@@ -52,10 +52,10 @@ impl Set {
         };
         let distinct = (DISTINCT_BYTES_MAX / plan.bytes_max()).clamp(1, DISTINCT_MAX);
         let folder = folder.join(format!("side {side}"));
-        Set::painted(&folder, plan, distinct.min(count), count)
+        ImageSet::painted(&folder, plan, distinct.min(count), count)
     }
 
-    fn painted(folder: &Path, plan: Plan, distinct: u64, count: u64) -> Result<Set, String> {
+    fn painted(folder: &Path, plan: Plan, distinct: u64, count: u64) -> Result<ImageSet, String> {
         let failed = |e: std::io::Error| format!("cannot paint images in {}: {e}", folder.display());
         std::fs::create_dir_all(folder).map_err(failed)?;
         let paint = |number: u64| {
@@ -66,7 +66,7 @@ impl Set {
             Ok((path, picture.bytes()))
         };
         let files: Result<Vec<_>, std::io::Error> = (1..=distinct).into_par_iter().map(paint).collect();
-        Ok(Set {
+        Ok(ImageSet {
             files: files.map_err(failed)?,
             count: usize::try_from(count).expect("a set fits memory"),
         })
@@ -92,9 +92,9 @@ impl Set {
     }
 
     /// Image `i`, from 0.
-    pub fn item(&self, i: usize) -> Item<'_> {
+    pub fn item(&self, i: usize) -> BenchImage<'_> {
         let (path, bytes) = &self.files[i % self.files.len()];
-        Item {
+        BenchImage {
             id: ImageId::new(USER, &format!("image_{i}.png")).expect("the name is plain"),
             path,
             bytes: *bytes,

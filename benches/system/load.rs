@@ -22,17 +22,17 @@ use pixseal::seal::SEGMENT_BYTES;
 use pixseal::sealing::blocks::Blocks;
 use pixseal::store::{Durability, Store};
 
-use super::images::{Item, Set};
-use crate::support::process::Process;
+use super::images::{BenchImage, ImageSet};
+use crate::support::process::ChildProcess;
 
-/// Whoever reads the folder beside the nodes: no node has this id.
+/// The id for reading the nodes' folder from here: no node has it.
 const READER: NodeId = NodeId(u32::MAX);
 /// No single image takes this long on a machine that is of any use for measuring.
 const IMAGE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Where images go, and how.
 #[derive(Clone)]
-pub enum Door {
+pub enum Endpoint {
     /// Length, image, one byte back.
     Bare(SocketAddr),
     /// PUT to one HTTP server, the body at once.
@@ -45,39 +45,39 @@ pub enum Door {
 
 /// Uploads the set over so many connections. The first failure ends it.
 pub fn upload(
-    door: &Door,
-    set: &Set,
+    endpoint: &Endpoint,
+    set: &ImageSet,
     connections: usize,
     folder: &Path,
     stop: &AtomicBool,
 ) -> Result<(), String> {
-    if let Door::Curl(prefix) = door {
+    if let Endpoint::Curl(prefix) = endpoint {
         return by_curl(prefix, set, connections, folder);
     }
     share(set.count(), connections, stop, || {
-        let mut sender = Sender::open(door)?;
-        let mut room = vec![0; PIECE_BYTES];
-        Ok(move |i: usize| sender.send(&set.item(i), &mut room, stop))
+        let mut sender = Sender::open(endpoint)?;
+        let mut buf = vec![0; PIECE_BYTES];
+        Ok(move |i: usize| sender.send(&set.item(i), &mut buf, stop))
     })
 }
 
 /// Downloads the set; with `compare`, byte by byte against the files that were uploaded.
 pub fn download(
     members: &Members,
-    set: &Set,
+    set: &ImageSet,
     connections: usize,
     compare: bool,
     stop: &AtomicBool,
 ) -> Result<(), String> {
     share(set.count(), connections, stop, || {
         let mut client = Client::new(members, Patience::default());
-        let mut room = vec![0; PIECE_BYTES];
-        Ok(move |i: usize| fetch(&mut client, &set.item(i), &mut room, compare))
+        let mut buf = vec![0; PIECE_BYTES];
+        Ok(move |i: usize| fetch(&mut client, &set.item(i), &mut buf, compare))
     })
 }
 
 /// Reads the sealed files of the set, which lie in `images`, as the servers do when nobody has read them lately.
-pub fn read(images: &Path, set: &Set, threads: usize, stop: &AtomicBool) -> Result<(), String> {
+pub fn read(images: &Path, set: &ImageSet, threads: usize, stop: &AtomicBool) -> Result<(), String> {
     let store = Store::open(images, READER, Durability::Fsync).map_err(|e| e.to_string())?;
     share(set.count(), threads, stop, || {
         let mut block = Blocks::new(1).take();
@@ -130,31 +130,31 @@ enum Sender {
 }
 
 impl Sender {
-    fn open(door: &Door) -> Result<Sender, String> {
-        match door {
-            Door::Bare(address) => {
+    fn open(endpoint: &Endpoint) -> Result<Sender, String> {
+        match endpoint {
+            Endpoint::Bare(address) => {
                 let stream = TcpStream::connect(address).map_err(|e| format!("{address}: {e}"))?;
                 stream.set_nodelay(true).map_err(|e| format!("{address}: {e}"))?;
                 Ok(Sender::Bare(stream))
             }
-            Door::Http(address) => NodeConnection::open(address, Patience::default().connect)
+            Endpoint::Http(address) => NodeConnection::open(address, Patience::default().connect)
                 .map(Sender::Http)
                 .map_err(|failure| failure.text),
-            Door::Curl(_) => Err("curl sends for itself".to_owned()),
-            Door::Cluster(members, audience) => Ok(Sender::Cluster(
+            Endpoint::Curl(_) => Err("curl sends for itself".to_owned()),
+            Endpoint::Cluster(members, audience) => Ok(Sender::Cluster(
                 Client::new(members, Patience::default()),
                 *audience,
             )),
         }
     }
 
-    fn send(&mut self, item: &Item<'_>, room: &mut [u8], stop: &AtomicBool) -> Result<(), String> {
+    fn send(&mut self, item: &BenchImage<'_>, buf: &mut [u8], stop: &AtomicBool) -> Result<(), String> {
         let mut file = File::open(item.path).map_err(|e| format!("{}: {e}", item.path.display()))?;
         let deadline = Instant::now() + IMAGE_TIME_MAX;
         match self {
-            Sender::Bare(stream) => send_bare(stream, &mut file, item.bytes, room)
+            Sender::Bare(stream) => send_bare(stream, &mut file, item.bytes, buf)
                 .map_err(|e| format!("the bare pipeline, {}: {e}", item.id)),
-            Sender::Http(connection) => send_http(connection, &mut file, item, room, deadline),
+            Sender::Http(connection) => send_http(connection, &mut file, item, buf, deadline),
             Sender::Cluster(client, audience) => {
                 let terms = Terms {
                     audience: *audience,
@@ -182,12 +182,12 @@ impl Sender {
     }
 }
 
-fn send_bare(stream: &mut TcpStream, file: &mut File, bytes: u64, room: &mut [u8]) -> std::io::Result<()> {
+fn send_bare(stream: &mut TcpStream, file: &mut File, bytes: u64, buf: &mut [u8]) -> std::io::Result<()> {
     stream.write_all(&bytes.to_be_bytes())?;
     loop {
-        match file.read(room)? {
+        match file.read(buf)? {
             0 => break,
-            count => stream.write_all(&room[..count])?,
+            count => stream.write_all(&buf[..count])?,
         }
     }
     stream.read_exact(&mut [0])
@@ -196,15 +196,15 @@ fn send_bare(stream: &mut TcpStream, file: &mut File, bytes: u64, room: &mut [u8
 fn send_http(
     connection: &mut NodeConnection,
     file: &mut File,
-    item: &Item<'_>,
-    room: &mut [u8],
+    item: &BenchImage<'_>,
+    buf: &mut [u8],
     deadline: Instant,
 ) -> Result<(), String> {
     let fields = format!("Content-Length: {}\r\nContent-Type: image/png\r\n", item.bytes);
     let mut exchange = || {
         connection.send_head("PUT", &target_of(&item.id), &fields, &[], deadline)?;
-        while let Ok(count @ 1..) = file.read(room) {
-            connection.send(&room[..count], deadline)?;
+        while let Ok(count @ 1..) = file.read(buf) {
+            connection.send(&buf[..count], deadline)?;
         }
         let response = connection.head(deadline)?;
         connection.read_all(&response, PIECE_BYTES, deadline)?;
@@ -216,7 +216,7 @@ fn send_http(
     }
 }
 
-fn fetch(client: &mut Client, item: &Item<'_>, room: &mut [u8], compare: bool) -> Result<(), String> {
+fn fetch(client: &mut Client, item: &BenchImage<'_>, buf: &mut [u8], compare: bool) -> Result<(), String> {
     let deadline = Instant::now() + IMAGE_TIME_MAX;
     let found = client
         .download(&item.id, None, deadline)
@@ -229,11 +229,11 @@ fn fetch(client: &mut Client, item: &Item<'_>, room: &mut [u8], compare: bool) -
     };
     let mut at = 0;
     loop {
-        let count = download.read(room, deadline).map_err(|failure| failure.text)?;
+        let count = download.read(buf, deadline).map_err(|failure| failure.text)?;
         if count == 0 {
             break;
         }
-        if compare && expected.get(at..at + count) != Some(&room[..count]) {
+        if compare && expected.get(at..at + count) != Some(&buf[..count]) {
             return Err(format!("{} came back with other bytes", item.id));
         }
         at += count;
@@ -246,11 +246,11 @@ fn fetch(client: &mut Client, item: &Item<'_>, room: &mut [u8], compare: bool) -
 }
 
 /// Every process gets each n-th image and keeps its connection.
-fn by_curl(prefix: &str, set: &Set, connections: usize, folder: &Path) -> Result<(), String> {
+fn by_curl(prefix: &str, set: &ImageSet, connections: usize, folder: &Path) -> Result<(), String> {
     let mut processes = Vec::with_capacity(connections);
-    for lane in 0..connections {
+    for connection in 0..connections {
         let mut config = String::from("insecure\nsilent\nshow-error\nfail\nheader = \"Expect:\"\n");
-        for i in (lane..set.count()).step_by(connections) {
+        for i in (connection..set.count()).step_by(connections) {
             let item = set.item(i);
             config.push_str(&format!(
                 "url = \"{prefix}{}\"\nupload-file = \"{}\"\noutput = \"/dev/null\"\n",
@@ -258,14 +258,14 @@ fn by_curl(prefix: &str, set: &Set, connections: usize, folder: &Path) -> Result
                 item.path.display()
             ));
         }
-        let path = folder.join(format!("curl {lane}"));
+        let path = folder.join(format!("curl {connection}"));
         std::fs::write(&path, config).map_err(|e| format!("{}: {e}", path.display()))?;
-        let log = folder.join(format!("curl {lane}.log"));
-        processes.push(Process::start(
+        let log = folder.join(format!("curl {connection}.log"));
+        processes.push(ChildProcess::start(
             "curl",
             Command::new("curl").arg("-K").arg(&path),
             &log,
         )?);
     }
-    processes.into_iter().try_for_each(Process::finish)
+    processes.into_iter().try_for_each(ChildProcess::finish)
 }

@@ -29,8 +29,8 @@ use getopts::Options;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use bare::Way;
-use rounds::Lab;
+use bare::WriteMode;
+use rounds::Bench;
 
 const USAGE: &str = "\
 Usage: make bench-system ARGS=\"[options] [section …]\"
@@ -58,7 +58,7 @@ Options:
     --help              print this
 ";
 
-type Section = fn(&Lab) -> Result<(), String>;
+type Section = fn(&Bench) -> Result<(), String>;
 const SECTIONS: [(&str, Section); 11] = [
     ("mix", sections::mix),
     ("single", sections::single),
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
 }
 
 fn serve_bare(way: &str, folder: &Path) -> Result<(), String> {
-    let way = [Way::Direct, Way::Cached]
+    let way = [WriteMode::Direct, WriteMode::Cached]
         .into_iter()
         .find(|known| known.word() == way);
     bare::serve(way.ok_or("--bare takes direct or cached")?, folder)
@@ -126,7 +126,7 @@ fn run(args: &[String]) -> Result<(), String> {
         .tempdir_in(&parent)
         .map_err(|e| format!("{}: {e}", parent.display()))?;
     scatter(folder.path());
-    let lab = Lab {
+    let bench = Bench {
         images: folder.path().join("painted"),
         folder: folder.path().to_owned(),
         rounds: number("rounds", 5)?.max(1) as usize,
@@ -139,7 +139,7 @@ fn run(args: &[String]) -> Result<(), String> {
         only: matches.opt_str("only").unwrap_or_default(),
         stop: stop_on_signals()?,
     };
-    sections.into_iter().try_for_each(|section| section(&lab))
+    sections.into_iter().try_for_each(|section| section(&bench))
 }
 
 fn other_server(path: &str) -> Result<PathBuf, String> {

@@ -37,20 +37,20 @@ pub fn drive(members: &Members, stop: &AtomicBool) -> Result<u64, String> {
     })
 }
 
-struct Lane {
+struct OfferConnection {
     stream: TcpStream,
     heads: Vec<Vec<u8>>,
 }
 
 fn offer(members: &Members, thread: usize, stop: &AtomicBool) -> Result<u64, String> {
     let failed = |e: std::io::Error| format!("an offer failed: {e}");
-    let mut lanes = Vec::new();
+    let mut connections = Vec::new();
     for (node, address) in members.iter() {
         for _ in 0..CONNECTIONS_PER_THREAD_AND_NODE {
             let stream = TcpStream::connect(address).map_err(failed)?;
             stream.set_nodelay(true).map_err(failed)?;
             stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
-            lanes.push(Lane {
+            connections.push(OfferConnection {
                 stream,
                 heads: heads(members, node, address, thread),
             });
@@ -61,11 +61,14 @@ fn offer(members: &Members, thread: usize, stop: &AtomicBool) -> Result<u64, Str
         if Instant::now() >= end || stop.load(Ordering::Relaxed) {
             break;
         }
-        for lane in &mut lanes {
-            lane.stream.write_all(&lane.heads[turn % HEADS]).map_err(failed)?;
+        for connection in &mut connections {
+            connection
+                .stream
+                .write_all(&connection.heads[turn % HEADS])
+                .map_err(failed)?;
         }
-        for lane in &mut lanes {
-            lane.answer()?;
+        for connection in &mut connections {
+            connection.answer()?;
             answered += 1;
         }
     }
@@ -89,7 +92,7 @@ fn heads(members: &Members, node: NodeId, address: &str, thread: usize) -> Vec<V
         .collect()
 }
 
-impl Lane {
+impl OfferConnection {
     /// Reads one answer and insists on 307.
     fn answer(&mut self) -> Result<(), String> {
         let mut answer = [0; ANSWER_BYTES_MAX];

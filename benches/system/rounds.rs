@@ -1,22 +1,23 @@
 //! Rounds: every row once a round, in turns, on the same images; the table of what came out.
 //!
-//! Machines have moods: what else runs, how long ago files were deleted, where the disk puts them. So rows are only
-//! compared within a round, a ratio is the median of the rounds' ratios, and everything is shown with its range.
+//! A machine is not the same twice: other programs run, files were deleted a moment ago, the disk places files
+//! elsewhere. So rows are only compared within a round, a ratio is the median of the rounds' ratios, and everything is
+//! shown with its range.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::images::Set;
+use super::images::ImageSet;
 use super::load;
-use super::servers::{self, Contestant, Running};
+use super::servers::{self, Running, Subject};
 use crate::support::process::{self, Cpu};
 
-/// How long one wait for the machine to settle looks away.
-const GLANCE: Duration = Duration::from_millis(50);
+/// Pause between two looks at whether the run is to end.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// What all sections share.
-pub struct Lab {
+pub struct Bench {
     /// Painted images.
     pub images: PathBuf,
     /// Holds a folder for each measurement, removed at its end.
@@ -51,9 +52,9 @@ pub struct Row<'s> {
     /// What it is called, before the contestant.
     pub label: String,
     /// Who is measured.
-    pub who: Contestant,
+    pub who: Subject,
     /// With which images.
-    pub set: &'s Set,
+    pub set: &'s ImageSet,
     /// Over how many connections.
     pub connections: usize,
     /// In which direction.
@@ -62,7 +63,7 @@ pub struct Row<'s> {
 
 /// What one measurement found.
 #[derive(Clone, Copy, Debug)]
-struct Figure {
+struct Measurement {
     seconds: f64,
     client: Cpu,
     servers: Cpu,
@@ -72,7 +73,7 @@ struct Figure {
 
 impl<'s> Row<'s> {
     /// An upload over `connections`.
-    pub fn upload(who: Contestant, set: &'s Set, connections: usize) -> Row<'s> {
+    pub fn upload(who: Subject, set: &'s ImageSet, connections: usize) -> Row<'s> {
         Row {
             label: String::new(),
             who,
@@ -98,11 +99,11 @@ impl<'s> Row<'s> {
     }
 }
 
-impl Lab {
+impl Bench {
     /// Starts `who` in a new folder, lets `prepare` do what is not timed, and returns once the machine has settled.
     pub fn prepared(
         &self,
-        who: Contestant,
+        who: Subject,
         prepare: impl FnOnce(&Running) -> Result<(), String>,
     ) -> Result<Running, String> {
         let running = servers::start(who, &self.folder, self.against.as_deref())?;
@@ -116,7 +117,7 @@ impl Lab {
         let end = Instant::now() + time;
         while Instant::now() < end {
             self.go_on()?;
-            std::thread::sleep(GLANCE.min(end.saturating_duration_since(Instant::now())));
+            std::thread::sleep(LOOK_AGAIN.min(end.saturating_duration_since(Instant::now())));
         }
         self.go_on()
     }
@@ -130,7 +131,7 @@ impl Lab {
 
     /// Measures all rows in alternating rounds, prints the table, and below it the ratio of each pair of rows.
     pub fn compare(&self, title: &str, rows: &[Row<'_>], pairs: &[(usize, usize)]) -> Result<(), String> {
-        let mut figures: Vec<Vec<Figure>> = vec![Vec::new(); rows.len()];
+        let mut figures: Vec<Vec<Measurement>> = vec![Vec::new(); rows.len()];
         let chosen: Vec<usize> = (0..rows.len())
             .filter(|&at| rows[at].name().contains(&self.only))
             .collect();
@@ -169,7 +170,7 @@ impl Lab {
         Ok(())
     }
 
-    fn measure(&self, row: &Row<'_>) -> Result<Figure, String> {
+    fn measure(&self, row: &Row<'_>) -> Result<Measurement, String> {
         let running = self.prepared(row.who, |running| match row.task {
             Task::Upload => Ok(()),
             Task::Download | Task::Read => self.upload(row, running),
@@ -196,7 +197,7 @@ impl Lab {
         let seconds = start.elapsed().as_secs_f64();
         self.go_on()?;
         let (client, servers) = (process::cpu(own)? - before.0, running.cpu()? - before.1);
-        Ok(Figure {
+        Ok(Measurement {
             seconds,
             client,
             servers,
@@ -206,7 +207,7 @@ impl Lab {
 
     fn upload(&self, row: &Row<'_>, running: &Running) -> Result<(), String> {
         load::upload(
-            &running.door,
+            &running.endpoint,
             row.set,
             row.connections,
             running.folder(),
@@ -229,7 +230,7 @@ fn resident_bytes_peak(running: &Running) -> Result<u64, String> {
     Ok(peaks?.into_iter().max().unwrap_or(0))
 }
 
-fn print_table(title: &str, rows: &[Row<'_>], figures: &[Vec<Figure>]) {
+fn print_table(title: &str, rows: &[Row<'_>], figures: &[Vec<Measurement>]) {
     let names: Vec<String> = rows.iter().map(Row::name).collect();
     let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     println!("\n{title}");
@@ -244,7 +245,7 @@ fn print_table(title: &str, rows: &[Row<'_>], figures: &[Vec<Figure>]) {
         .filter(|(_, figures)| !figures.is_empty())
     {
         let (bytes, count) = (row.set.bytes() as f64, row.set.count() as f64);
-        let per_gb = |cpu: fn(&Figure) -> Cpu| {
+        let per_gb = |cpu: fn(&Measurement) -> Cpu| {
             let part = |part: fn(Cpu) -> f64| {
                 Spread::of(figures.iter().map(|figure| part(cpu(figure)) / bytes * 1e9)).median
             };

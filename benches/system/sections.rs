@@ -3,10 +3,10 @@
 use pixseal::client::upload::Audience;
 use pixseal::store::Durability;
 
-use super::bare::Way;
-use super::images::Set;
-use super::rounds::{Lab, Row, Task};
-use super::servers::{Build, Contestant, nginx_missing};
+use super::bare::WriteMode;
+use super::images::ImageSet;
+use super::rounds::{Bench, Row, Task};
+use super::servers::{Build, Subject, nginx_missing};
 
 /// Connections where nothing else is said.
 const CONNECTIONS: usize = 8;
@@ -16,15 +16,15 @@ const LARGE_SIDE: u32 = 2000;
 const SMALL_COUNT: u64 = 2000;
 const LARGE_COUNT: u64 = 40;
 
-const BARE: Contestant = Contestant::Bare(Way::Direct);
-const PIXSEAL: Contestant = pixseal(3, Durability::Fsync, Audience::All);
-const NGINX: Contestant = Contestant::Nginx {
+const BARE: Subject = Subject::Bare(WriteMode::Direct);
+const PIXSEAL: Subject = pixseal(3, Durability::Fsync, Audience::All);
+const NGINX: Subject = Subject::Nginx {
     tls: false,
     by_curl: false,
 };
 
-const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Contestant {
-    Contestant::Pixseal {
+const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Subject {
+    Subject::Pixseal {
         build: Build::This,
         nodes,
         durability,
@@ -33,26 +33,26 @@ const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Cont
 }
 
 /// The same cluster of the other build's servers.
-const fn other_build(this: Contestant) -> Contestant {
+const fn other_build(this: Subject) -> Subject {
     match this {
-        Contestant::Pixseal {
+        Subject::Pixseal {
             nodes,
             durability,
             audience,
             ..
-        } => Contestant::Pixseal {
+        } => Subject::Pixseal {
             build: Build::Other,
             nodes,
             durability,
             audience,
         },
-        Contestant::Bare(_) | Contestant::Nginx { .. } => this,
+        Subject::Bare(_) | Subject::Nginx { .. } => this,
     }
 }
 
 /// With `--against`: a row of the other build for each of the rows `these`, and the pair of both.
-fn add_other_build(lab: &Lab, rows: &mut Vec<Row<'_>>, pairs: &mut Vec<(usize, usize)>, these: &[usize]) {
-    if lab.against.is_none() {
+fn add_other_build(bench: &Bench, rows: &mut Vec<Row<'_>>, pairs: &mut Vec<(usize, usize)>, these: &[usize]) {
+    if bench.against.is_none() {
         return;
     }
     for &at in these {
@@ -76,17 +76,17 @@ fn has_nginx() -> bool {
 }
 
 /// The images of the stress test over 8 connections, against everything.
-pub fn mix(lab: &Lab) -> Result<(), String> {
-    let set = Set::mix(&lab.images)?;
+pub fn mix(bench: &Bench) -> Result<(), String> {
+    let set = ImageSet::mix(&bench.images)?;
     let mut who = vec![
         PIXSEAL,
         BARE,
-        Contestant::Bare(Way::Cached),
+        Subject::Bare(WriteMode::Cached),
         pixseal(3, Durability::Rename, Audience::All),
     ];
     let mut pairs = vec![(0, 1), (3, 2)];
     if has_nginx() {
-        let by_curl = |tls| Contestant::Nginx { tls, by_curl: true };
+        let by_curl = |tls| Subject::Nginx { tls, by_curl: true };
         who.extend([NGINX, by_curl(false), by_curl(true)]);
         // Bare pipeline against nginx: what sealing and fdatasync cost a simple server. It is not a bound: pixseal can
         // be, and has been, in front of it.
@@ -96,20 +96,20 @@ pub fn mix(lab: &Lab) -> Result<(), String> {
         .into_iter()
         .map(|who| Row::upload(who, &set, CONNECTIONS))
         .collect();
-    add_other_build(lab, &mut rows, &mut pairs, &[0, 3]);
+    add_other_build(bench, &mut rows, &mut pairs, &[0, 3]);
     let title = format!(
         "mix: {} images, {:.2} GB, {CONNECTIONS} connections",
         set.count(),
         set.bytes() as f64 / 1e9
     );
-    lab.compare(&title, &rows, &pairs)
+    bench.compare(&title, &rows, &pairs)
 }
 
 /// One connection with large images: how much of the machine a single upload uses.
-pub fn single(lab: &Lab) -> Result<(), String> {
+pub fn single(bench: &Bench) -> Result<(), String> {
     let (mix, large) = (
-        Set::mix(&lab.images)?,
-        Set::squares(&lab.images, LARGE_SIDE, LARGE_COUNT)?,
+        ImageSet::mix(&bench.images)?,
+        ImageSet::squares(&bench.images, LARGE_SIDE, LARGE_COUNT)?,
     );
     let mut rows = vec![
         Row::upload(PIXSEAL, &large, 1).called("16 MB, 1 connection"),
@@ -117,20 +117,20 @@ pub fn single(lab: &Lab) -> Result<(), String> {
         Row::upload(PIXSEAL, &mix, CONNECTIONS).called("mix, 8 connections"),
     ];
     let mut pairs = vec![(0, 2), (0, 1)];
-    add_other_build(lab, &mut rows, &mut pairs, &[0]);
-    lab.compare("single: one connection", &rows, &pairs)
+    add_other_build(bench, &mut rows, &mut pairs, &[0]);
+    bench.compare("single: one connection", &rows, &pairs)
 }
 
 /// Images of 40 kB: what an upload costs that has hardly any bytes.
-pub fn small(lab: &Lab) -> Result<(), String> {
-    let set = Set::squares(&lab.images, SMALL_SIDE, SMALL_COUNT)?;
+pub fn small(bench: &Bench) -> Result<(), String> {
+    let set = ImageSet::squares(&bench.images, SMALL_SIDE, SMALL_COUNT)?;
     let mut who = vec![
         PIXSEAL,
         pixseal(3, Durability::Fsync, Audience::Assigned),
         pixseal(3, Durability::Rename, Audience::All),
         pixseal(3, Durability::Rename, Audience::Assigned),
         BARE,
-        Contestant::Bare(Way::Cached),
+        Subject::Bare(WriteMode::Cached),
     ];
     let mut pairs = vec![(0, 4), (2, 5), (3, 5)];
     if has_nginx() {
@@ -141,14 +141,14 @@ pub fn small(lab: &Lab) -> Result<(), String> {
         .into_iter()
         .map(|who| Row::upload(who, &set, CONNECTIONS))
         .collect();
-    add_other_build(lab, &mut rows, &mut pairs, &[0, 3]);
+    add_other_build(bench, &mut rows, &mut pairs, &[0, 3]);
     let title = format!("small: {SMALL_COUNT} images of 40 kB, {CONNECTIONS} connections");
-    lab.compare(&title, &rows, &pairs)
+    bench.compare(&title, &rows, &pairs)
 }
 
 /// How throughput grows with the size of the images.
-pub fn sizes(lab: &Lab) -> Result<(), String> {
-    let sets: Result<Vec<Set>, String> = [
+pub fn sizes(bench: &Bench) -> Result<(), String> {
+    let sets: Result<Vec<ImageSet>, String> = [
         (100, 2000),
         (200, 1500),
         (400, 800),
@@ -157,16 +157,16 @@ pub fn sizes(lab: &Lab) -> Result<(), String> {
         (4000, 10),
     ]
     .into_iter()
-    .map(|(side, count)| Set::squares(&lab.images, side, count))
+    .map(|(side, count)| ImageSet::squares(&bench.images, side, count))
     .collect();
     let sets = sets?;
-    let label = |set: &Set| format!("{:>5.2} MB", set.item(0).bytes as f64 / 1e6);
+    let label = |set: &ImageSet| format!("{:>5.2} MB", set.item(0).bytes as f64 / 1e6);
     let mut rows = Vec::new();
     for set in &sets {
         rows.push(Row::upload(PIXSEAL, set, CONNECTIONS).called(label(set)));
         rows.push(Row::upload(BARE, set, CONNECTIONS).called(label(set)));
     }
-    lab.compare(
+    bench.compare(
         "sizes: images of one size, 8 connections",
         &rows,
         &neighbours(&rows),
@@ -174,15 +174,15 @@ pub fn sizes(lab: &Lab) -> Result<(), String> {
 }
 
 /// How throughput grows with the number of connections.
-pub fn connections(lab: &Lab) -> Result<(), String> {
-    let set = Set::mix(&lab.images)?;
+pub fn connections(bench: &Bench) -> Result<(), String> {
+    let set = ImageSet::mix(&bench.images)?;
     let mut rows = Vec::new();
     for count in [1, 2, 4, 8, 16, 32, 64] {
         let label = format!("{count:>2} connections");
         rows.push(Row::upload(PIXSEAL, &set, count).called(&label));
         rows.push(Row::upload(BARE, &set, count).called(&label));
     }
-    lab.compare("connections: the mix", &rows, &neighbours(&rows))
+    bench.compare("connections: the mix", &rows, &neighbours(&rows))
 }
 
 /// Each row of pixseal with the one of the bare pipeline behind it.
@@ -191,10 +191,10 @@ fn neighbours(rows: &[Row<'_>]) -> Vec<(usize, usize)> {
 }
 
 /// What it costs that every image is offered to more nodes, on the same machine.
-pub fn nodes(lab: &Lab) -> Result<(), String> {
+pub fn nodes(bench: &Bench) -> Result<(), String> {
     let (mix, small) = (
-        Set::mix(&lab.images)?,
-        Set::squares(&lab.images, SMALL_SIDE, SMALL_COUNT)?,
+        ImageSet::mix(&bench.images)?,
+        ImageSet::squares(&bench.images, SMALL_SIDE, SMALL_COUNT)?,
     );
     let mut rows = Vec::new();
     for (label, set) in [("mix", &mix), ("40 kB", &small)] {
@@ -203,7 +203,7 @@ pub fn nodes(lab: &Lab) -> Result<(), String> {
             rows.push(Row::upload(who, set, CONNECTIONS).called(label));
         }
     }
-    lab.compare(
+    bench.compare(
         "nodes: offered to all of them, 8 connections",
         &rows,
         &[(2, 1), (0, 1), (5, 4), (3, 4)],
@@ -211,17 +211,17 @@ pub fn nodes(lab: &Lab) -> Result<(), String> {
 }
 
 /// Whether the ten-thousandth upload is as fast as the first.
-pub fn uploads(lab: &Lab) -> Result<(), String> {
-    let sets: Result<Vec<Set>, String> = [200, 2000, 20_000]
+pub fn uploads(bench: &Bench) -> Result<(), String> {
+    let sets: Result<Vec<ImageSet>, String> = [200, 2000, 20_000]
         .into_iter()
-        .map(|count| Set::squares(&lab.images, SMALL_SIDE, count))
+        .map(|count| ImageSet::squares(&bench.images, SMALL_SIDE, count))
         .collect();
     let sets = sets?;
     let rows: Vec<Row<'_>> = sets
         .iter()
         .map(|set| Row::upload(PIXSEAL, set, CONNECTIONS).called(format!("{:>5} uploads", set.count())))
         .collect();
-    lab.compare(
+    bench.compare(
         "uploads: images of 40 kB, 8 connections",
         &rows,
         &[(2, 1), (2, 0)],
@@ -229,8 +229,8 @@ pub fn uploads(lab: &Lab) -> Result<(), String> {
 }
 
 /// The way back: verified, decrypted, sent.
-pub fn download(lab: &Lab) -> Result<(), String> {
-    let set = Set::mix(&lab.images)?;
+pub fn download(bench: &Bench) -> Result<(), String> {
+    let set = ImageSet::mix(&bench.images)?;
     let row = |label: &str, task| Row {
         task,
         ..Row::upload(PIXSEAL, &set, CONNECTIONS).called(label)
@@ -246,7 +246,7 @@ pub fn download(lab: &Lab) -> Result<(), String> {
             ..row("download over 1 connection, from the disk", Task::Download)
         },
     ];
-    lab.compare(
+    bench.compare(
         "download: the mix, 8 connections where nothing else is said",
         &rows,
         &[(0, 3), (1, 3), (0, 2), (1, 2), (0, 4), (4, 3), (5, 0)],

@@ -10,11 +10,11 @@ use pixseal::members::Members;
 use pixseal::store::Durability;
 use tempfile::TempDir;
 
-use super::bare::{self, Way};
-use super::load::Door;
+use super::bare::{self, WriteMode};
+use super::load::Endpoint;
 use crate::support::address::free_address;
 use crate::support::cluster::{Layout, TestCluster, TestNode};
-use crate::support::process::{self, Process, family, wait_until};
+use crate::support::process::{self, ChildProcess, family, wait_until};
 
 /// The server that the package builds.
 const SERVER: &str = env!("CARGO_BIN_EXE_server");
@@ -30,9 +30,9 @@ pub enum Build {
 
 /// Who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contestant {
+pub enum Subject {
     /// The bare pipeline.
-    Bare(Way),
+    Bare(WriteMode),
     /// A cluster on one folder, as `make cluster` starts it.
     Pixseal {
         /// Whose server program.
@@ -46,19 +46,19 @@ pub enum Contestant {
     },
     /// nginx with its DAV module.
     Nginx {
-        /// Over TLS, with a certificate that nobody has signed.
+        /// Over TLS, with a self-signed certificate.
         tls: bool,
         /// Fed by curl instead of our own client, which speaks no TLS.
         by_curl: bool,
     },
 }
 
-impl fmt::Display for Contestant {
+impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Contestant::Bare(Way::Direct) => write!(f, "bare pipeline, fdatasync"),
-            Contestant::Bare(Way::Cached) => write!(f, "bare pipeline, page cache"),
-            Contestant::Pixseal {
+            Subject::Bare(WriteMode::Direct) => write!(f, "bare pipeline, fdatasync"),
+            Subject::Bare(WriteMode::Cached) => write!(f, "bare pipeline, page cache"),
+            Subject::Pixseal {
                 build,
                 nodes,
                 durability,
@@ -74,7 +74,7 @@ impl fmt::Display for Contestant {
                     Audience::Assigned => write!(f, ", offered to one"),
                 }
             }
-            Contestant::Nginx { tls, by_curl } => {
+            Subject::Nginx { tls, by_curl } => {
                 let transport = if *tls { "TLS" } else { "plain" };
                 let client = if *by_curl { ", by curl" } else { "" };
                 write!(f, "nginx {transport}, no fsync{client}")
@@ -86,14 +86,14 @@ impl fmt::Display for Contestant {
 /// Servers that run, until dropped.
 pub struct Running {
     /// Where images go.
-    pub door: Door,
+    pub endpoint: Endpoint,
     servers: Servers,
 }
 
 enum Servers {
     Cluster(TestCluster),
     // In this order: the processes end while their folder is there.
-    Others(Vec<Process>, TempDir),
+    Others(Vec<ChildProcess>, TempDir),
 }
 
 impl Running {
@@ -117,7 +117,7 @@ impl Running {
     pub fn ids(&self) -> Result<Vec<u32>, String> {
         let ids: Vec<u32> = match &self.servers {
             Servers::Cluster(cluster) => cluster.running().map(TestNode::pid).collect(),
-            Servers::Others(processes, _) => processes.iter().map(Process::id).collect(),
+            Servers::Others(processes, _) => processes.iter().map(ChildProcess::id).collect(),
         };
         let families: Result<Vec<_>, String> = ids.into_iter().map(family).collect();
         Ok(families?.into_iter().flatten().collect())
@@ -133,17 +133,17 @@ impl Running {
 
 /// Starts what `who` says in a new folder in `parent`, and returns once it serves. `other` is the server of the other
 /// build.
-pub fn start(who: Contestant, parent: &Path, other: Option<&Path>) -> Result<Running, String> {
+pub fn start(who: Subject, parent: &Path, other: Option<&Path>) -> Result<Running, String> {
     match who {
-        Contestant::Bare(way) => {
+        Subject::Bare(way) => {
             let folder = new_folder(parent)?;
             let (process, address) = bare::start(way, folder.path())?;
             Ok(Running {
-                door: Door::Bare(address),
+                endpoint: Endpoint::Bare(address),
                 servers: Servers::Others(vec![process], folder),
             })
         }
-        Contestant::Pixseal {
+        Subject::Pixseal {
             build,
             nodes,
             durability,
@@ -155,11 +155,11 @@ pub fn start(who: Contestant, parent: &Path, other: Option<&Path>) -> Result<Run
             };
             let cluster = start_cluster(server, nodes, durability, parent);
             Ok(Running {
-                door: Door::Cluster(cluster.members(), audience),
+                endpoint: Endpoint::Cluster(cluster.members(), audience),
                 servers: Servers::Cluster(cluster),
             })
         }
-        Contestant::Nginx { tls, by_curl } => start_nginx(tls, by_curl, new_folder(parent)?),
+        Subject::Nginx { tls, by_curl } => start_nginx(tls, by_curl, new_folder(parent)?),
     }
 }
 
@@ -222,19 +222,19 @@ fn start_nginx(tls: bool, by_curl: bool, place: TempDir) -> Result<Running, Stri
         .arg(&config)
         .arg("-e")
         .arg(folder.join("error.log"));
-    let process = Process::start("nginx", &mut command, &folder.join("nginx.log"))?;
+    let process = ChildProcess::start("nginx", &mut command, &folder.join("nginx.log"))?;
     wait_until(|| TcpStream::connect(&address).is_ok()).map_err(|e| {
         format!(
             "nginx did not come up ({e}): {}",
             last_words(&folder.join("error.log"))
         )
     })?;
-    let door = match (tls, by_curl) {
-        (false, false) => Door::Http(address),
-        (tls, _) => Door::Curl(format!("http{}://{address}", if tls { "s" } else { "" })),
+    let endpoint = match (tls, by_curl) {
+        (false, false) => Endpoint::Http(address),
+        (tls, _) => Endpoint::Curl(format!("http{}://{address}", if tls { "s" } else { "" })),
     };
     Ok(Running {
-        door,
+        endpoint,
         servers: Servers::Others(vec![process], place),
     })
 }
@@ -295,5 +295,5 @@ fn make_certificate(folder: &Path) -> Result<(), String> {
         .arg(folder.join("key.pem"))
         .arg("-out")
         .arg(folder.join("cert.pem"));
-    Process::start("openssl", &mut command, &folder.join("openssl.log"))?.finish()
+    ChildProcess::start("openssl", &mut command, &folder.join("openssl.log"))?.finish()
 }

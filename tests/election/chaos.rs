@@ -18,19 +18,19 @@ const QUIET: Duration = Duration::from_secs(1);
 const SPEED_MIN: u64 = 60;
 
 /// What one seed did.
-pub(crate) struct Outcome {
+pub(crate) struct SeedOutcome {
     pub(crate) simulated: Duration,
     pub(crate) steps: u64,
     pub(crate) calmed_in: Duration,
 }
 
 /// One cluster's life. Panics when a law is broken or calm does not bring agreement.
-pub(crate) fn run(seed: u64, tell: bool) -> Outcome {
+pub(crate) fn run(seed: u64, tell: bool) -> SeedOutcome {
     let mut chaos = Chaos::new(seed, tell);
     chaos.rage();
     let calmed_in = chaos.calm();
     let world = chaos.world;
-    Outcome {
+    SeedOutcome {
         simulated: world.now,
         steps: world.steps,
         calmed_in,

@@ -7,7 +7,7 @@ use pixseal::election::datagram::Datagram;
 use pixseal::election::message::Stance;
 use pixseal::roster::{NodeId, Roster};
 
-use crate::world::Machine;
+use crate::world::SimulatedMachine;
 
 /// A process that has been gone for this long counts for nobody who was awake since. Twice the freshness of an
 /// echo (once for the peer, once for whoever heard it last), the timeout, the slowest clock and the latest timers.
@@ -38,7 +38,12 @@ impl Laws {
     }
 
     /// `node` has just taken a step.
-    pub(crate) fn check(&mut self, node: NodeId, now: Duration, machines: &BTreeMap<NodeId, Machine>) {
+    pub(crate) fn check(
+        &mut self,
+        node: NodeId,
+        now: Duration,
+        machines: &BTreeMap<NodeId, SimulatedMachine>,
+    ) {
         let process = machines[&node].process.as_ref().expect("a running node");
         let view = process.election.view();
         assert!(
@@ -87,7 +92,7 @@ fn check_roster(
     now: Duration,
     awake: bool,
     roster: &Roster,
-    machines: &BTreeMap<NodeId, Machine>,
+    machines: &BTreeMap<NodeId, SimulatedMachine>,
 ) {
     for peer in roster.ids().iter().filter(|peer| **peer != node) {
         let machine = &machines[peer];

@@ -26,25 +26,25 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 #[derive(Default)]
-struct Tally {
+struct SeedTotals {
     simulated: Duration,
     steps: u64,
     slowest: Duration,
 }
 
 /// Takes seeds from `next` until none below `end` is left.
-fn run_seeds(next: &AtomicU64, end: u64) -> Tally {
-    let mut tally = Tally::default();
+fn run_seeds(next: &AtomicU64, end: u64) -> SeedTotals {
+    let mut totals = SeedTotals::default();
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
-            return tally;
+            return totals;
         }
         let outcome = catch_unwind(AssertUnwindSafe(|| chaos::run(seed, false)))
             .unwrap_or_else(|_| panic!("seed {seed} failed: make sim SEED={seed} shows how"));
-        tally.simulated += outcome.simulated;
-        tally.steps += outcome.steps;
-        tally.slowest = tally.slowest.max(outcome.calmed_in);
+        totals.simulated += outcome.simulated;
+        totals.steps += outcome.steps;
+        totals.slowest = totals.slowest.max(outcome.calmed_in);
     }
 }
 
@@ -57,7 +57,7 @@ fn laws_hold_under_chaos_and_calm_brings_agreement() {
     let end = setting("SIM_SEEDS").unwrap_or(SEEDS);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let next = AtomicU64::new(0);
-    let tallies: Vec<Tally> = std::thread::scope(|scope| {
+    let all_totals: Vec<SeedTotals> = std::thread::scope(|scope| {
         let runners: Vec<_> = (0..threads)
             .map(|_| scope.spawn(|| run_seeds(&next, end)))
             .collect();
@@ -66,14 +66,14 @@ fn laws_hold_under_chaos_and_calm_brings_agreement() {
             .map(|runner| runner.join().expect("a seed failed"))
             .collect()
     });
-    let simulated: Duration = tallies.iter().map(|tally| tally.simulated).sum();
+    let simulated: Duration = all_totals.iter().map(|totals| totals.simulated).sum();
     println!(
         "{end} seeds: {:.1} simulated hours, {} steps, slowest agreement after calm {} ms",
         simulated.as_secs_f64() / 3600.0,
-        tallies.iter().map(|tally| tally.steps).sum::<u64>(),
-        tallies
+        all_totals.iter().map(|totals| totals.steps).sum::<u64>(),
+        all_totals
             .iter()
-            .map(|tally| tally.slowest.as_millis())
+            .map(|totals| totals.slowest.as_millis())
             .max()
             .unwrap_or_default(),
     );

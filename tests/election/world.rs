@@ -23,14 +23,14 @@ const INBOX_MAX: usize = 256;
 pub(crate) struct World {
     pub(crate) now: Duration,
     pub(crate) network: Network,
-    pub(crate) machines: BTreeMap<NodeId, Machine>,
+    pub(crate) machines: BTreeMap<NodeId, SimulatedMachine>,
     pub(crate) random: Random,
     /// Every datagram sent of late, delivered or not: what an eavesdropper has.
     pub(crate) overheard: VecDeque<(NodeId, Vec<u8>)>,
     pub(crate) steps: u64,
     members: Vec<NodeId>,
     key: ClusterKey,
-    happenings: BTreeMap<(Duration, u64), Happening>,
+    scheduled: BTreeMap<(Duration, u64), ScheduledEvent>,
     count: u64,
     laws: Laws,
     pub(crate) transcript: Transcript,
@@ -58,14 +58,14 @@ pub(crate) struct Network {
 }
 
 #[derive(Default)]
-pub(crate) struct Machine {
-    pub(crate) process: Option<Process>,
+pub(crate) struct SimulatedMachine {
+    pub(crate) process: Option<SimulatedProcess>,
     pub(crate) incarnation: u64,
     /// When the last process of this machine ended.
     pub(crate) ended: Option<Duration>,
 }
 
-pub(crate) struct Process {
+pub(crate) struct SimulatedProcess {
     pub(crate) election: Election,
     pub(crate) started: Duration,
     /// Its clock counts so many percent of the time that passes.
@@ -78,13 +78,13 @@ pub(crate) struct Process {
     timer: u64,
 }
 
-enum Happening {
+enum ScheduledEvent {
     Arrive { to: NodeId, bytes: Vec<u8> },
     Refuse { node: NodeId, peer: NodeId },
     Timer { node: NodeId, timer: u64 },
 }
 
-impl Process {
+impl SimulatedProcess {
     /// The time on its own clock.
     fn clock(&self, now: Duration) -> Duration {
         (now - self.started) * self.speed_percent / 100
@@ -109,13 +109,16 @@ impl World {
                 refuses: true,
                 lateness: 0..1,
             },
-            machines: members.iter().map(|id| (*id, Machine::default())).collect(),
+            machines: members
+                .iter()
+                .map(|id| (*id, SimulatedMachine::default()))
+                .collect(),
             random: Random::new(seed),
             overheard: VecDeque::new(),
             steps: 0,
             members: members.to_vec(),
             key: ClusterKey::new(&SECRET),
-            happenings: BTreeMap::new(),
+            scheduled: BTreeMap::new(),
             count: 0,
             laws: Laws::default(),
             transcript: Transcript::None,
@@ -142,7 +145,7 @@ impl World {
             incarnation: machine.incarnation,
             health_timeout: HEALTH_TIMEOUT,
         });
-        machine.process = Some(Process {
+        machine.process = Some(SimulatedProcess {
             election,
             started: self.now,
             speed_percent,
@@ -208,16 +211,16 @@ impl World {
             .collect()
     }
 
-    pub(crate) fn process(&mut self, node: NodeId) -> Option<&mut Process> {
+    pub(crate) fn process(&mut self, node: NodeId) -> Option<&mut SimulatedProcess> {
         self.machines.get_mut(&node)?.process.as_mut()
     }
 
     /// Lets happen whatever happens until `end`.
     pub(crate) fn run_until(&mut self, end: Duration) {
-        while let Some(next) = self.happenings.first_entry().filter(|next| next.key().0 <= end) {
-            let ((at, _), happening) = next.remove_entry();
+        while let Some(next) = self.scheduled.first_entry().filter(|next| next.key().0 <= end) {
+            let ((at, _), event) = next.remove_entry();
             self.now = at;
-            self.happen(happening);
+            self.happen(event);
         }
         self.now = end;
     }
@@ -228,27 +231,27 @@ impl World {
 
     /// Bytes from nowhere, at once.
     pub(crate) fn inject(&mut self, to: NodeId, bytes: Vec<u8>) {
-        self.happen(Happening::Arrive { to, bytes });
+        self.happen(ScheduledEvent::Arrive { to, bytes });
     }
 
     /// A refusal from nowhere, at once.
     pub(crate) fn inject_refusal(&mut self, node: NodeId, peer: NodeId) {
-        self.happen(Happening::Refuse { node, peer });
+        self.happen(ScheduledEvent::Refuse { node, peer });
     }
 
-    fn happen(&mut self, happening: Happening) {
-        match happening {
-            Happening::Arrive { to, bytes } => match self.process(to) {
+    fn happen(&mut self, event: ScheduledEvent) {
+        match event {
+            ScheduledEvent::Arrive { to, bytes } => match self.process(to) {
                 Some(process) if !process.paused => self.step(to, Input::Datagram(&bytes)),
                 Some(process) if process.inbox.len() < INBOX_MAX => process.inbox.push_back(bytes),
                 Some(_) | None => {}
             },
-            Happening::Refuse { node, peer } => {
+            ScheduledEvent::Refuse { node, peer } => {
                 if self.process(node).is_some_and(|process| !process.paused) {
                     self.step(node, Input::Refused(peer));
                 }
             }
-            Happening::Timer { node, timer } => {
+            ScheduledEvent::Timer { node, timer } => {
                 if self
                     .process(node)
                     .is_some_and(|process| process.timer == timer && !process.paused)
@@ -293,7 +296,7 @@ impl World {
         let process = self.process(node).expect("a running node");
         process.timer += 1;
         let (at, timer) = (process.when(deadline).max(now) + late, process.timer);
-        self.schedule(at, Happening::Timer { node, timer });
+        self.schedule(at, ScheduledEvent::Timer { node, timer });
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, bytes: &[u8]) {
@@ -310,7 +313,7 @@ impl World {
         if self.machines[&to].process.is_none() {
             if self.network.refuses && !self.network.blocked.contains(&(to, from)) {
                 let at = self.now + self.random.millis(self.network.delay.clone()) * 2;
-                self.schedule(at, Happening::Refuse { node: from, peer: to });
+                self.schedule(at, ScheduledEvent::Refuse { node: from, peer: to });
             }
             return;
         }
@@ -323,7 +326,7 @@ impl World {
             let at = self.now + self.random.millis(self.network.delay.clone());
             self.schedule(
                 at,
-                Happening::Arrive {
+                ScheduledEvent::Arrive {
                     to,
                     bytes: bytes.to_vec(),
                 },
@@ -347,8 +350,8 @@ impl World {
         ));
     }
 
-    fn schedule(&mut self, at: Duration, happening: Happening) {
+    fn schedule(&mut self, at: Duration, event: ScheduledEvent) {
         self.count += 1;
-        self.happenings.insert((at, self.count), happening);
+        self.scheduled.insert((at, self.count), event);
     }
 }

@@ -4,13 +4,13 @@ use std::fs;
 
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
-use crate::support::wire::{Answer, Wire};
+use crate::support::wire::{ReceivedAnswer, Wire};
 
 const TARGET: &str = "/images/alice/cat.png";
 /// Three segments of a sealed file.
 const IMAGE_BYTES: usize = 2_500_000;
 
-fn get(node: &TestNode, target: &str, fields: &str) -> Answer {
+fn get(node: &TestNode, target: &str, fields: &str) -> ReceivedAnswer {
     let mut wire = Wire::connect(node.address);
     let address = node.address;
     wire.send(format!("GET {target} HTTP/1.1\r\nHost: {address}\r\n{fields}\r\n").as_bytes());

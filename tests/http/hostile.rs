@@ -28,7 +28,7 @@ const HEALTHY: &str = "/images/healthy/picture.png";
 
 /// A hostile request and what may come of it.
 #[derive(Clone)]
-struct Row {
+struct Case {
     what: String,
     bytes: Vec<u8>,
     /// The statuses of the one answer. None at all: the server may only close.
@@ -47,9 +47,9 @@ enum End {
     Open,
 }
 
-impl Row {
-    fn closing(what: impl Into<String>, accepted: &'static [u16], bytes: impl Into<Vec<u8>>) -> Row {
-        Row {
+impl Case {
+    fn closing(what: impl Into<String>, accepted: &'static [u16], bytes: impl Into<Vec<u8>>) -> Case {
+        Case {
             what: what.into(),
             bytes: bytes.into(),
             accepted,
@@ -57,13 +57,13 @@ impl Row {
         }
     }
 
-    fn ending(mut self, end: End) -> Row {
+    fn ending(mut self, end: End) -> Case {
         self.end = end;
         self
     }
 }
 
-/// A request that whoever smuggles hopes to have answered. Two of them, should the first be swallowed in part.
+/// What a smuggler hopes to have answered. Twice, in case the first is swallowed in part.
 fn smuggled(host: &str) -> Vec<u8> {
     format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n")
         .repeat(2)
@@ -77,8 +77,8 @@ fn request(line: &str, host: &str, fields: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// An upload with these fields, whose body looks like a request.
-fn put(host: &str, accepted: &'static [u16], fields: &str) -> Row {
-    Row::closing(
+fn put(host: &str, accepted: &'static [u16], fields: &str) -> Case {
+    Case::closing(
         format!("PUT with {fields:?}"),
         accepted,
         request(PUT, host, fields, &smuggled(host)),
@@ -94,7 +94,7 @@ fn statuses(wire: &mut Wire) -> Vec<u16> {
     seen
 }
 
-fn play(cluster: &TestCluster, row: &Row) -> Result<(), String> {
+fn play(cluster: &TestCluster, row: &Case) -> Result<(), String> {
     let node = cluster.node(1);
     let host = node.address.to_string();
     let mut wire = Wire::connect(node.address);
@@ -139,7 +139,7 @@ fn every_hostile_request_is_refused_once_and_harms_nobody() {
     let host = node.address.to_string();
     let image = picture::noise(10, 10, 1);
     assert_eq!(node.put(HEALTHY, &image).status, 201);
-    let rows: Vec<Row> = [
+    let rows: Vec<Case> = [
         framing::rows(&host),
         heads::rows(&host),
         limits::rows(&host),

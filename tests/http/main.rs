@@ -10,11 +10,11 @@
 mod support;
 
 mod download;
+mod exhaustion;
 mod hostile;
 mod journal;
 mod listing;
 mod placement;
 mod removal;
-mod room;
 mod status;
 mod upload;

@@ -16,12 +16,12 @@ use serde_json::json;
 use crate::support::PATIENCE;
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
-use crate::support::wire::{Answer, Wire, put_head};
+use crate::support::wire::{ReceivedAnswer, Wire, put_head};
 
 const USER: &str = "alice";
 
 /// Offers an upload as our own clients do, and returns the answer that comes in place of `100 Continue`, if any.
-fn offer(node: &TestNode, target: &str) -> Answer {
+fn offer(node: &TestNode, target: &str) -> ReceivedAnswer {
     let mut wire = Wire::connect(node.address);
     let fields = "Expect: 100-continue\r\nConnection: offer\r\n";
     wire.send(&put_head(node.address, target, 1000, fields));
@@ -29,7 +29,7 @@ fn offer(node: &TestNode, target: &str) -> Answer {
 }
 
 /// Node and target of a `Location`.
-fn followed<'c>(cluster: &'c TestCluster, answer: &Answer) -> (&'c TestNode, String) {
+fn followed<'c>(cluster: &'c TestCluster, answer: &ReceivedAnswer) -> (&'c TestNode, String) {
     let location = answer.field("location").expect("a redirect says where to");
     let (address, path) = location.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let node = cluster
@@ -109,15 +109,18 @@ fn redirects_end() {
     assert_eq!(
         ask(term, 1).status,
         100,
-        "whoever redirected knew as much: accepted"
+        "the redirecting node knew as much: accepted"
     );
     assert_eq!(
         ask(term + 1, 1).status,
         100,
-        "whoever redirected knew more: accepted"
+        "the redirecting node knew more: accepted"
     );
     let behind = ask(term - 1, 1);
-    assert_eq!(behind.status, 307, "whoever redirected knew less: sent on, once");
+    assert_eq!(
+        behind.status, 307,
+        "the redirecting node knew less: sent on, once"
+    );
     assert!(behind.field("location").unwrap().ends_with("&hop=2"));
     assert_eq!(
         ask(term, 2).status,

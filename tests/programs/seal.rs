@@ -12,23 +12,23 @@ use pixseal::secrets;
 /// Exit status, standard output, standard error.
 struct Told(i32, String, String);
 
-struct Place {
+struct SealFolder {
     root: tempfile::TempDir,
 }
 
-impl Place {
-    fn new() -> Place {
-        let place = Place {
+impl SealFolder {
+    fn new() -> SealFolder {
+        let folder = SealFolder {
             root: tempfile::tempdir().unwrap(),
         };
-        fs::create_dir(place.path("images")).unwrap();
-        place
+        fs::create_dir(folder.path("images")).unwrap();
+        folder
     }
 
-    fn with_keys() -> Place {
-        let place = Place::new();
-        assert_eq!(place.seal(&["keyset", "new"]).0, 0);
-        place
+    fn with_keys() -> SealFolder {
+        let folder = SealFolder::new();
+        assert_eq!(folder.seal(&["keyset", "new"]).0, 0);
+        folder
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -78,7 +78,7 @@ fn flip_last_byte(path: &Path) {
 
 #[test]
 fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
-    let place = Place::with_keys();
+    let folder = SealFolder::with_keys();
     for (arguments, reason) in [
         (&[][..], "no command"),
         (&["sael"], "unknown command"),
@@ -94,43 +94,43 @@ fn wrong_usage_exits_with_2_and_says_what_is_wrong() {
         (&["verify", "images", "-o", "x"], "belong to open"),
         (&["verify", "--frobnicate"], "frobnicate"),
     ] {
-        let Told(status, out, err) = place.seal(arguments);
+        let Told(status, out, err) = folder.seal(arguments);
         assert_eq!((status, out.as_str()), (2, ""), "{arguments:?}: {err}");
         assert!(
             err.contains(reason) && err.lines().count() == 1,
             "{arguments:?}: {err}"
         );
     }
-    let Told(status, out, _) = place.seal(&["--help"]);
+    let Told(status, out, _) = folder.seal(&["--help"]);
     assert!(status == 0 && out.contains("usage: seal"));
-    assert_eq!(place.seal(&["--version"]).0, 0);
+    assert_eq!(folder.seal(&["--version"]).0, 0);
 }
 
 #[test]
 fn a_keyset_is_made_once_grows_and_is_never_printed() {
-    let place = Place::new();
+    let folder = SealFolder::new();
     assert_eq!(
-        place.seal(&["keyset", "list"]).0,
+        folder.seal(&["keyset", "list"]).0,
         1,
         "nothing is created by looking"
     );
-    assert!(!place.path("secrets").exists());
+    assert!(!folder.path("secrets").exists());
     let mut told = String::new();
     for arguments in [&["keyset", "new"][..], &["keyset", "add"], &["keyset", "list"]] {
-        let Told(status, out, err) = place.seal(arguments);
+        let Told(status, out, err) = folder.seal(arguments);
         assert_eq!((status, err.as_str()), (0, ""));
         told += &out;
     }
-    let before = place.key_values();
+    let before = folder.key_values();
     assert_eq!(before.len(), 2);
-    let Told(status, out, err) = place.seal(&["keyset", "new"]);
+    let Told(status, out, err) = folder.seal(&["keyset", "new"]);
     assert!(
         status == 1 && out.is_empty() && err.contains("never overwritten"),
         "{err}"
     );
-    assert_eq!(place.key_values(), before);
+    assert_eq!(folder.key_values(), before);
     assert!(before.iter().all(|value| !told.contains(&value[24..])), "{told}");
-    let mode = fs::metadata(place.path("secrets/keyset.json"))
+    let mode = fs::metadata(folder.path("secrets/keyset.json"))
         .unwrap()
         .permissions()
         .mode();
@@ -139,41 +139,41 @@ fn a_keyset_is_made_once_grows_and_is_never_printed() {
 
 #[test]
 fn a_promoted_key_is_the_one_that_seals() {
-    let place = Place::with_keys();
-    place.put("alice", "old.png", b"old");
-    place.seal(&["keyset", "add"]);
-    let Told(_, list, _) = place.seal(&["keyset", "list"]);
+    let folder = SealFolder::with_keys();
+    folder.put("alice", "old.png", b"old");
+    folder.seal(&["keyset", "add"]);
+    let Told(_, list, _) = folder.seal(&["keyset", "list"]);
     let rows: Vec<&str> = list.lines().collect();
     assert!(
         rows[0].ends_with("enabled, seals") && rows[1].ends_with("enabled"),
         "{list}"
     );
     let id = rows[1].split_whitespace().next().unwrap();
-    assert_eq!(place.seal(&["keyset", "promote", id]).0, 0);
-    let Told(_, list, _) = place.seal(&["keyset", "list"]);
+    assert_eq!(folder.seal(&["keyset", "promote", id]).0, 0);
+    let Told(_, list, _) = folder.seal(&["keyset", "list"]);
     assert!(list.lines().nth(1).unwrap().ends_with("enabled, seals"), "{list}");
-    place.put("alice", "new.png", b"new");
+    folder.put("alice", "new.png", b"new");
     assert_eq!(
-        place.seal(&["verify", "images"]).1,
+        folder.seal(&["verify", "images"]).1,
         "2 verified, 0 bad, 0 others not looked at\n"
     );
-    assert_eq!(place.seal(&["keyset", "promote", "1"]).0, 1);
+    assert_eq!(folder.seal(&["keyset", "promote", "1"]).0, 1);
 }
 
 #[test]
 fn open_writes_the_image_to_standard_output_or_to_a_file() {
-    let place = Place::with_keys();
-    let sealed = place.put("alice", "cat.png", b"a cat");
+    let folder = SealFolder::with_keys();
+    let sealed = folder.put("alice", "cat.png", b"a cat");
     let file = sealed.to_str().unwrap();
-    assert_eq!(place.seal(&["open", file]).1, "a cat");
-    assert_eq!(place.seal(&["open", file, "-o", "cat.png"]).0, 0);
-    assert_eq!(fs::read(place.path("cat.png")).unwrap(), b"a cat");
-    fs::rename(&sealed, place.path("backup")).unwrap();
+    assert_eq!(folder.seal(&["open", file]).1, "a cat");
+    assert_eq!(folder.seal(&["open", file, "-o", "cat.png"]).0, 0);
+    assert_eq!(fs::read(folder.path("cat.png")).unwrap(), b"a cat");
+    fs::rename(&sealed, folder.path("backup")).unwrap();
     assert_eq!(
-        place.seal(&["open", "backup", "--as", "alice/cat.png"]).1,
+        folder.seal(&["open", "backup", "--as", "alice/cat.png"]).1,
         "a cat"
     );
-    let Told(status, out, err) = place.seal(&["open", "backup", "--as", "alice/dog.png"]);
+    let Told(status, out, err) = folder.seal(&["open", "backup", "--as", "alice/dog.png"]);
     assert!(
         status == 1 && out.is_empty() && err.contains("backup: forged"),
         "{err}"
@@ -182,32 +182,32 @@ fn open_writes_the_image_to_standard_output_or_to_a_file() {
 
 #[test]
 fn a_damaged_image_leaves_no_output_and_loses_no_older_one() {
-    let place = Place::with_keys();
-    let sealed = place.put("alice", "cat.png", b"a cat");
+    let folder = SealFolder::with_keys();
+    let sealed = folder.put("alice", "cat.png", b"a cat");
     flip_last_byte(&sealed);
-    fs::write(place.path("cat.png"), b"the cat of yesterday").unwrap();
+    fs::write(folder.path("cat.png"), b"the cat of yesterday").unwrap();
     let file = sealed.to_str().unwrap();
-    assert_eq!(place.seal(&["open", file, "-o", "cat.png"]).0, 1);
-    assert_eq!(place.seal(&["open", file, "-o", "images/new.png"]).0, 1);
-    assert_eq!(fs::read(place.path("cat.png")).unwrap(), b"the cat of yesterday");
-    assert_eq!(fs::read_dir(place.path("images")).unwrap().count(), 1);
-    assert_eq!(fs::read_dir(place.root.path()).unwrap().count(), 3);
+    assert_eq!(folder.seal(&["open", file, "-o", "cat.png"]).0, 1);
+    assert_eq!(folder.seal(&["open", file, "-o", "images/new.png"]).0, 1);
+    assert_eq!(fs::read(folder.path("cat.png")).unwrap(), b"the cat of yesterday");
+    assert_eq!(fs::read_dir(folder.path("images")).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(folder.root.path()).unwrap().count(), 3);
 }
 
 #[test]
 fn verify_names_every_bad_image_and_exits_with_1() {
-    let place = Place::with_keys();
+    let folder = SealFolder::with_keys();
     for name in ["a.png", "b.png", "c.png"] {
-        place.put("alice", name, b"image");
+        folder.put("alice", name, b"image");
     }
-    fs::write(place.path("images/.gitkeep"), b"").unwrap();
-    flip_last_byte(&place.path("images/encrypted_b.alice.png"));
+    fs::write(folder.path("images/.gitkeep"), b"").unwrap();
+    flip_last_byte(&folder.path("images/encrypted_b.alice.png"));
     fs::rename(
-        place.path("images/encrypted_c.alice.png"),
-        place.path("images/encrypted_c.bob.png"),
+        folder.path("images/encrypted_c.alice.png"),
+        folder.path("images/encrypted_c.bob.png"),
     )
     .unwrap();
-    let Told(status, out, _) = place.seal(&["verify", "images"]);
+    let Told(status, out, _) = folder.seal(&["verify", "images"]);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!((status, lines.len()), (1, 3), "{out}");
     assert!(
@@ -219,5 +219,5 @@ fn verify_names_every_bad_image_and_exits_with_1() {
         "{out}"
     );
     assert_eq!(lines[2], "1 verified, 2 bad, 1 others not looked at");
-    assert_eq!(place.seal(&["verify", "nowhere"]).0, 1);
+    assert_eq!(folder.seal(&["verify", "nowhere"]).0, 1);
 }

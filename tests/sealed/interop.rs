@@ -87,17 +87,17 @@ fn seal_all(secrets: &Path, images: &Path, user: &str) -> BTreeMap<String, Strin
     digests
 }
 
-struct Place {
+struct InteropFolder {
     _root: tempfile::TempDir,
     secrets: PathBuf,
     images: PathBuf,
 }
 
-fn place() -> Place {
+fn place() -> InteropFolder {
     let root = tempfile::tempdir().unwrap();
     let (secrets, images) = (root.path().join("secrets"), root.path().join("images"));
     fs::create_dir(&images).unwrap();
-    Place {
+    InteropFolder {
         _root: root,
         secrets,
         images,
@@ -107,7 +107,7 @@ fn place() -> Place {
 #[test]
 fn tink_opens_what_we_seal_with_old_and_new_keys() {
     let Some(python) = python() else { return };
-    let Place {
+    let InteropFolder {
         secrets,
         images,
         _root,
@@ -135,7 +135,7 @@ fn tink_opens_what_we_seal_with_old_and_new_keys() {
 #[test]
 fn we_open_what_tink_seals_with_a_keyset_of_its_own() {
     let Some(python) = python() else { return };
-    let Place {
+    let InteropFolder {
         secrets,
         images,
         _root,
@@ -168,7 +168,7 @@ fn we_open_what_tink_seals_with_a_keyset_of_its_own() {
 #[test]
 fn tink_and_we_refuse_the_same_damage() {
     let Some(python) = python() else { return };
-    let Place {
+    let InteropFolder {
         secrets,
         images,
         _root,

@@ -1,4 +1,4 @@
-//! Addresses for servers: free for TCP and UDP, and for nobody else.
+//! Addresses for servers: free for TCP and UDP, and used by nobody else.
 //!
 //! Each test process has a loopback address to itself, made from its process id, and counts ports up on it, below
 //! those that the kernel gives to clients. So no two tests want the same port and none has to guess a free one.

@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::address::free_address;
-use super::observer::{Observer, Reader, Tap};
+use super::observer::{Observer, OutputReader, Tap};
 use super::wait_for;
-use super::wire::{self, Answer, Wire};
+use super::wire::{self, ReceivedAnswer, Wire};
 
 /// The end of a node's log that is shown when its test fails.
 const LOG_LINES_SHOWN: usize = 40;
@@ -33,14 +33,14 @@ pub struct TestNode {
     server: PathBuf,
     images: PathBuf,
     options: Vec<String>,
-    process: Option<Running>,
+    process: Option<NodeProcess>,
     tap: Option<Tap>,
 }
 
-struct Running {
+struct NodeProcess {
     child: Child,
     /// Reads what the child prints, if an observer wants to know.
-    reader: Option<Reader>,
+    reader: Option<OutputReader>,
 }
 
 /// Nodes 1, 2, 3 … with one set of keys.
@@ -250,7 +250,7 @@ impl TestNode {
         assert!(self.process.is_none(), "node {} runs already", self.id);
         let stdout = child.stdout.take().zip(self.tap.as_ref());
         let reader = stdout.map(|(stdout, tap)| tap.read(stdout, self.open_log()));
-        self.process = Some(Running { child, reader });
+        self.process = Some(NodeProcess { child, reader });
     }
 
     /// Ends the process at once, as a power loss of the process would.
@@ -324,13 +324,13 @@ impl TestNode {
     }
 
     /// A request without a body, on a connection of its own.
-    pub fn ask(&self, method: &str, target: &str) -> Answer {
+    pub fn ask(&self, method: &str, target: &str) -> ReceivedAnswer {
         wire::try_ask(self.address, method, target)
             .unwrap_or_else(|| panic!("node {} gave no answer to {method} {target}", self.id))
     }
 
     /// An upload with a length, on a connection of its own.
-    pub fn put(&self, target: &str, image: &[u8]) -> Answer {
+    pub fn put(&self, target: &str, image: &[u8]) -> ReceivedAnswer {
         let mut wire = Wire::connect(self.address);
         wire.send(&wire::put_head(self.address, target, image.len(), ""));
         wire.send(image);

@@ -24,7 +24,7 @@ pub struct NodeView {
 
 /// Node `by` said that node `peer` is suspect or dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Detection {
     pub by: u32,
     pub peer: u32,
     pub dead: bool,
@@ -39,12 +39,12 @@ pub struct Observer {
     /// Every view that was said since somebody last looked, oldest first.
     pub history: Vec<(u32, NodeView)>,
     /// Who found whom suspect or dead, since somebody last looked.
-    pub findings: Vec<Finding>,
-    events: Receiver<Event>,
-    sender: Sender<Event>,
+    pub detections: Vec<Detection>,
+    events: Receiver<NodeEvent>,
+    sender: Sender<NodeEvent>,
 }
 
-enum Event {
+enum NodeEvent {
     Line {
         node: u32,
         read: Instant,
@@ -59,11 +59,11 @@ enum Event {
 /// Where one node prints to.
 pub struct Tap {
     node: u32,
-    sender: Sender<Event>,
+    sender: Sender<NodeEvent>,
 }
 
 /// Reads what one process prints, until its end.
-pub struct Reader(thread::JoinHandle<()>);
+pub struct OutputReader(thread::JoinHandle<()>);
 
 impl Default for Observer {
     fn default() -> Observer {
@@ -71,7 +71,7 @@ impl Default for Observer {
         Observer {
             views: BTreeMap::new(),
             history: Vec::new(),
-            findings: Vec::new(),
+            detections: Vec::new(),
             events,
             sender,
         }
@@ -154,10 +154,10 @@ impl Observer {
         }
     }
 
-    fn take(&mut self, event: Event) {
+    fn take(&mut self, event: NodeEvent) {
         let (node, read, text) = match event {
-            Event::Line { node, read, text } => (node, read, text),
-            Event::End { node } => {
+            NodeEvent::Line { node, read, text } => (node, read, text),
+            NodeEvent::End { node } => {
                 self.views.remove(&node);
                 return;
             }
@@ -169,29 +169,29 @@ impl Observer {
             self.history.push((node, view.clone()));
             self.views.insert(node, view);
         }
-        self.findings.extend(finding(node, said));
+        self.detections.extend(detection(node, said));
     }
 }
 
 impl Tap {
     /// Reads `stdout` in a thread of its own, and writes it to `log` too.
-    pub(super) fn read(&self, stdout: ChildStdout, mut log: File) -> Reader {
+    pub(super) fn read(&self, stdout: ChildStdout, mut log: File) -> OutputReader {
         let (node, sender) = (self.node, self.sender.clone());
         let read = move || {
             // Whether somebody still listens or not: a node whose pipe is full stands still.
             for text in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let read = Instant::now();
                 let _ = writeln!(log, "{text}");
-                let _ = sender.send(Event::Line { node, read, text });
+                let _ = sender.send(NodeEvent::Line { node, read, text });
             }
-            let _ = sender.send(Event::End { node });
+            let _ = sender.send(NodeEvent::End { node });
         };
         let thread = thread::Builder::new().name(format!("node {node}"));
-        Reader(thread.spawn(read).unwrap())
+        OutputReader(thread.spawn(read).unwrap())
     }
 }
 
-impl Reader {
+impl OutputReader {
     /// Waits until everything was read that the process printed.
     pub(super) fn finish(self) {
         self.0.join().unwrap();
@@ -212,7 +212,7 @@ fn view(said: &str, since: Instant) -> Option<NodeView> {
     })
 }
 
-fn finding(by: u32, said: &str) -> Option<Finding> {
+fn detection(by: u32, said: &str) -> Option<Detection> {
     let (peer, state) = said.strip_prefix("Node ")?.split_once(" is ")?;
     let dead = state.starts_with("dead");
     if !dead && !state.starts_with("suspect") {
@@ -221,7 +221,7 @@ fn finding(by: u32, said: &str) -> Option<Finding> {
     let silent = state
         .split_once("silent for ")
         .and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
-    Some(Finding {
+    Some(Detection {
         by,
         peer: peer.parse().ok()?,
         dead,

@@ -17,7 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A running child, ended when dropped.
-pub struct Process {
+pub struct ChildProcess {
     child: Child,
     name: String,
 }
@@ -38,20 +38,20 @@ impl Cpu {
     }
 }
 
-impl Process {
+impl ChildProcess {
     /// Starts `command`; what it says goes to the file `log`.
-    pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Process, String> {
+    pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<ChildProcess, String> {
         let failed = |e: io::Error| format!("cannot start {name}: {e}");
         let out = File::create(log).map_err(failed)?;
         let err = out.try_clone().map_err(failed)?;
         command.stdin(Stdio::null()).stdout(out).stderr(err);
-        Process::adopt(name, command)
+        ChildProcess::adopt(name, command)
     }
 
     /// Starts `command` as it is.
-    pub fn adopt(name: &str, command: &mut Command) -> Result<Process, String> {
+    pub fn adopt(name: &str, command: &mut Command) -> Result<ChildProcess, String> {
         let child = command.spawn().map_err(|e| format!("cannot start {name}: {e}"))?;
-        Ok(Process {
+        Ok(ChildProcess {
             child,
             name: name.to_owned(),
         })
@@ -82,7 +82,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         if self.has_ended() {
             return;

@@ -11,14 +11,14 @@ pub const SILENCE_MAX: Duration = PATIENCE;
 
 /// An answer with all of its content.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct ReceivedAnswer {
     pub status: u16,
     /// Names in lower case.
     pub fields: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl ReceivedAnswer {
     /// The value of a field; its name in lower case.
     pub fn field(&self, name: &str) -> Option<&str> {
         let found = self.fields.iter().find(|(key, _)| key == name);
@@ -81,16 +81,16 @@ impl Wire {
     }
 
     /// The next answer; `None` if the server closes instead. 100 Continue counts as one.
-    pub fn answer(&mut self) -> Option<Answer> {
+    pub fn answer(&mut self) -> Option<ReceivedAnswer> {
         self.read_answer(false)
     }
 
     /// The next answer, which is one to HEAD: it has no content whatever it announces.
-    pub fn answer_to_head(&mut self) -> Option<Answer> {
+    pub fn answer_to_head(&mut self) -> Option<ReceivedAnswer> {
         self.read_answer(true)
     }
 
-    fn read_answer(&mut self, to_head: bool) -> Option<Answer> {
+    fn read_answer(&mut self, to_head: bool) -> Option<ReceivedAnswer> {
         let head_bytes = loop {
             if let Some(at) = self.inbox.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
@@ -118,7 +118,7 @@ impl Wire {
             );
         }
         let body = self.inbox.drain(..wanted).collect();
-        Some(Answer { status, fields, body })
+        Some(ReceivedAnswer { status, fields, body })
     }
 
     /// Everything that comes until the server closes.
@@ -165,7 +165,7 @@ pub fn put_head(address: SocketAddr, target: &str, length: usize, more: &str) ->
 }
 
 /// A request without a body on a connection of its own; `None` if the server is not there or says nothing.
-pub fn try_ask(address: SocketAddr, method: &str, target: &str) -> Option<Answer> {
+pub fn try_ask(address: SocketAddr, method: &str, target: &str) -> Option<ReceivedAnswer> {
     let mut wire = Wire::try_connect(address).ok()?;
     let head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     wire.send(head.as_bytes());

@@ -2,28 +2,28 @@
 
 use pixseal::http::{CHUNK_LINE_BYTES_MAX, TRAILER_BYTES_MAX};
 
-use super::{End, PUT, Row, request};
+use super::{Case, End, PUT, request};
 use crate::support::picture;
 
 /// An upload of these chunks.
-fn row(host: &str, what: &str, accepted: &'static [u16], chunks: &[u8]) -> Row {
+fn row(host: &str, what: &str, accepted: &'static [u16], chunks: &[u8]) -> Case {
     let bytes = request(PUT, host, "Transfer-Encoding: chunked\r\n", chunks);
-    Row::closing(format!("chunks: {what}"), accepted, bytes)
+    Case::closing(format!("chunks: {what}"), accepted, bytes)
 }
 
 /// The same, of chunks that are in order: what they hold is refused after all of it was read.
-fn whole(host: &str, what: &str, accepted: &'static [u16], chunks: &[u8]) -> Row {
+fn whole(host: &str, what: &str, accepted: &'static [u16], chunks: &[u8]) -> Case {
     row(host, what, accepted, chunks).ending(End::Open)
 }
 
-pub(super) fn rows(host: &str) -> Vec<Row> {
+pub(super) fn rows(host: &str) -> Vec<Case> {
     let mut rows = sizes(host);
     rows.extend(ends(host));
     rows.extend(extras(host));
     rows
 }
 
-fn sizes(host: &str) -> Vec<Row> {
+fn sizes(host: &str) -> Vec<Case> {
     let mut rows = Vec::new();
     for size in [
         "",
@@ -65,7 +65,7 @@ fn sizes(host: &str) -> Vec<Row> {
     rows
 }
 
-fn ends(host: &str) -> Vec<Row> {
+fn ends(host: &str) -> Vec<Case> {
     let signature = picture::SIGNATURE;
     let begun = [b"8\r\n", signature].concat();
     let mut rows = Vec::new();
@@ -103,7 +103,7 @@ fn ends(host: &str) -> Vec<Row> {
     rows
 }
 
-fn extras(host: &str) -> Vec<Row> {
+fn extras(host: &str) -> Vec<Case> {
     let signature = picture::SIGNATURE;
     let extension = |bytes: usize| {
         let line = format!("8;{}\r\n", "x".repeat(bytes - "8;\r\n".len()));

@@ -1,8 +1,8 @@
 //! Where a message ends: RFC 9112 sections 2, 5 and 6, read without mercy.
 
-use super::{End, PUT, Row, put, request, smuggled};
+use super::{Case, End, PUT, put, request, smuggled};
 
-pub(super) fn rows(host: &str) -> Vec<Row> {
+pub(super) fn rows(host: &str) -> Vec<Case> {
     let parts = [
         lengths(host),
         codings(host),
@@ -14,7 +14,7 @@ pub(super) fn rows(host: &str) -> Vec<Row> {
     parts.into_iter().flatten().collect()
 }
 
-fn lengths(host: &str) -> Vec<Row> {
+fn lengths(host: &str) -> Vec<Case> {
     let odd = [
         "",
         "+5",
@@ -37,7 +37,7 @@ fn lengths(host: &str) -> Vec<Row> {
         "NaN",
         "5\t5",
     ];
-    let mut rows: Vec<Row> = odd
+    let mut rows: Vec<Case> = odd
         .iter()
         .map(|value| put(host, &[400], &format!("Content-Length: {value}\r\n")))
         .collect();
@@ -67,7 +67,7 @@ fn lengths(host: &str) -> Vec<Row> {
     rows
 }
 
-fn codings(host: &str) -> Vec<Row> {
+fn codings(host: &str) -> Vec<Case> {
     let mut rows = Vec::new();
     for value in [
         "",
@@ -118,7 +118,7 @@ fn codings(host: &str) -> Vec<Row> {
     rows.push(put(host, &[411], "Transfer_Encoding: chunked\r\n"));
     rows.push(put(host, &[411], "TE: chunked\r\n"));
     let old = format!("{PUT} HTTP/1.0\r\nHost: {host}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
-    rows.push(Row::closing("Transfer-Encoding in HTTP/1.0", &[400], old));
+    rows.push(Case::closing("Transfer-Encoding in HTTP/1.0", &[400], old));
     // Whatever reads a body elsewhere, a GET, HEAD or DELETE with one is answered, and what follows is not.
     for (line, accepted) in [
         ("GET /healthz", &[200][..]),
@@ -128,7 +128,7 @@ fn codings(host: &str) -> Vec<Row> {
     ] {
         for fields in ["Content-Length: 500\r\n", "Transfer-Encoding: chunked\r\n"] {
             let bytes = request(line, host, fields, &smuggled(host));
-            rows.push(Row::closing(
+            rows.push(Case::closing(
                 format!("{line} with a body, {fields:?}"),
                 accepted,
                 bytes,
@@ -138,7 +138,7 @@ fn codings(host: &str) -> Vec<Row> {
     rows
 }
 
-fn lines(host: &str) -> Vec<Row> {
+fn lines(host: &str) -> Vec<Case> {
     let heads = [
         ("only LF", format!("GET /healthz HTTP/1.1\nHost: {host}\n\n")),
         (
@@ -184,17 +184,17 @@ fn lines(host: &str) -> Vec<Row> {
             format!("\rGET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n"),
         ),
     ];
-    let mut rows: Vec<Row> = heads
+    let mut rows: Vec<Case> = heads
         .into_iter()
-        .map(|(what, head)| Row::closing(what, &[400], head))
+        .map(|(what, head)| Case::closing(what, &[400], head))
         .collect();
     let forgiven = format!("\r\nGET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    rows.push(Row::closing("one empty line first is forgiven", &[200], forgiven).ending(End::Open));
+    rows.push(Case::closing("one empty line first is forgiven", &[200], forgiven).ending(End::Open));
     rows
 }
 
 /// Field lines that are none.
-fn fields(host: &str) -> Vec<Row> {
+fn fields(host: &str) -> Vec<Case> {
     [
         ("a folded value", "X: a\r\n b\r\n"),
         ("a value folded by a tab", "X: a\r\n\tb\r\n"),
@@ -208,13 +208,13 @@ fn fields(host: &str) -> Vec<Row> {
     .into_iter()
     .map(|(what, lines)| {
         let bytes = format!("GET /healthz HTTP/1.1\r\n{lines}Host: {host}\r\n\r\n");
-        Row::closing(what, &[400], bytes)
+        Case::closing(what, &[400], bytes)
     })
     .collect()
 }
 
 /// Every character that a head must not hold, in every place where one could stand.
-fn characters(host: &str) -> Vec<Row> {
+fn characters(host: &str) -> Vec<Case> {
     let controls = (0..32).chain([127]).filter(|c| !b"\t\r\n".contains(c));
     let mut rows = Vec::new();
     for control in controls {
@@ -238,7 +238,7 @@ fn characters(host: &str) -> Vec<Row> {
         ];
         for (place, start) in places {
             let bytes = [&start[..], format!("Host: {host}\r\n\r\n").as_bytes()].concat();
-            rows.push(Row::closing(
+            rows.push(Case::closing(
                 format!("control {control:#04x} in the {place}"),
                 &[400],
                 bytes,
@@ -248,7 +248,7 @@ fn characters(host: &str) -> Vec<Row> {
     for delimiter in b"\"(),/;<=>?@[\\]{}\x80\xff" {
         let fields = [b"GET /healthz HTTP/1.1\r\nX", &[*delimiter][..], b"Y: z\r\n"].concat();
         let bytes = [&fields[..], format!("Host: {host}\r\n\r\n").as_bytes()].concat();
-        rows.push(Row::closing(
+        rows.push(Case::closing(
             format!("{:?} in a name", char::from(*delimiter)),
             &[400],
             bytes,
@@ -258,24 +258,24 @@ fn characters(host: &str) -> Vec<Row> {
 }
 
 /// Requests that end before they are complete: nothing is answered that was not asked.
-fn fragments(host: &str) -> Vec<Row> {
+fn fragments(host: &str) -> Vec<Case> {
     let whole = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
-    let mut rows: Vec<Row> = [1, 4, 13, 21, 22, 23, 30, whole.len() - 2, whole.len() - 1]
+    let mut rows: Vec<Case> = [1, 4, 13, 21, 22, 23, 30, whole.len() - 2, whole.len() - 1]
         .into_iter()
         .map(|end| {
             let what = format!("the first {end} bytes of a request");
-            Row::closing(what, &[], &whole.as_bytes()[..end]).ending(End::CutShort)
+            Case::closing(what, &[], &whole.as_bytes()[..end]).ending(End::CutShort)
         })
         .collect();
-    rows.push(Row::closing("nothing", &[], "").ending(End::CutShort));
+    rows.push(Case::closing("nothing", &[], "").ending(End::CutShort));
     let cut = request(PUT, host, "Content-Length: 500\r\n", b"\x89PNG\r\n\x1a\n");
-    rows.push(Row::closing("a body that ends too early", &[], cut).ending(End::CutShort));
+    rows.push(Case::closing("a body that ends too early", &[], cut).ending(End::CutShort));
     let cut = request(
         PUT,
         host,
         "Transfer-Encoding: chunked\r\n",
         b"8\r\n\x89PNG\r\n\x1a\n\r\n",
     );
-    rows.push(Row::closing("chunks that end too early", &[], cut).ending(End::CutShort));
+    rows.push(Case::closing("chunks that end too early", &[], cut).ending(End::CutShort));
     rows
 }

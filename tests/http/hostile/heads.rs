@@ -1,8 +1,8 @@
 //! What a request asks, and for whom: request lines, targets, hosts, and fields that cannot be met.
 
-use super::{PUT, Row, put, request, smuggled};
+use super::{Case, PUT, put, request, smuggled};
 
-pub(super) fn rows(host: &str) -> Vec<Row> {
+pub(super) fn rows(host: &str) -> Vec<Case> {
     let parts = [
         request_lines(host),
         targets(host),
@@ -14,7 +14,7 @@ pub(super) fn rows(host: &str) -> Vec<Row> {
     parts.into_iter().flatten().collect()
 }
 
-fn request_lines(host: &str) -> Vec<Row> {
+fn request_lines(host: &str) -> Vec<Case> {
     let mut rows = Vec::new();
     for (line, accepted) in [
         ("GET /healthz", &[400][..]),
@@ -61,22 +61,26 @@ fn request_lines(host: &str) -> Vec<Row> {
     ] {
         let bytes = format!("{line}\r\nHost: {host}\r\n\r\n");
         // A resource that is there and does not know the method: nothing is in doubt, so the server may go on.
-        rows.push(Row::closing(format!("{line:?}"), accepted, bytes));
+        rows.push(Case::closing(format!("{line:?}"), accepted, bytes));
     }
-    rows.push(Row::closing(
+    rows.push(Case::closing(
         "a TLS greeting",
         &[400],
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
     ));
-    rows.push(Row::closing("an SSH greeting", &[400], "SSH-2.0-OpenSSH_9.9\r\n"));
-    rows.push(Row::closing("a Redis command", &[400], "*1\r\n$4\r\nPING\r\n"));
-    rows.push(Row::closing("a mail", &[400], "HELO example.org\r\n"));
-    rows.push(Row::closing(
+    rows.push(Case::closing(
+        "an SSH greeting",
+        &[400],
+        "SSH-2.0-OpenSSH_9.9\r\n",
+    ));
+    rows.push(Case::closing("a Redis command", &[400], "*1\r\n$4\r\nPING\r\n"));
+    rows.push(Case::closing("a mail", &[400], "HELO example.org\r\n"));
+    rows.push(Case::closing(
         "every byte there is",
         &[400],
         (0..=255).collect::<Vec<u8>>(),
     ));
-    rows.push(Row::closing(
+    rows.push(Case::closing(
         "bytes from 128 on",
         &[400],
         (128..=255).rev().collect::<Vec<u8>>(),
@@ -84,7 +88,7 @@ fn request_lines(host: &str) -> Vec<Row> {
     rows
 }
 
-fn targets(host: &str) -> Vec<Row> {
+fn targets(host: &str) -> Vec<Case> {
     [
         ("healthz", &[400][..]),
         ("*", &[400]),
@@ -129,32 +133,32 @@ fn targets(host: &str) -> Vec<Row> {
     .into_iter()
     .map(|(target, accepted)| {
         let bytes = request(&format!("GET {target}"), host, "", b"");
-        Row::closing(format!("target {target:?}"), accepted, bytes)
+        Case::closing(format!("target {target:?}"), accepted, bytes)
     })
     .collect()
 }
 
-fn hosts(host: &str) -> Vec<Row> {
+fn hosts(host: &str) -> Vec<Case> {
     let get = |fields: &str| format!("GET /healthz HTTP/1.1\r\n{fields}\r\n");
     let mut rows = vec![
-        Row::closing("no Host", &[400], get("")),
-        Row::closing("only another field", &[400], get("X: y\r\n")),
-        Row::closing(
+        Case::closing("no Host", &[400], get("")),
+        Case::closing("only another field", &[400], get("X: y\r\n")),
+        Case::closing(
             "Host twice",
             &[400],
             get(&format!("Host: {host}\r\nHost: {host}\r\n")),
         ),
-        Row::closing(
+        Case::closing(
             "two Hosts",
             &[400],
             get(&format!("Host: {host}\r\nHost: evil.example\r\n")),
         ),
-        Row::closing(
+        Case::closing(
             "two Hosts, the evil first",
             &[400],
             get(&format!("HOST: evil.example\r\nhost: {host}\r\n")),
         ),
-        Row::closing("Host with a space", &[400], get(&format!("Host : {host}\r\n"))),
+        Case::closing("Host with a space", &[400], get(&format!("Host : {host}\r\n"))),
     ];
     for value in [
         "",
@@ -177,7 +181,7 @@ fn hosts(host: &str) -> Vec<Row> {
         "localhost#x",
         "*",
     ] {
-        rows.push(Row::closing(
+        rows.push(Case::closing(
             format!("Host {value:?}"),
             &[400, 421],
             get(&format!("Host: {value}\r\n")),
@@ -195,7 +199,7 @@ fn hosts(host: &str) -> Vec<Row> {
         "0x7f.1",
         "metadata.internal:80",
     ] {
-        rows.push(Row::closing(
+        rows.push(Case::closing(
             format!("Host {value:?}"),
             &[421],
             get(&format!("Host: {value}\r\n")),
@@ -205,7 +209,7 @@ fn hosts(host: &str) -> Vec<Row> {
 }
 
 /// Fields whose second value somebody else might believe.
-fn repeated(host: &str) -> Vec<Row> {
+fn repeated(host: &str) -> Vec<Case> {
     [
         ("Expect", "100-continue"),
         ("Content-Encoding", "identity"),
@@ -232,7 +236,7 @@ fn repeated(host: &str) -> Vec<Row> {
 }
 
 /// Fields of uploads that cannot be met.
-fn particulars(host: &str) -> Vec<Row> {
+fn particulars(host: &str) -> Vec<Case> {
     let mut rows = Vec::new();
     for (fields, accepted) in [
         ("Expect: 200-ok\r\n", &[417][..]),
@@ -277,7 +281,7 @@ fn particulars(host: &str) -> Vec<Row> {
     }
     let target = "DELETE /images/healthy/picture.png";
     let foreign = request(target, host, "Origin: http://evil.example\r\n", b"");
-    rows.push(Row::closing("a page elsewhere deletes", &[403], foreign));
+    rows.push(Case::closing("a page elsewhere deletes", &[403], foreign));
     // What is not an image is told from its first bytes, and the rest is not taken for a request.
     for fields in [
         "Content-Length: 500\r\n",
@@ -289,7 +293,7 @@ fn particulars(host: &str) -> Vec<Row> {
 }
 
 /// Methods and queries where they do not belong.
-fn places(host: &str) -> Vec<Row> {
+fn places(host: &str) -> Vec<Case> {
     let mut rows = Vec::new();
     for line in [
         "PUT /",
@@ -303,7 +307,7 @@ fn places(host: &str) -> Vec<Row> {
         "DELETE /",
     ] {
         let bytes = request(line, host, "Content-Length: 500\r\n", &smuggled(host));
-        rows.push(Row::closing(line, &[405], bytes));
+        rows.push(Case::closing(line, &[405], bytes));
     }
     for query in [
         "term=x",
@@ -316,7 +320,7 @@ fn places(host: &str) -> Vec<Row> {
     ] {
         let line = format!("{PUT}?{query}");
         let bytes = request(&line, host, "Content-Length: 500\r\n", &smuggled(host));
-        rows.push(Row::closing(line, &[400], bytes));
+        rows.push(Case::closing(line, &[400], bytes));
     }
     for query in [
         "limit=",
@@ -327,7 +331,7 @@ fn places(host: &str) -> Vec<Row> {
         "limit=18446744073709551616",
     ] {
         let line = format!("GET /images/alice/?{query}");
-        rows.push(Row::closing(line.clone(), &[400], request(&line, host, "", b"")));
+        rows.push(Case::closing(line.clone(), &[400], request(&line, host, "", b"")));
     }
     rows
 }

@@ -1,6 +1,6 @@
 //! What users and images may be called: refused, never changed, and no name reaches a file that is not its own.
 
-use super::{Row, request, smuggled};
+use super::{Case, request, smuggled};
 
 /// Users and names, as they stand in a path.
 const REFUSED: [(&str, &str); 66] = [
@@ -72,7 +72,7 @@ const REFUSED: [(&str, &str); 66] = [
     ("al%2fice", "cat.png"),
 ];
 
-pub(super) fn rows(host: &str) -> Vec<Row> {
+pub(super) fn rows(host: &str) -> Vec<Case> {
     let long_name = format!("{}.png", "a".repeat(197));
     let long_user = "u".repeat(65);
     let too_long_together = (&"u".repeat(64)[..], &format!("{}.png", "a".repeat(190))[..]);
@@ -93,7 +93,7 @@ pub(super) fn rows(host: &str) -> Vec<Row> {
             } else {
                 ("", Vec::new())
             };
-            rows.push(Row::closing(
+            rows.push(Case::closing(
                 line.clone(),
                 &[400],
                 request(&line, host, fields, &body),

@@ -1,6 +1,6 @@
 //! What is a PNG: every kind of damage is refused with its status, every valid kind comes back byte for byte.
 
-use super::{PUT, Row, request};
+use super::{Case, PUT, request};
 use crate::support::cluster::TestCluster;
 use crate::support::picture::{SIGNATURE, chunk, dot, ihdr, noise, png, sized};
 
@@ -175,14 +175,14 @@ fn broken() -> Refused {
     [no_png(), disordered(), impossible(), cut_short()].concat()
 }
 
-pub(super) fn broken_rows(host: &str) -> Vec<Row> {
+pub(super) fn broken_rows(host: &str) -> Vec<Case> {
     let mut rows = Vec::new();
     for (i, (what, accepted, image)) in broken().into_iter().enumerate() {
         let what = format!("{what} (image {i}, {} bytes)", image.len());
         let fields = format!("Content-Length: {}\r\n", image.len());
         // With a length that is right, everything was read: the connection goes on if the refusal came at the end.
         let fixed = request(PUT, host, &format!("{fields}Connection: close\r\n"), &image);
-        rows.push(Row::closing(what.clone(), accepted, fixed));
+        rows.push(Case::closing(what.clone(), accepted, fixed));
         let size = format!("{:x}\r\n", image.len());
         let last = if image.is_empty() {
             "0\r\n\r\n"
@@ -199,7 +199,7 @@ pub(super) fn broken_rows(host: &str) -> Vec<Row> {
             "Transfer-Encoding: chunked\r\nConnection: close\r\n",
             &body,
         );
-        rows.push(Row::closing(format!("{what}, chunked"), accepted, chunked));
+        rows.push(Case::closing(format!("{what}, chunked"), accepted, chunked));
     }
     rows
 }

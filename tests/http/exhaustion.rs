@@ -1,4 +1,4 @@
-//! When room runs out: workers, connections, file descriptors, disk.
+//! What happens when workers, connections, file descriptors or the disk run out.
 
 use std::fs;
 use std::io::Write;
@@ -70,7 +70,7 @@ fn connections_are_capped_per_address() {
     });
 }
 
-/// What is left of the room when nobody can be given any: a folder that fills, with a small file system in it.
+/// A small file system, to be filled.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
