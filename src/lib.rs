@@ -51,6 +51,7 @@
 pub mod balancer;
 pub mod client;
 pub mod cluster;
+pub mod durable;
 pub mod election;
 pub mod http;
 pub mod image;

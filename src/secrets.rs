@@ -6,9 +6,9 @@
 //!   cluster.key         0600   32 bytes as 64 hexadecimal digits, and a newline
 //! ```
 //!
-//! Whatever is missing is created, safely when several nodes start at once: each writes its own temporary file and
-//! links it to the name; the first link wins, and everybody then reads what is there. What exists is never
-//! changed, but by [`update_keyset`]. Files that others could read, links and anything else that is
+//! What is missing is created, safely when several nodes start at once: each writes its own temporary file and commits
+//! it without replacing; the first one wins, and all then read what is there. What exists is changed only by
+//! [`update_keyset`]. Files that others could read, links and anything else that is
 //! not a plain file are refused.
 //!
 //! The only room that reads keys from files and draws the random numbers that they are made of.
@@ -23,11 +23,13 @@ use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
+use crate::durable::{self, Durability, Replace, TemporaryFile};
 use crate::keyset::{self, Keyset};
 
 /// The folder where it is not named.
@@ -38,8 +40,6 @@ pub const KEYSET_FILE: &str = "keyset.json";
 pub const CLUSTER_FILE: &str = "cluster.key";
 
 const CLUSTER_KEY_BYTES: usize = 32;
-/// How often another random name is tried for a temporary file before the folder is given up.
-const TRIES_MAX: usize = 8;
 
 /// What a node keeps from everybody else.
 pub struct Secrets {
@@ -61,6 +61,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<durable::Error> for Error {
+    fn from(error: durable::Error) -> Error {
+        Error(error.to_string())
+    }
+}
 
 /// Reads the secrets in `dir`; creates the folder and the files that are missing.
 pub fn load_or_create(dir: &Path) -> Result<Secrets, Error> {
@@ -101,15 +107,11 @@ pub fn update_keyset<T>(
 ) -> Result<T, Error> {
     let folder = Folder::open(dir)?;
     // Held until `folder` is dropped.
-    rustix::fs::flock(&folder.file, FlockOperation::LockExclusive).map_err(|e| cannot("lock", dir, e))?;
+    rustix::fs::flock(folder.0.file(), FlockOperation::LockExclusive).map_err(|e| cannot("lock", dir, e))?;
     let mut keyset = folder.keyset()?;
     let changed = change(&mut keyset).map_err(|why| Error(why.to_string()))?;
     let temporary = folder.write_temporary(&keyset.to_json())?;
-    if let Err(e) = rustix::fs::renameat(&folder.file, &temporary, &folder.file, KEYSET_FILE) {
-        let _ = rustix::fs::unlinkat(&folder.file, &temporary, AtFlags::empty());
-        return Err(cannot("replace", &folder.path(KEYSET_FILE), e));
-    }
-    folder.sync()?;
+    temporary.commit(&folder.0, KEYSET_FILE, Replace::Allowed, Durability::Fsync)?;
     Ok(changed)
 }
 
@@ -122,11 +124,8 @@ pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Error> {
     }
 }
 
-/// The open folder: all names are looked up in it, so that it cannot be exchanged between two steps.
-struct Folder {
-    path: PathBuf,
-    file: File,
-}
+/// The open folder of the secrets.
+struct Folder(Arc<durable::Folder>);
 
 impl Folder {
     fn create(dir: &Path) -> Result<Folder, Error> {
@@ -136,11 +135,8 @@ impl Folder {
     }
 
     fn open(dir: &Path) -> Result<Folder, Error> {
-        let file = File::open(dir).map_err(|e| cannot("open", dir, e))?;
-        let metadata = file.metadata().map_err(|e| cannot("look at", dir, e))?;
-        if !metadata.is_dir() {
-            return error(dir, "is not a folder");
-        }
+        let folder = durable::Folder::open(dir)?;
+        let metadata = folder.file().metadata().map_err(|e| cannot("look at", dir, e))?;
         // Whoever may write into the folder may exchange the files in it.
         if metadata.mode() & 0o022 != 0 {
             return error(
@@ -148,18 +144,15 @@ impl Folder {
                 &format!("can be changed by other users: chmod 700 {}", dir.display()),
             );
         }
-        Ok(Folder {
-            path: dir.to_owned(),
-            file,
-        })
+        Ok(Folder(folder))
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.0.path().join(name)
     }
 
     fn holds(&self, name: &str) -> Result<bool, Error> {
-        match rustix::fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(self.0.file(), name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(e) => Err(cannot("look at", &self.path(name), e)),
@@ -169,38 +162,21 @@ impl Folder {
     /// Gives `bytes` the name unless another node was faster, in which case nothing happens.
     fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let temporary = self.write_temporary(bytes)?;
-        // A link, since a rename would replace what another node has just made and perhaps used.
-        let linked = rustix::fs::linkat(&self.file, &temporary, &self.file, name, AtFlags::empty());
-        let removed = rustix::fs::unlinkat(&self.file, &temporary, AtFlags::empty());
-        match linked {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(e) => return Err(cannot("create", &self.path(name), e)),
+        match temporary.commit(&self.0, name, Replace::Refused, Durability::Fsync) {
+            Ok(_) => Ok(()),
+            // Its maker may not have made the name durable yet, and what is sealed with it must not outlive it.
+            Err(durable::Error::Taken) => Ok(self.0.sync()?),
+            Err(e) => Err(e.into()),
         }
-        removed.map_err(|e| cannot("remove", &self.path(&temporary), e))?;
-        self.sync()
     }
 
-    /// Writes `bytes` to a new file that nobody else may read, durably, and returns its name.
-    fn write_temporary(&self, bytes: &[u8]) -> Result<String, Error> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        for _ in 0..TRIES_MAX {
-            let name = format!(".new-{:016x}", u64::from_ne_bytes(*random()?));
-            let mut file = match rustix::fs::openat(&self.file, &name, flags, Mode::RUSR | Mode::WUSR) {
-                Ok(file) => File::from(file),
-                Err(Errno::EXIST) => continue,
-                Err(e) => return Err(cannot("create a file in", &self.path, e)),
-            };
-            if let Err(e) = file.write_all(bytes).and_then(|()| file.sync_all()) {
-                let _ = rustix::fs::unlinkat(&self.file, &name, AtFlags::empty());
-                return Err(cannot("write a file in", &self.path, e));
-            }
-            return Ok(name);
-        }
-        error(&self.path, "is full of files named .new-…: remove them")
-    }
-
-    fn sync(&self) -> Result<(), Error> {
-        self.file.sync_all().map_err(|e| cannot("sync", &self.path, e))
+    /// A new file that nobody else may read, with `bytes` in it.
+    fn write_temporary(&self, bytes: &[u8]) -> Result<TemporaryFile, Error> {
+        let name = format!(".new-{:016x}", u64::from_ne_bytes(*random()?));
+        let temporary = self.0.create_temporary(name, 0o600)?;
+        let written = temporary.file().write_all(bytes);
+        written.map_err(|e| cannot("write", &temporary.path(), e))?;
+        Ok(temporary)
     }
 
     /// The text of a file of at most `bytes_max` bytes that only its owner can read.
@@ -208,7 +184,7 @@ impl Folder {
         let path = self.path(name);
         // Without NONBLOCK, a pipe in place of the file would hold the node up for ever.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.file, name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(self.0.file(), name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::LOOP) => return error(&path, "is a symbolic link: put the file itself there"),
             Err(e) => return Err(cannot("open", &path, e)),

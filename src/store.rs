@@ -6,9 +6,8 @@
 //! images/.pixseal/<node>.incarnation    how often the node has started
 //! ```
 //!
-//! An upload goes temporary file → all bytes → fdatasync → rename → fsync of the folder → receipt. Leaving any
-//! of the two syncs out was seen to lose acknowledged images at power loss on ext4 and xfs. Several nodes may
-//! share the folder: every name they create while working carries their id.
+//! An upload goes temporary file → all bytes → fdatasync → rename → fsync of the folder → receipt; see [`durable`].
+//! Both folders are held open. Several nodes may share them: every name they create while working carries their id.
 //!
 //! - [`draft`]: an image on its way in
 //! - [`sealed`]: one that is read
@@ -29,44 +28,26 @@ mod recent;
 pub mod sealed;
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
+use arc_swap::ArcSwap;
 use rustix::io::Errno;
 
 use self::draft::Draft;
 use self::recent::Recent;
 use self::sealed::Sealed;
+use crate::durable::{self, Durability, Folder, Replace, TemporaryFile};
 use crate::image_id::ImageId;
 use crate::roster::NodeId;
 
 /// The folder beside the images for what is not an image.
 const WORK_FOLDER: &str = ".pixseal";
-
-/// What a receipt promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// The image outlives a power loss.
-    Fsync,
-    /// The image outlives a crash of the node, but not one of the machine.
-    Rename,
-}
-
-impl fmt::Display for Durability {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Durability::Fsync => "fsync",
-            Durability::Rename => "rename",
-        })
-    }
-}
 
 /// What went wrong. In every case the final name is as it was before, unless the text says otherwise.
 #[derive(Debug)]
@@ -92,25 +73,38 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-fn failed<'p>(operation: &'p str, path: &'p Path) -> impl FnOnce(io::Error) -> Error + 'p {
-    move |e| {
-        let text = format!("cannot {operation} {}: {e}", path.display());
-        if matches!(Errno::from_io_error(&e), Some(Errno::MFILE | Errno::NFILE)) {
-            return Error::Exhausted(text);
+impl From<durable::Error> for Error {
+    fn from(error: durable::Error) -> Error {
+        match error {
+            durable::Error::Taken => Error::Taken,
+            durable::Error::Io {
+                operation,
+                path,
+                error,
+            } => failed(operation, &path, &error),
+            durable::Error::Unsynced { path, error, .. } => failed("sync", &path, &error),
         }
-        match e.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                Error::Full(text)
-            }
-            _ => Error::Io(text),
+    }
+}
+
+fn failed(operation: &str, path: &Path, error: &io::Error) -> Error {
+    let text = format!("cannot {operation} {}: {error}", path.display());
+    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
+        return Error::Exhausted(text);
+    }
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Error::Full(text)
         }
+        _ => Error::Io(text),
     }
 }
 
 /// The images folder, as one node uses it.
 pub struct Store {
-    images: PathBuf,
-    work: PathBuf,
+    images: Arc<Folder>,
+    /// Made anew if somebody removes it.
+    work: ArcSwap<Folder>,
     node: NodeId,
     durability: Durability,
     drafts: AtomicU64,
@@ -119,23 +113,23 @@ pub struct Store {
 
 /// One image in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// User and name.
-    pub id: ImageId,
+pub(crate) struct StoredImage {
+    pub(crate) id: ImageId,
     /// Size of the file, in bytes.
-    pub sealed_bytes: u64,
+    pub(crate) sealed_bytes: u64,
     /// When the image got its name.
-    pub modified: SystemTime,
+    pub(crate) modified: SystemTime,
 }
 
 impl Store {
     /// Opens (and, if need be, creates) the folder, and removes what this node left unfinished.
     pub fn open(images: &Path, node: NodeId, durability: Durability) -> Result<Store, Error> {
-        let work = images.join(WORK_FOLDER);
-        fs::create_dir_all(&work).map_err(failed("create", &work))?;
+        fs::create_dir_all(images).map_err(|e| failed("create", images, &e))?;
+        let images = Folder::open(images)?;
+        let work = images.open_or_create(WORK_FOLDER)?;
         let store = Store {
-            images: images.to_owned(),
-            work,
+            images,
+            work: ArcSwap::from(work),
             node,
             durability,
             drafts: AtomicU64::new(0),
@@ -147,145 +141,112 @@ impl Store {
     }
 
     fn sweep(&self) -> Result<(), Error> {
-        let mine = format!("{}-", self.node);
-        for entry in fs::read_dir(&self.work).map_err(failed("read", &self.work))? {
-            let path = entry.map_err(failed("read", &self.work))?.path();
-            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let (work, mine) = (self.work.load(), format!("{}-", self.node));
+        work.for_each_name(|name| {
             if name.starts_with(&mine) && name.ends_with(".part") {
-                fs::remove_file(&path).map_err(failed("remove", &path))?;
+                work.remove(name)?;
             }
-        }
+            Ok(())
+        })?;
         Ok(())
     }
 
     /// What receipts of this store promise.
-    pub fn durability(&self) -> Durability {
+    pub(crate) fn durability(&self) -> Durability {
         self.durability
     }
 
     /// Whether a file can be created now; the error says why not.
-    pub fn probe(&self) -> Result<(), Error> {
-        self.begin().map(drop)
+    pub(crate) fn probe(&self) -> Result<(), Error> {
+        self.create_temporary().map(drop)
     }
 
     /// The number of this start of the node: higher than at any start before, also when the clock went back
     /// (then the file remembers) and when the file was lost (then `now` is higher).
-    pub fn next_incarnation(&self, now: SystemTime) -> Result<u64, Error> {
-        let path = self.work.join(format!("{}.incarnation", self.node));
-        let last: u64 = match fs::read_to_string(&path) {
-            Ok(text) => text
-                .trim()
-                .parse()
-                .map_err(|_| Error::Io(format!("{} does not hold a number: remove it", path.display())))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(failed("read", &path)(e)),
+    pub(crate) fn next_incarnation(&self, now: SystemTime) -> Result<u64, Error> {
+        let (work, name) = (self.work.load(), format!("{}.incarnation", self.node));
+        let path = work.path().join(&name);
+        let last: u64 = match work.open_file(&name)? {
+            None => 0,
+            Some(file) => {
+                let text = io::read_to_string(file).map_err(|e| failed("read", &path, &e))?;
+                text.trim()
+                    .parse()
+                    .map_err(|_| Error::Io(format!("{} does not hold a number: remove it", path.display())))?
+            }
         };
         let clock = now
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());
         let next = (last + 1).max(u64::try_from(clock).unwrap_or(0));
-        let draft = self.begin()?;
-        (&draft.file)
-            .write_all(format!("{next}\n").as_bytes())
-            .map_err(failed("write", &draft.path))?;
-        draft.file.sync_data().map_err(failed("sync", &draft.path))?;
-        fs::rename(&draft.path, &path).map_err(failed("rename", &draft.path))?;
-        self.sync_folder(&self.work)?;
+        let temporary = self.create_temporary()?;
+        let written = temporary.file().write_all(format!("{next}\n").as_bytes());
+        written.map_err(|e| failed("write", &temporary.path(), &e))?;
+        temporary.commit(&work, &name, Replace::Allowed, self.durability)?;
         Ok(next)
     }
 
-    /// A new, empty draft. It vanishes when dropped, unless it is committed.
-    pub fn begin(&self) -> Result<Draft<'_>, Error> {
+    /// A new, empty draft.
+    pub(crate) fn begin(&self) -> Result<Draft<'_>, Error> {
+        Ok(Draft::new(self, self.create_temporary()?))
+    }
+
+    fn create_temporary(&self) -> Result<TemporaryFile, Error> {
+        self.images.check_in_place()?;
         let serial = self.drafts.fetch_add(1, Ordering::Relaxed);
-        let path = self.work.join(format!("{}-{serial}.part", self.node));
-        let create = || {
-            OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-        };
-        let file = match create() {
-            // Somebody tidied up while we run. The images folder itself is not made anew: it may be a mount
-            // point, and what is written into the empty folder under it would be lost to sight.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir(&self.work).map_err(failed("create", &self.work))?;
-                create()
+        let name = || format!("{}-{serial}.part", self.node);
+        match self.work.load_full().create_temporary(name(), 0o600) {
+            Err(durable::Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                let work = self.images.open_or_create(WORK_FOLDER)?;
+                self.work.store(Arc::clone(&work));
+                Ok(work.create_temporary(name(), 0o600)?)
             }
-            other => other,
-        };
-        let file = file.map_err(failed("create", &path))?;
-        Ok(Draft::new(self, file, path))
+            created => Ok(created?),
+        }
     }
 
     /// The image `id`, if this folder holds it.
     pub fn find(&self, id: &ImageId) -> Result<Option<Sealed<'_>>, Error> {
-        let path = self.images.join(id.file_name());
-        // Without O_NONBLOCK, a FIFO under an image's name would hold the worker for ever.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        match OpenOptions::new()
-            .read(true)
-            .custom_flags(flags.bits().cast_signed())
-            .open(&path)
-        {
-            Ok(file) => Sealed::new(self, file, path),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => Ok(None),
-            Err(e) => Err(failed("open", &path)(e)),
+        let name = id.file_name();
+        match self.images.open_file(&name)? {
+            Some(file) => Sealed::new(self, file, name),
+            None => Ok(None),
         }
     }
 
     /// Removes the image `id` and returns whether it was there. On return the removal is durable.
-    pub fn delete(&self, id: &ImageId) -> Result<bool, Error> {
-        let path = self.images.join(id.file_name());
-        match fs::remove_file(&path) {
-            Ok(()) => self.sync_folder(&self.images).map(|()| true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(failed("remove", &path)(e)),
+    pub(crate) fn delete(&self, id: &ImageId) -> Result<bool, Error> {
+        let removed = self.images.remove(&id.file_name())?;
+        if removed && self.durability == Durability::Fsync {
+            self.images.sync()?;
         }
+        Ok(removed)
     }
 
     /// At most `limit` images of `user` in the order of their names, beginning after the name `after`.
-    pub fn list(&self, user: &str, after: &str, limit: usize) -> Result<Vec<Entry>, Error> {
-        let mut found: BTreeMap<String, (ImageId, PathBuf)> = BTreeMap::new();
-        for entry in fs::read_dir(&self.images).map_err(failed("read", &self.images))? {
-            let entry = entry.map_err(failed("read", &self.images))?;
-            let Some(id) = entry.file_name().to_str().and_then(ImageId::from_file_name) else {
-                continue;
-            };
-            if id.user() == user && id.name() > after {
-                found.insert(id.name().to_owned(), (id, entry.path()));
+    pub(crate) fn list(&self, user: &str, after: &str, limit: usize) -> Result<Vec<StoredImage>, Error> {
+        let mut found: BTreeMap<String, ImageId> = BTreeMap::new();
+        self.images.for_each_name(|file_name| {
+            let id = ImageId::from_file_name(file_name);
+            if let Some(id) = id.filter(|id| id.user() == user && id.name() > after) {
+                found.insert(id.name().to_owned(), id);
                 if found.len() > limit {
                     found.pop_last();
                 }
             }
-        }
-        let mut entries = Vec::with_capacity(found.len());
-        for (id, path) in found.into_values() {
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_file() => {
-                    let modified = metadata.modified().map_err(failed("look at", &path))?;
-                    entries.push(Entry {
-                        id,
-                        sealed_bytes: metadata.len(),
-                        modified,
-                    });
-                }
-                Ok(_) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(failed("look at", &path)(e)),
+            Ok(())
+        })?;
+        let mut images = Vec::with_capacity(found.len());
+        for id in found.into_values() {
+            if let Some((sealed_bytes, modified)) = self.images.look_at(&id.file_name())? {
+                images.push(StoredImage {
+                    id,
+                    sealed_bytes,
+                    modified,
+                });
             }
         }
-        Ok(entries)
-    }
-
-    fn sync_folder(&self, folder: &Path) -> Result<(), Error> {
-        if self.durability == Durability::Rename {
-            return Ok(());
-        }
-        File::open(folder)
-            .and_then(|folder| folder.sync_all())
-            .map_err(failed("sync", folder))
+        Ok(images)
     }
 }
 

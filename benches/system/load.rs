@@ -16,11 +16,12 @@ use pixseal::client::ask::target_of;
 use pixseal::client::connection::NodeConnection;
 use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
+use pixseal::durable::Durability;
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::seal::SEGMENT_BYTES;
 use pixseal::sealing::blocks::Blocks;
-use pixseal::store::{Durability, Store};
+use pixseal::store::Store;
 
 use super::images::{BenchImage, ImageSet};
 use crate::support::process::ChildProcess;

@@ -1,7 +1,7 @@
 //! What is compared with what. The first section is what the others are read against.
 
 use pixseal::client::upload::Audience;
-use pixseal::store::Durability;
+use pixseal::durable::Durability;
 
 use super::bare::WriteMode;
 use super::images::ImageSet;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pixseal::client::upload::Audience;
+use pixseal::durable::Durability;
 use pixseal::members::Members;
-use pixseal::store::Durability;
 use tempfile::TempDir;
 
 use super::bare::{self, WriteMode};

@@ -4,8 +4,8 @@
 use std::time::{Duration, Instant};
 
 use pixseal::client::upload::Audience;
+use pixseal::durable::Durability;
 use pixseal::members::Members;
-use pixseal::store::Durability;
 
 use super::images::ImageSet;
 use super::load;

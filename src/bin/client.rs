@@ -19,6 +19,7 @@ use getopts::Options;
 use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
+use pixseal::durable::{Durability, Folder, Replace};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 
@@ -223,19 +224,28 @@ fn get(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
     } else {
         std::fs::create_dir_all(&config.output).map_err(wrong)?;
         let path = config.output.join(name);
-        // Under another name until it is whole: a broken download must not look like an image.
-        let partial = config.output.join(format!("{name}.partial"));
-        let written = File::create(&partial).and_then(|mut file| copy(&mut download, &mut file, deadline));
-        let bytes = written
-            .and_then(|bytes| std::fs::rename(&partial, &path).map(|()| bytes))
-            .map_err(|e| {
-                let _ = std::fs::remove_file(&partial);
-                wrong(e)
-            })?;
+        let bytes =
+            save(&mut download, &config.output, name, deadline).map_err(|e| format!("{image}: {e}"))?;
         println!("{}: {bytes} bytes from node {}", path.display(), download.node);
     }
     client.finish(download);
     Ok(())
+}
+
+/// Saves a download as `name`. It has another name until it is whole: a broken download must not look like an image.
+fn save(
+    download: &mut pixseal::client::download::Download,
+    folder: &Path,
+    name: &str,
+    deadline: Instant,
+) -> Result<u64, Box<dyn std::error::Error>> {
+    let (folder, partial) = (Folder::open(folder)?, format!("{name}.partial"));
+    // What an earlier download left that was killed.
+    folder.remove(&partial)?;
+    let temporary = folder.create_temporary(partial, 0o666)?;
+    let bytes = copy(download, &mut temporary.file(), deadline)?;
+    temporary.commit(&folder, name, Replace::Allowed, Durability::Rename)?;
+    Ok(bytes)
 }
 
 fn copy(

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use getopts::{Matches, Options};
+use pixseal::durable::{Durability, Folder, Replace};
 use pixseal::image_id::ImageId;
 use pixseal::keyset::{KeyStatus, Keyset};
 use pixseal::seal::whole;
@@ -189,18 +190,15 @@ fn open(keyset: &Keyset, path: &Path, id: &ImageId, sink: &mut impl Write) -> Re
         .map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// Writes beside `output` first: nobody shall find half an image under its name, nor lose an older one to it.
+/// Writes a temporary file first: `output` never holds half an image, and an older one is replaced only by a whole one.
 fn open_into(keyset: &Keyset, path: &Path, id: &ImageId, output: &Path) -> Result<(), Box<dyn Error>> {
     let name = output.file_name().ok_or("--output wants the name of a file")?;
-    let temporary = output.with_file_name(format!(".{}.{}", name.display(), std::process::id()));
-    let mut file = File::create_new(&temporary).map_err(|e| format!("{}: {e}", temporary.display()))?;
-    let outcome = open(keyset, path, id, &mut file)
-        .and_then(|()| file.sync_all().map_err(|e| e.to_string()))
-        .and_then(|()| fs::rename(&temporary, output).map_err(|e| format!("{}: {e}", output.display())));
-    if outcome.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    Ok(outcome?)
+    let folder = output.parent().filter(|folder| *folder != Path::new(""));
+    let folder = Folder::open(folder.unwrap_or(Path::new(".")))?;
+    let temporary = folder.create_temporary(format!(".{}.{}", name.display(), std::process::id()), 0o666)?;
+    open(keyset, path, id, &mut temporary.file())?;
+    temporary.commit(&folder, name, Replace::Allowed, Durability::Fsync)?;
+    Ok(())
 }
 
 fn verify(keyset: &Keyset, dir: &Path, out: &mut impl Write) -> Result<ExitCode, Box<dyn Error>> {

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use getopts::{Matches, Options};
 use log::LevelFilter;
+use pixseal::durable::Durability;
 use pixseal::election;
 use pixseal::journal;
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::server::Server;
 use pixseal::server::config::{Config, Limits};
-use pixseal::store::Durability;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 

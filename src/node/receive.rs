@@ -15,12 +15,12 @@ use super::etag::etag;
 use super::intake::Intake;
 use super::sealer::Sealer;
 use super::shared::Node;
+use crate::durable::{Outcome, Replace};
 use crate::http::body::Body;
 use crate::image_id::ImageId;
 use crate::report::Receipt;
 use crate::seal::{self, Header, RANDOM_BYTES, SegmentCipher};
 use crate::socket::Socket;
-use crate::store::draft::{Outcome, Replace};
 
 /// Segments of one upload that may be sealed while the next is read. One keeps both sides busy; more would take
 /// blocks from other uploads and gain nothing.

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::durable::Durability;
 use crate::members::Members;
 use crate::roster::NodeId;
-use crate::store::Durability;
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]

@@ -9,7 +9,6 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
@@ -20,7 +19,8 @@ use super::{Error, Store, failed};
 pub struct Sealed<'s> {
     store: &'s Store,
     file: File,
-    path: PathBuf,
+    /// Of the file, in the store's folder.
+    name: String,
     bytes: u64,
     modified: SystemTime,
     inode: u64,
@@ -29,14 +29,15 @@ pub struct Sealed<'s> {
 }
 
 impl<'s> Sealed<'s> {
-    /// The image in `file`, which was opened at `path`; none if it is not a regular file.
-    pub(super) fn new(store: &'s Store, file: File, path: PathBuf) -> Result<Option<Sealed<'s>>, Error> {
-        let metadata = file.metadata().map_err(failed("look at", &path))?;
-        let modified = metadata.modified().map_err(failed("look at", &path))?;
+    /// The image in `file`, which was opened under `name`; none if it is not a regular file.
+    pub(super) fn new(store: &'s Store, file: File, name: String) -> Result<Option<Sealed<'s>>, Error> {
+        let unknown = |e: io::Error| failed("look at", &store.images.path().join(&name), &e);
+        let metadata = file.metadata().map_err(unknown)?;
+        let modified = metadata.modified().map_err(unknown)?;
         Ok(metadata.is_file().then(|| Sealed {
             store,
             file,
-            path,
+            name,
             bytes: metadata.len(),
             modified,
             inode: metadata.ino(),
@@ -54,12 +55,10 @@ impl<'s> Sealed<'s> {
         self.modified
     }
 
-    /// Fills `room` with the first bytes of the file; fewer in it are an error. Not to be used after
+    /// Fills `buf` with the first bytes of the file; fewer in it are an error. Not to be used after
     /// [`read_block`](Sealed::read_block).
-    pub fn read_start(&self, room: &mut [u8]) -> Result<(), Error> {
-        self.file
-            .read_exact_at(room, 0)
-            .map_err(failed("read", &self.path))
+    pub fn read_start(&self, buf: &mut [u8]) -> Result<(), Error> {
+        self.file.read_exact_at(buf, 0).map_err(|e| self.unreadable(&e))
     }
 
     /// Fills `block` with the bytes at `offset`, as far as there are any, and returns how many. Address, length and
@@ -70,21 +69,25 @@ impl<'s> Sealed<'s> {
     pub fn read_block(&self, offset: u64, block: &mut [u8]) -> Result<usize, Error> {
         let left = self.bytes.saturating_sub(offset);
         let bytes = usize::try_from(left).map_or(block.len(), |left| left.min(block.len()));
-        let room = if self.is_direct() {
+        let wanted = if self.is_direct() {
             bytes.next_multiple_of(DIRECT_BYTES_ALIGNMENT)
         } else {
             bytes
         };
         let mut done = 0;
         while done < bytes {
-            match self.file.read_at(&mut block[done..room], offset + done as u64) {
-                Ok(0) => return Err(failed("read", &self.path)(io::ErrorKind::UnexpectedEof.into())),
+            match self.file.read_at(&mut block[done..wanted], offset + done as u64) {
+                Ok(0) => return Err(self.unreadable(&io::ErrorKind::UnexpectedEof.into())),
                 Ok(count) => done += count,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(failed("read", &self.path)(e)),
+                Err(e) => return Err(self.unreadable(&e)),
             }
         }
         Ok(bytes)
+    }
+
+    fn unreadable(&self, error: &io::Error) -> Error {
+        failed("read", &self.store.images.path().join(&self.name), error)
     }
 
     fn is_direct(&self) -> bool {

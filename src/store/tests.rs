@@ -1,12 +1,14 @@
 //! The store through its door, in a folder of its own.
 
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
 
 use tempfile::TempDir;
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
-use super::draft::{Outcome, Replace};
 use super::*;
+use crate::durable::Outcome;
 
 fn store(durability: Durability) -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -31,9 +33,13 @@ fn content(store: &Store, name: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+fn work(store: &Store) -> PathBuf {
+    store.images.path().join(WORK_FOLDER)
+}
+
 fn unfinished(store: &Store) -> usize {
     let is_part = |e: &fs::DirEntry| e.path().extension() == Some(OsStr::new("part"));
-    fs::read_dir(&store.work)
+    fs::read_dir(work(store))
         .unwrap()
         .filter(|e| is_part(e.as_ref().unwrap()))
         .count()
@@ -112,7 +118,7 @@ fn a_file_that_lost_its_end_is_an_error() {
     let (_folder, store) = store(Durability::Fsync);
     put(&store, "a.png", &[1; 5000]).unwrap();
     let sealed = store.find(&id("a.png")).unwrap().unwrap();
-    let path = store.images.join(id("a.png").file_name());
+    let path = store.images.path().join(id("a.png").file_name());
     OpenOptions::new()
         .write(true)
         .open(path)
@@ -140,10 +146,10 @@ fn a_taken_name_is_kept_when_asked() {
 fn a_node_sweeps_only_its_own_drafts() {
     let (_folder, store) = store(Durability::Fsync);
     for name in ["2-0.part", "3-0.part", "22-0.part"] {
-        fs::write(store.work.join(name), b"x").unwrap();
+        fs::write(work(&store).join(name), b"x").unwrap();
     }
-    Store::open(&store.images, NodeId(2), Durability::Fsync).unwrap();
-    let mut left: Vec<_> = fs::read_dir(&store.work)
+    Store::open(store.images.path(), NodeId(2), Durability::Fsync).unwrap();
+    let mut left: Vec<_> = fs::read_dir(work(&store))
         .unwrap()
         .map(|e| e.unwrap().file_name())
         .collect();
@@ -158,7 +164,7 @@ fn the_incarnation_grows_whatever_the_clock_does() {
     assert_eq!(store.next_incarnation(at(5000)).unwrap(), 5000);
     assert_eq!(store.next_incarnation(at(1000)).unwrap(), 5001);
     assert_eq!(store.next_incarnation(at(9000)).unwrap(), 9000);
-    fs::write(store.work.join("2.incarnation"), "x").unwrap();
+    fs::write(work(&store).join("2.incarnation"), "x").unwrap();
     assert!(matches!(store.next_incarnation(at(9000)), Err(Error::Io(_))));
 }
 
@@ -176,8 +182,8 @@ fn lists_come_in_pages_in_order_and_hold_nothing_foreign() {
     for name in ["c.png", "a.png", "b.png"] {
         put(&store, name, b"x").unwrap();
     }
-    fs::write(store.images.join("notes.txt"), b"x").unwrap();
-    fs::write(store.images.join("encrypted_z.bob.png"), b"x").unwrap();
+    fs::write(store.images.path().join("notes.txt"), b"x").unwrap();
+    fs::write(store.images.path().join("encrypted_z.bob.png"), b"x").unwrap();
     let names = |after: &str, limit| -> Vec<String> {
         let entries = store.list("alice", after, limit).unwrap();
         entries.iter().map(|entry| entry.id.name().to_owned()).collect()
@@ -192,7 +198,7 @@ fn links_and_pipes_are_not_images() {
     let (folder, store) = store(Durability::Fsync);
     let secret = folder.path().join("secret");
     fs::write(&secret, b"secret").unwrap();
-    std::os::unix::fs::symlink(&secret, store.images.join(id("link.png").file_name())).unwrap();
+    std::os::unix::fs::symlink(&secret, store.images.path().join(id("link.png").file_name())).unwrap();
     assert_eq!(content(&store, "link.png"), None);
     put(&store, "link.png", b"new").unwrap();
     assert_eq!(
@@ -200,7 +206,7 @@ fn links_and_pipes_are_not_images() {
         b"secret",
         "the link was replaced, not followed"
     );
-    let pipe = store.images.join(id("pipe.png").file_name());
+    let pipe = store.images.path().join(id("pipe.png").file_name());
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &pipe,
@@ -215,20 +221,22 @@ fn links_and_pipes_are_not_images() {
 #[test]
 fn a_vanished_folder_is_an_error_and_not_made_anew() {
     let (_folder, store) = store(Durability::Fsync);
-    fs::remove_dir_all(&store.work).unwrap();
+    fs::remove_dir_all(work(&store)).unwrap();
     put(&store, "a.png", b"the work folder is made anew").unwrap();
-    fs::remove_dir_all(&store.images).unwrap();
+    fs::remove_dir_all(store.images.path()).unwrap();
     assert!(matches!(put(&store, "a.png", b"x"), Err(Error::Io(_))));
-    assert!(!store.images.exists());
+    assert!(!store.images.path().exists());
 }
 
 #[test]
 fn what_the_disk_does_not_give_is_an_error_of_its_own() {
     let (_folder, store) = store(Durability::Fsync);
     put(&store, "a.png", b"one").unwrap();
-    let path = store.images.join(id("a.png").file_name());
+    let path = store.images.path().join(id("a.png").file_name());
     let cannot_be_read = OpenOptions::new().write(true).open(&path).unwrap();
-    let sealed = Sealed::new(&store, cannot_be_read, path).unwrap().unwrap();
+    let sealed = Sealed::new(&store, cannot_be_read, id("a.png").file_name())
+        .unwrap()
+        .unwrap();
     for outcome in [
         sealed.read_start(&mut [0; 3]),
         sealed.read_block(0, &mut [0; 4096]).map(drop),
