@@ -1,9 +1,9 @@
 //! Pearson's chi-square test of counts against even shares, and its p-value. Knows nothing of uploads but their number.
 
 use std::collections::BTreeMap;
-use std::f64::consts::PI;
 
 use pixseal::roster::NodeId;
+use statrs::function::gamma::{gamma_ur, ln_gamma};
 
 /// Below this p-value chance is no longer a good explanation.
 pub(crate) const P_SUSPICIOUS: f64 = 0.01;
@@ -13,9 +13,6 @@ pub(crate) const P_TOO_EVEN: f64 = 0.999;
 /// While there are at most this many ways to spread the uploads, the p-value is counted out, not approximated:
 /// chi-square's smooth tail is off by up to 0.07 at 30 uploads.
 const OUTCOMES_MAX: f64 = 50_000.0;
-/// Ends the series and the continued fraction of the incomplete gamma function.
-const GAMMA_STEPS_MAX: u32 = 10_000;
-const GAMMA_EPSILON: f64 = 1e-14;
 
 /// How many uploads each alive node of one view took; nodes that took none are there with 0.
 pub type UploadCounts = BTreeMap<NodeId, u64>;
@@ -155,7 +152,10 @@ fn weight_from(
 
 /// The chance that a chi-square variable is at least `x`.
 pub(crate) fn chi_square_tail(freedom: u32, x: f64) -> f64 {
-    upper_gamma(freedom, x / 2.0)
+    if x <= 0.0 {
+        return 1.0;
+    }
+    gamma_ur(f64::from(freedom) / 2.0, x / 2.0)
 }
 
 /// The `x` that a chi-square variable stays under with chance `below`, by bisection.
@@ -174,53 +174,7 @@ pub(crate) fn chi_square_quantile(freedom: u32, below: f64) -> f64 {
 
 /// The mean of the square root of a chi-square variable: √2 Γ((f+1)/2) / Γ(f/2).
 fn chi_mean(freedom: u32) -> f64 {
-    2.0_f64.sqrt() * (ln_gamma_half(freedom + 1) - ln_gamma_half(freedom)).exp()
-}
-
-/// ln Γ(halves / 2), from Γ(1/2) = √π, Γ(1) = 1 and Γ(a + 1) = a Γ(a).
-fn ln_gamma_half(halves: u32) -> f64 {
-    let start = if halves % 2 == 1 { PI.sqrt().ln() } else { 0.0 };
-    let first = 2 - halves % 2;
-    start
-        + (first..halves)
-            .step_by(2)
-            .map(|h| (f64::from(h) / 2.0).ln())
-            .sum::<f64>()
-}
-
-/// The regularised incomplete gamma function Q(halves/2, x): by its series below a + 1, by its continued fraction
-/// above (Abramowitz and Stegun 6.5.29 and 6.5.31, the latter by Lentz's method).
-fn upper_gamma(halves: u32, x: f64) -> f64 {
-    if x <= 0.0 {
-        return 1.0;
-    }
-    let a = f64::from(halves) / 2.0;
-    let front = (a * x.ln() - x - ln_gamma_half(halves)).exp();
-    if x < a + 1.0 {
-        let (mut term, mut sum) = (1.0 / a, 1.0 / a);
-        for i in 1..GAMMA_STEPS_MAX {
-            term *= x / (a + f64::from(i));
-            sum += term;
-            if term < sum * GAMMA_EPSILON {
-                break;
-            }
-        }
-        return (1.0 - front * sum).max(0.0);
-    }
-    let mut b = x + 1.0 - a;
-    let (mut c, mut d) = (f64::INFINITY, 1.0 / b);
-    let mut fraction = d;
-    for i in 1..GAMMA_STEPS_MAX {
-        let an = f64::from(i) * (a - f64::from(i));
-        b += 2.0;
-        d = 1.0 / (an * d + b);
-        c = b + an / c;
-        fraction *= c * d;
-        if (c * d - 1.0).abs() < GAMMA_EPSILON {
-            break;
-        }
-    }
-    (front * fraction).min(1.0)
+    2.0_f64.sqrt() * (ln_gamma(f64::from(freedom + 1) / 2.0) - ln_gamma(f64::from(freedom) / 2.0)).exp()
 }
 
 #[cfg(test)]

@@ -1,47 +1,43 @@
 //! A folder that goes away with the value: at the end of the run, on Ctrl-C, and when a thread panics.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "an edge: files and clocks"
-)]
+#![allow(clippy::disallowed_methods, reason = "an edge: it makes and removes folders")]
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use tempfile::TempDir;
 
 /// A folder that removes itself with everything in it, unless it is to be kept.
 pub(crate) struct TemporaryFolder {
-    path: PathBuf,
+    folder: TempDir,
     keep: bool,
 }
 
 impl TemporaryFolder {
     /// Makes a new folder under the system's temporary one, for this user alone.
     pub(crate) fn new(purpose: &str, keep: bool) -> io::Result<TemporaryFolder> {
-        let stamp = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_nanos();
-        let path = std::env::temp_dir().join(format!("pixseal-{purpose}-{}-{stamp}", std::process::id()));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(TemporaryFolder { path, keep })
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("pixseal-{purpose}-"))
+            .permissions(Permissions::from_mode(0o700))
+            .disable_cleanup(keep)
+            .tempdir()?;
+        Ok(TemporaryFolder { folder, keep })
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        self.folder.path()
     }
 }
 
 impl Drop for TemporaryFolder {
+    /// `TempDir` would say nothing about a folder that it cannot remove.
     fn drop(&mut self) {
         if !self.keep
-            && let Err(e) = fs::remove_dir_all(&self.path)
+            && let Err(e) = fs::remove_dir_all(self.path())
         {
-            eprintln!("stress_test: {} could not be removed: {e}", self.path.display());
+            eprintln!("stress_test: {} could not be removed: {e}", self.path().display());
         }
     }
 }
@@ -49,6 +45,7 @@ impl Drop for TemporaryFolder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::PathBuf;
 
     #[test]
     fn a_folder_goes_away_when_its_thread_panics() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+use fastrand::Rng;
 use pixseal::roster::NodeId;
 use stress_test::balance::BalanceAnalysis;
 use stress_test::chi_square::UploadCounts;
@@ -10,23 +11,10 @@ const RUNS: u64 = 1000;
 /// Kolmogorov's bound for a thousand values: a right test exceeds it once in a hundred seeds.
 const DISTANCE_MAX: f64 = 1.63 / 31.62;
 
-/// SplitMix64, so that a failure repeats.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-}
-
-fn perfect_run(dice: &mut Dice, uploads: u64, nodes: u32) -> UploadCounts {
+fn perfect_run(random: &mut Rng, uploads: u64, nodes: u32) -> UploadCounts {
     let mut view: UploadCounts = (1..=nodes).map(|id| (NodeId(id), 0)).collect();
     for _ in 0..uploads {
-        let id = 1 + u32::try_from(dice.roll(u64::from(nodes))).unwrap();
+        let id = 1 + random.u32(0..nodes);
         *view.get_mut(&NodeId(id)).unwrap() += 1;
     }
     view
@@ -47,10 +35,10 @@ fn distance_from_uniform(mut p_values: Vec<f64>) -> f64 {
 fn p_values_of_a_perfect_hash_are_uniform_at_every_size() {
     for nodes in [2, 3, 5] {
         for uploads in [30, 100, 500, 2000, 10_000] {
-            let mut dice = Dice(uploads + u64::from(nodes));
+            let mut random = Rng::with_seed(uploads + u64::from(nodes));
             let p_values = (0..RUNS)
                 .map(|_| {
-                    BalanceAnalysis::of(&[perfect_run(&mut dice, uploads, nodes)])
+                    BalanceAnalysis::of(&[perfect_run(&mut random, uploads, nodes)])
                         .unwrap()
                         .test
                         .unwrap()
@@ -68,10 +56,13 @@ fn p_values_of_a_perfect_hash_are_uniform_at_every_size() {
 
 #[test]
 fn p_values_stay_uniform_when_a_node_is_lost_halfway() {
-    let mut dice = Dice(11);
+    let mut random = Rng::with_seed(11);
     let p_values = (0..RUNS)
         .map(|_| {
-            let views = [perfect_run(&mut dice, 1000, 3), perfect_run(&mut dice, 1000, 2)];
+            let views = [
+                perfect_run(&mut random, 1000, 3),
+                perfect_run(&mut random, 1000, 2),
+            ];
             BalanceAnalysis::of(&views).unwrap().test.unwrap().p_value
         })
         .collect();
@@ -81,10 +72,10 @@ fn p_values_stay_uniform_when_a_node_is_lost_halfway() {
 #[test]
 fn the_sigma_of_a_perfect_hash_has_the_announced_mean_and_bound() {
     for uploads in [30, 100, 500, 2000, 10_000] {
-        let mut dice = Dice(uploads);
+        let mut random = Rng::with_seed(uploads);
         let (mut sum, mut under, mut announced) = (0.0, 0, None);
         for _ in 0..RUNS {
-            let balance = BalanceAnalysis::of(&[perfect_run(&mut dice, uploads, 3)]).unwrap();
+            let balance = BalanceAnalysis::of(&[perfect_run(&mut random, uploads, 3)]).unwrap();
             let test = balance.test.unwrap();
             sum += balance.sigma;
             under += u32::from(balance.sigma < test.sigma_bound);
@@ -104,13 +95,17 @@ fn the_sigma_of_a_perfect_hash_has_the_announced_mean_and_bound() {
 
 #[test]
 fn a_skewed_hash_is_found_out_at_two_thousand_uploads() {
-    let mut dice = Dice(5);
+    let mut random = Rng::with_seed(5);
     let found = (0..RUNS)
         .filter(|_| {
             let mut view: UploadCounts = (1..=3).map(|id| (NodeId(id), 0)).collect();
             for _ in 0..2000 {
-                let id = if dice.roll(20) == 0 { 1 } else { 1 + dice.roll(3) };
-                *view.get_mut(&NodeId(u32::try_from(id).unwrap())).unwrap() += 1;
+                let id = if random.u32(0..20) == 0 {
+                    1
+                } else {
+                    random.u32(1..=3)
+                };
+                *view.get_mut(&NodeId(id)).unwrap() += 1;
             }
             BalanceAnalysis::of(&[view]).unwrap().test.unwrap().p_value < 0.05
         })
