@@ -102,7 +102,8 @@ impl<'b> Fields<'b> {
         std::str::from_utf8(self.bytes(name)?).ok()
     }
 
-    fn bytes(&self, name: &str) -> Option<&'b [u8]> {
+    /// The value of the field `name` as it came, without the space around it.
+    pub(crate) fn bytes(&self, name: &str) -> Option<&'b [u8]> {
         self.iter()
             .find(|field| field.name.eq_ignore_ascii_case(name))
             .map(|field| trim(field.value))

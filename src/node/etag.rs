@@ -5,7 +5,5 @@ use crate::seal::Header;
 /// Of the file with this header, with its quotes. Every sealing has a salt of its own, so the tag changes with every
 /// upload, also with one of the same bytes.
 pub(crate) fn etag(header: &Header) -> String {
-    let salt = &header.encode()[1..=16];
-    let hex: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("\"{hex}\"")
+    format!("\"{}\"", base16ct::lower::encode_string(&header.encode()[1..=16]))
 }

@@ -1,5 +1,7 @@
 //! What a request asks of this server: its head, understood, and copied out of the bytes it came in.
 
+use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
+
 use super::error::Error;
 use crate::http::head::{Framing, Head, Method};
 use crate::http::target::Target;
@@ -153,7 +155,7 @@ fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Error> {
     };
     let digest = head
         .fields
-        .text("content-digest")
+        .bytes("content-digest")
         .map(digest)
         .transpose()?
         .flatten();
@@ -164,24 +166,21 @@ fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Error> {
     })
 }
 
-/// RFC 9530 section 2: a dictionary of algorithms. Those we do not know are passed over, as it asks.
-fn digest(field: &str) -> Result<Option<[u8; 32]>, Error> {
-    for member in field.split(',') {
-        let (algorithm, value) = member.trim().split_once('=').ok_or(Error::ContentDigest)?;
-        if algorithm != "sha-256" {
-            continue;
-        }
-        let base64 = value
-            .strip_prefix(':')
-            .and_then(|v| v.strip_suffix(':'))
-            .ok_or(Error::ContentDigest)?;
-        let mut bytes = [0; 32];
-        return match <base64ct::Base64 as base64ct::Encoding>::decode(base64, &mut bytes) {
-            Ok(decoded) if decoded.len() == 32 => Ok(Some(bytes)),
-            _ => Err(Error::ContentDigest),
-        };
-    }
-    Ok(None)
+/// RFC 9530 section 2: a dictionary of algorithms (RFC 9651). Unknown algorithms and parameters are ignored, as it asks.
+fn digest(field: &[u8]) -> Result<Option<[u8; 32]>, Error> {
+    let dictionary: Dictionary = Parser::new(field).parse().map_err(|_| Error::ContentDigest)?;
+    let Some(member) = dictionary.get("sha-256") else {
+        return Ok(None);
+    };
+    let ListEntry::Item(Item {
+        bare_item: BareItem::ByteSequence(bytes),
+        ..
+    }) = member
+    else {
+        return Err(Error::ContentDigest);
+    };
+    let digest = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Error::ContentDigest)?;
+    Ok(Some(digest))
 }
 
 fn referral(target: &Target<'_>) -> Result<Referral, Error> {
@@ -265,6 +264,40 @@ mod tests {
             ("GET /images/a/?limit=0", "", 400),
         ] {
             assert_eq!(understood(line, fields).err(), Some(status), "{line} {fields}");
+        }
+    }
+
+    #[test]
+    fn a_digest_is_found_or_refused_but_never_overlooked() {
+        let value = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let found = Ok(Some([0; 32]));
+        let other = value.replacen('A', "B", 1);
+        for (field, expected) in [
+            (format!("sha-256=:{value}:"), found),
+            (format!("  md5=:AA==:,\t sha-256=:{value}:  ,unixsum=1"), found),
+            (format!("sha-256=:{value}:;note=\"x\";q=0.5"), found),
+            (format!("sha-256=:{other}:, sha-256=:{value}:"), found),
+            (format!("sha-512=:{value}:"), Ok(None)),
+            (format!("SHA-256=:{value}:"), Err(400)),
+            (format!("sha-256 =:{value}:"), Err(400)),
+            (format!("sha-256= :{value}:"), Err(400)),
+            (format!("sha-256=:{value}"), Err(400)),
+            (format!("sha-256={value}"), Err(400)),
+            (format!("sha-256=(:{value}:)"), Err(400)),
+            (format!("sha-256=\"{value}\""), Err(400)),
+            (format!("sha-256=:{}:", &value[4..]), Err(400)),
+            (format!("sha-256=:AAAA{value}:"), Err(400)),
+            (format!("sha-256=:{value}:,"), Err(400)),
+            (format!("sha-256=:{value}: sha-512=:AA==:"), Err(400)),
+            ("sha-256".to_owned(), Err(400)),
+            ("sha-256=::".to_owned(), Err(400)),
+        ] {
+            let fields = format!("Content-Length: 1\r\nContent-Digest: {field}\r\n");
+            let digest = understood("PUT /images/a/b.png", &fields).map(|request| match request.action {
+                Action::Put(_, put) => put.digest,
+                _ => panic!("not understood as an upload"),
+            });
+            assert_eq!(digest, expected, "{field}");
         }
     }
 
