@@ -24,7 +24,9 @@ build: ## server, client, seal and stress_test in target/release
 check: ## formatting, lints, documentation, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --document-private-items
+	@# Private items are documented too, so links to them are no mistake.
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+		cargo doc --workspace --no-deps --locked --document-private-items
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check licenses bans sources; \
 	else echo "check: cargo-deny is not installed (cargo install cargo-deny), licences were not checked"; fi
 

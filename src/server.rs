@@ -9,7 +9,7 @@
 //! - [`workers`]: the threads that serve, and their queue
 //! - [`quota`]: how much each address may have; [`gate`]: which requests are let in
 //! - [`connection`]: one client's connection
-//! - [`serve`]: request after request; [`request`]: what a head asks for; [`handle`]: one request, from head to answer
+//! - [`mod@serve`]: request after request; [`request`]: what a head asks for; [`handle`]: one request, from head to answer
 //! - [`answers`]: the one table of statuses; [`error`]: what it says of a refused request
 //! - [`download`]: conditions and ranges of an image that is sent
 //! - [`status`], [`metrics`], [`process`]: what a node says about itself

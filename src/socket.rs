@@ -2,7 +2,7 @@
 //! now and then, and a bound on how slow the other end may be.
 //!
 //! Every read and write returns after [`TICK`] with `WouldBlock` if nothing moved, so that a worker can give up what
-//! others wait for before it goes on waiting. Waiting itself is bounded by [`Pace`](pace::Pace): a transfer that is too
+//! others wait for before it goes on waiting. Waiting itself is bounded by [`pace::Pace`]: a transfer that is too
 //! slow ends in `TimedOut`.
 //!
 //! Knows nothing of HTTP but where its unread bytes lie.
