@@ -254,7 +254,7 @@ fn spread(mut silences: Vec<u64>) -> String {
 }
 
 /// Sends datagrams to all nodes in turn while they are watched: half of them cut off, half of them whole but for one
-/// bit, which are the dearest to refuse.
+/// bit, which cost most to refuse.
 fn flood_from(cluster: &TestCluster) -> thread::JoinHandle<usize> {
     let key = ClusterKey::new(
         &secrets::load_or_create(&cluster.root().join("secrets"))

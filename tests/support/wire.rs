@@ -1,4 +1,4 @@
-//! HTTP as a test speaks it: bytes on a socket, sent as they are, and answers taken apart without mercy.
+//! HTTP as a test speaks it: bytes on a socket, sent as they are, and answers read strictly.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! Where a message ends: RFC 9112 sections 2, 5 and 6, read without mercy.
+//! Where a message ends: RFC 9112 sections 2, 5 and 6, to the letter.
 
 use super::{Case, End, PUT, put, request, smuggled};
 
