@@ -38,7 +38,7 @@ use crate::roster::{NodeId, Roster};
 /// that shares its cores with other work it also finds deaths that did not happen.
 pub const HEALTH_TIMEOUT: Duration = Duration::from_millis(600);
 /// A shorter timeout is raised to this: a late timer and a round trip have to fit into it six times.
-pub const HEALTH_TIMEOUT_MIN: Duration = Duration::from_millis(60);
+pub(crate) const HEALTH_TIMEOUT_MIN: Duration = Duration::from_millis(60);
 /// The longest pause between heartbeats, however long the timeout is.
 const HEARTBEAT_MAX: Duration = Duration::from_millis(100);
 const HEARTBEATS_PER_TIMEOUT: u32 = 6;
@@ -99,7 +99,7 @@ pub struct View {
     /// The alive ids, among them this node and the leader.
     pub roster: Roster,
     /// When this node adopted it, on the clock of [`Election::step`].
-    pub since: Duration,
+    pub(crate) since: Duration,
 }
 
 /// One node's membership, from start to stop.
@@ -203,7 +203,7 @@ impl Election {
     }
 
     /// Every peer in rising order of id, with its state and how long ago this node heard it, if ever.
-    pub fn peers(&self) -> impl Iterator<Item = (NodeId, PeerState, Option<Duration>)> {
+    pub(crate) fn peers(&self) -> impl Iterator<Item = (NodeId, PeerState, Option<Duration>)> {
         self.detector.peers().map(|(id, peer)| {
             let silent = peer.heard_clock.map(|at| self.clock - at);
             (id, peer.state, silent)

@@ -7,11 +7,11 @@
 use std::fmt;
 
 /// The longest user, in bytes.
-pub const USER_BYTES_MAX: usize = 64;
+pub(crate) const USER_BYTES_MAX: usize = 64;
 /// The longest image name, in bytes, with its `.png`.
-pub const NAME_BYTES_MAX: usize = 200;
+pub(crate) const NAME_BYTES_MAX: usize = 200;
 /// The longest file name that Linux file systems store, in bytes.
-pub const FILE_NAME_BYTES_MAX: usize = 255;
+pub(crate) const FILE_NAME_BYTES_MAX: usize = 255;
 
 const PREFIX: &str = "encrypted_";
 const SUFFIX: &str = ".png";

@@ -32,13 +32,13 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// The bytes of key material in a [`Key`].
-pub const KEY_BYTES: usize = 32;
+pub(crate) const KEY_BYTES: usize = 32;
 /// The most keys that a keyset may hold.
-pub const KEYS_MAX: usize = 64;
+pub(crate) const KEYS_MAX: usize = 64;
 /// The longest text that [`Keyset::parse`] looks at; `KEYS_MAX` keys, generously indented, are half of it.
-pub const JSON_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
 /// The random bytes that a new key is made of: its material and its number.
-pub const RANDOM_BYTES: usize = KEY_BYTES + 4;
+pub(crate) const RANDOM_BYTES: usize = KEY_BYTES + 4;
 
 const TYPE_URL: &str = "type.googleapis.com/google.crypto.tink.AesCtrHmacStreamingKey";
 const TEMPLATE: [u8; 18] = [
@@ -59,7 +59,7 @@ impl Key {
     }
 
     /// The input keying material of HKDF.
-    pub fn material(&self) -> &[u8; KEY_BYTES] {
+    pub(crate) fn material(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 }

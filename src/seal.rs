@@ -45,7 +45,7 @@ pub const TAG_BYTES: usize = 32;
 /// What makes a [`Header`] unique: salt and nonce prefix.
 pub const RANDOM_BYTES: usize = SALT_BYTES + PREFIX_BYTES;
 /// The longest plaintext whose segments 32 bits can count: nearly 4 PiB.
-pub const PLAIN_BYTES_MAX: u64 = u32::MAX as u64 * PLAIN_SEGMENT - HEADER;
+pub(crate) const PLAIN_BYTES_MAX: u64 = u32::MAX as u64 * PLAIN_SEGMENT - HEADER;
 
 /// The first byte of every file.
 const HEADER_LENGTH: u8 = 40;
@@ -273,13 +273,13 @@ pub fn segment_plain_bytes(index: u32) -> usize {
 ///
 /// # Panics
 /// Over [`PLAIN_BYTES_MAX`].
-pub fn segment_at(offset: u64) -> u32 {
+pub(crate) fn segment_at(offset: u64) -> u32 {
     // Header and plaintext without the tags are a row of equal pieces, one to a segment.
     u32::try_from((offset + HEADER) / PLAIN_SEGMENT).expect("at most PLAIN_BYTES_MAX")
 }
 
 /// Where the plaintext of segment `index` begins in that of a file.
-pub fn segment_start(index: u32) -> u64 {
+pub(crate) fn segment_start(index: u32) -> u64 {
     (u64::from(index) * PLAIN_SEGMENT).saturating_sub(HEADER)
 }
 

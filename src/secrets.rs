@@ -35,9 +35,9 @@ use crate::keyset::{self, Keyset};
 /// The folder where it is not named.
 pub const FOLDER: &str = "secrets";
 /// The file with the keyset.
-pub const KEYSET_FILE: &str = "keyset.json";
+pub(crate) const KEYSET_FILE: &str = "keyset.json";
 /// The file with the key of the cluster.
-pub const CLUSTER_FILE: &str = "cluster.key";
+pub(crate) const CLUSTER_FILE: &str = "cluster.key";
 
 const CLUSTER_KEY_BYTES: usize = 32;
 

@@ -20,11 +20,9 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 #[derive(Clone, Debug)]
 pub struct Answered {
     /// The node that gave it, after redirects.
-    pub node: NodeId,
-    /// Its head.
-    pub response: Response,
-    /// Its content.
-    pub content: Vec<u8>,
+    pub(crate) node: NodeId,
+    pub(crate) response: Response,
+    pub(crate) content: Vec<u8>,
 }
 
 impl Answered {

@@ -50,7 +50,7 @@ impl NodeConnection {
     }
 
     /// Whether an answer has been read on it before: only then may it have been closed for being idle.
-    pub fn is_reused(&self) -> bool {
+    pub(crate) fn is_reused(&self) -> bool {
         self.reused
     }
 
@@ -115,7 +115,7 @@ impl NodeConnection {
 
     /// Whether anything arrives within `patience`, without consuming it: nothing should, while a node still
     /// waits for the end of a body.
-    pub fn has_input(&mut self, patience: Duration) -> Result<bool, Error> {
+    pub(crate) fn has_input(&mut self, patience: Duration) -> Result<bool, Error> {
         if !self.inbox.unread().is_empty() {
             return Ok(true);
         }
@@ -131,7 +131,12 @@ impl NodeConnection {
     }
 
     /// Reads content into `buf` (not empty) and returns how many bytes; 0 is its end.
-    pub fn read(&mut self, body: &mut Body, buf: &mut [u8], deadline: Instant) -> Result<usize, Error> {
+    pub(crate) fn read(
+        &mut self,
+        body: &mut Body,
+        buf: &mut [u8],
+        deadline: Instant,
+    ) -> Result<usize, Error> {
         loop {
             match body.read(&mut self.inbox, &mut self.stream, buf) {
                 Ok(count) => return Ok(count),

@@ -22,8 +22,7 @@ const ERROR_TEXT_BYTES_MAX: usize = 64 << 10;
 pub struct Download {
     /// The node that sends it.
     pub node: NodeId,
-    /// The head of the answer.
-    pub response: Response,
+    pub(crate) response: Response,
     body: Body,
     connection: NodeConnection,
 }

@@ -72,7 +72,7 @@ pub struct Upload {
 
 impl UploadBody<'_> {
     /// The size of the image.
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             UploadBody::Bytes(bytes) => bytes.len() as u64,
             UploadBody::File(_, bytes) => *bytes,

@@ -45,7 +45,7 @@ impl fmt::Display for PeerState {
 
 impl PeerState {
     /// Whether uploads are placed on the peer.
-    pub fn is_present(self) -> bool {
+    pub(crate) fn is_present(self) -> bool {
         matches!(self, PeerState::Alive | PeerState::Suspect)
     }
 }

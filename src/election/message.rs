@@ -103,7 +103,7 @@ pub struct Hears {
 
 impl Hears {
     /// Rounds `silent` down to milliseconds, and limits it to 16 bits.
-    pub fn new(peer: NodeId, silent: Duration) -> Hears {
+    pub(crate) fn new(peer: NodeId, silent: Duration) -> Hears {
         let silent_ms = u16::try_from(silent.as_millis()).unwrap_or(u16::MAX);
         Hears { peer, silent_ms }
     }

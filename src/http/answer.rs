@@ -5,11 +5,11 @@ use std::io::Write;
 
 /// A status code with the phrase that goes with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StatusCode(pub u16);
+pub(crate) struct StatusCode(pub(crate) u16);
 
 impl StatusCode {
     /// The reason phrase of RFC 9110 section 15 (or of the RFC that registered the code).
-    pub fn phrase(self) -> &'static str {
+    pub(crate) fn phrase(self) -> &'static str {
         match self.0 {
             200 => "OK",
             201 => "Created",
@@ -42,7 +42,7 @@ impl StatusCode {
     }
 
     /// Whether RFC 9110 section 6.4.1 forbids content with this status.
-    pub fn is_bodiless(self) -> bool {
+    pub(crate) fn is_bodiless(self) -> bool {
         matches!(self.0, 204 | 304)
     }
 }
@@ -50,8 +50,7 @@ impl StatusCode {
 /// An answer that fits into memory: everything but image content.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// The status line.
-    pub status: StatusCode,
+    pub(crate) status: StatusCode,
     fields: String,
     body: Vec<u8>,
     content_bytes: Option<u64>,
@@ -89,7 +88,7 @@ impl Answer {
     }
 
     /// Announces `bytes` of content that the caller sends itself, or that a HEAD request leaves out.
-    pub fn announcing(mut self, bytes: u64) -> Answer {
+    pub(crate) fn announcing(mut self, bytes: u64) -> Answer {
         self.content_bytes = Some(bytes);
         self
     }

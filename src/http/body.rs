@@ -51,12 +51,12 @@ impl Body {
     }
 
     /// Whether every byte of the body, chunking and trailers included, has been consumed.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         matches!(self.state, BodyState::Done)
     }
 
     /// How many bytes are still to come, where the sender said so.
-    pub fn remaining(&self) -> Option<u64> {
+    pub(crate) fn remaining(&self) -> Option<u64> {
         match self.state {
             BodyState::Fixed(left) => Some(left),
             BodyState::Done => Some(0),
@@ -97,7 +97,7 @@ impl Body {
 
     /// Consumes chunk lines and trailers until content or the end is next, so that [`Body::is_done`] tells
     /// whether the content read so far was the last.
-    pub fn skip_to_content(&mut self, inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), Error> {
+    pub(crate) fn skip_to_content(&mut self, inbox: &mut Inbox, wire: &mut impl Read) -> Result<(), Error> {
         while !matches!(
             self.state,
             BodyState::Done | BodyState::Fixed(_) | BodyState::Chunk(_)

@@ -54,7 +54,7 @@ pub enum Error {
 }
 
 /// The fields of a head, in the order they came.
-pub struct Fields<'b> {
+pub(crate) struct Fields<'b> {
     list: [httparse::Header<'b>; FIELDS_MAX],
     count: usize,
 }
@@ -66,18 +66,18 @@ pub struct Head<'b> {
     /// The request target as sent: visible ASCII only, not decoded.
     pub target: &'b str,
     /// The `Host` value; `None` only in HTTP/1.0.
-    pub host: Option<&'b str>,
+    pub(crate) host: Option<&'b str>,
     /// Everything else.
-    pub fields: Fields<'b>,
+    pub(crate) fields: Fields<'b>,
     /// How the body is delimited.
     pub framing: Framing,
     /// The client waits for `100 Continue` before it sends the body.
-    pub expects_continue: bool,
+    pub(crate) expects_continue: bool,
     /// The client wants to use the connection again.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// The client named the connection option `offer`: the body follows only after `100 Continue`, so a final
     /// answer in its place leaves the connection usable.
-    pub offer: bool,
+    pub(crate) offer: bool,
 }
 
 /// Fields that change how a request is understood and that must therefore not come twice.
@@ -98,7 +98,7 @@ const SINGLE: [&str; 12] = [
 
 impl<'b> Fields<'b> {
     /// The value of the field `name` (ASCII case does not matter), if it came and is visible ASCII.
-    pub fn text(&self, name: &str) -> Option<&'b str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&'b str> {
         std::str::from_utf8(self.bytes(name)?).ok()
     }
 

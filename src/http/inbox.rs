@@ -43,7 +43,7 @@ impl Inbox {
     }
 
     /// Gives the memory back if nothing is unread: an idle connection should cost none.
-    pub fn release_if_empty(&mut self) {
+    pub(crate) fn release_if_empty(&mut self) {
         if self.unread().is_empty() {
             *self = Inbox::default();
         }

@@ -11,20 +11,20 @@ pub struct Response {
     /// The status code; 100 to 199 are interim, another head follows.
     pub status: u16,
     /// How the content is delimited. Meaningless for answers to HEAD, which carry none.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// Whether the connection may be used again once the content is read.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// `Location`, as sent.
-    pub location: Option<String>,
+    pub(crate) location: Option<String>,
     /// `ETag`, with its quotes.
-    pub etag: Option<String>,
+    pub(crate) etag: Option<String>,
     /// `Retry-After` in seconds.
-    pub retry_after_seconds: Option<u64>,
+    pub(crate) retry_after_seconds: Option<u64>,
 }
 
 /// The bytes are not the head of an HTTP/1.x answer that can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error(pub &'static str);
+pub struct Error(pub(crate) &'static str);
 
 /// Reads a head from the beginning of `bytes`. `Ok(None)` asks for more bytes; otherwise the head and how many
 /// bytes it took.

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Target<'b> {
     /// The authority of the absolute form; it outranks `Host`.
-    pub authority: Option<&'b str>,
+    pub(crate) authority: Option<&'b str>,
     /// The decoded segments: `/a/b` has two, `/a/` has `a` and an empty one, `/` has one empty one.
     pub segments: Vec<Cow<'b, str>>,
     query: &'b str,
@@ -17,7 +17,7 @@ pub struct Target<'b> {
 
 /// The target is malformed (400), with what is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Error(pub &'static str);
+pub struct Error(pub(crate) &'static str);
 
 impl<'b> Target<'b> {
     /// Reads the target of a request line.
@@ -41,12 +41,12 @@ impl<'b> Target<'b> {
     }
 
     /// Whether the query holds `key`, with or without a value.
-    pub fn asks(&self, key: &str) -> bool {
+    pub(crate) fn asks(&self, key: &str) -> bool {
         self.pairs().any(|(name, _)| name == key)
     }
 
     /// The value of `key` in the query, undecoded.
-    pub fn value(&self, key: &str) -> Option<&'b str> {
+    pub(crate) fn value(&self, key: &str) -> Option<&'b str> {
         self.pairs()
             .find(|(name, _)| *name == key)
             .map(|(_, value)| value)
