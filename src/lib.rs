@@ -3,13 +3,29 @@
 //! # The way of an image
 //!
 //! ```text
-//! socket → accept thread → bounded queue → worker → head → balancer → seal (rayon) → store → receipt
+//! socket → acceptor → queue → worker → request → node: admit → intake → sealer → store → receipt
+//!          server                                      │ balancer  image   seal    durable
 //! ```
 //!
-//! A client offers an image to every node. Each node computes SHA-256(user, name) mod the sorted alive ids, and
-//! exactly one finds its own id there. That one takes the body, checks that it is a PNG, encrypts it segment by
-//! segment while the next segment arrives, makes it durable and answers; the others redirect to it before any of
-//! the body is sent.
+//! A client offers an image to every node. Each node computes SHA-256(user, name) mod the sorted alive ids, and exactly
+//! one finds its own id there. That one takes the body, checks that it is a PNG, encrypts it segment by segment while
+//! the next segment arrives, makes it durable and answers; the others redirect to it before any of the body is sent.
+//!
+//! # Where things happen
+//!
+//! | What | Where |
+//! |---|---|
+//! | a connection is accepted, and given to a worker | [`server::acceptor`], [`server::workers`] |
+//! | a request is read, let in and understood | [`server::serve`], [`server::gate`], [`server::request`] |
+//! | an upload is admitted or sent to another node | [`node::admit`], by [`balancer`] |
+//! | its bytes arrive and are checked | [`node::intake`], by [`image`] |
+//! | they are encrypted | [`node::sealer`], in the threads of [`sealing::pool`], by [`seal`] |
+//! | they reach the disk | [`store::draft`], by [`durable`] |
+//! | the receipt is built | [`node::receive`]; its JSON is [`report::Receipt`] |
+//! | a status code is chosen | [`server::answers`]; of conditions and ranges, [`server::download`] |
+//! | an image is found, sent, removed, listed | [`node::find`], [`node::send`], [`node::delete`], [`node::list`] |
+//! | another node is asked | [`node::peers`], by [`client`] |
+//! | nodes agree on who is alive | [`cluster`] runs [`election`] |
 //!
 //! # The rooms
 //!
@@ -23,26 +39,36 @@
 //! - [`image`]: is this a PNG that we accept?
 //! - [`keyset`]: Tink's JSON keyset ↔ keys
 //! - [`seal`]: bytes ↔ sealed segments, in Tink's format
+//! - [`report`]: the JSON that nodes speak, written and read by one definition
 //! - [`http`]: heads, bodies and answers, for both ends
 //!
 //! What touches the world is thin.
 //!
+//! - [`durable`]: files that appear as a whole or not at all, in folders that are held open
 //! - [`secrets`]: the keys on disk
 //! - [`store`]: the sealed images on disk
 //! - [`journal`]: the lines people watch
-//! - [`cluster`]: the only UDP socket; feeds `election` and publishes the view that placement goes by
-//! - [`client`]: offer, upload, read, list, remove; for the programs and for nodes that ask each other
-//! - [`server`]: the only listener; the one place where the rooms meet
+//! - [`priority`]: threads that work for clients give way to the heartbeat
+//! - [`sealing`]: the threads that encrypt, and the memory that images pass through
+//! - [`socket`]: one connected socket, and how slow its other end may be
+//! - [`cluster`]: the only UDP socket; publishes the view that uploads are placed by
+//! - [`client`]: upload, read, list, remove; for the programs and for nodes that ask each other
+//! - [`node`]: what a node does with images; knows no request, answer or status code
+//! - [`server`]: how it is asked; the only listener
 //!
 //! ```text
-//! bin/server → server → { http, image, balancer, seal, store, client }      cluster → election
-//!              server → cluster (one Arc<View> a request)                    client, stress_test → http
+//! bin/server → server → node → { balancer, image, seal, sealing, store, cluster, client, report, socket }
+//! server → { secrets, http, socket, report }      node → http (bodies alone)      store, secrets → durable
+//! sealing → { seal, store }                       cluster → { election, report }  client, stress_test → { http, report }
 //! ```
+//!
+//! No arrow points back. [`server::Server::start`] puts the parts of a node together, so it names them too, and
+//! [`server::answers`] names their errors.
 //!
 //! # What always holds
 //!
 //! - A receipt is sent only after the image is durable under its final name; a name appears only with all its bytes.
-//! - Nothing leaves a node that was not verified, and nothing is kept of an upload that was refused.
+//! - Nothing leaves a node as an image that was not verified, and nothing is kept of an upload that was refused.
 //! - Every node decides alone, from the view of the leader that it follows; all that follow one leader decide alike.
 //! - Memory is bounded by configuration, never by what a client claims or by the size of an image.
 //! - The thread that runs heartbeat and election waits for nothing that a worker can hold.
@@ -50,7 +76,7 @@
 
 pub mod balancer;
 pub mod client;
-pub mod cluster;
+mod cluster;
 pub mod durable;
 pub mod election;
 pub mod http;

@@ -70,7 +70,7 @@ impl From<durable::Error> for Error {
 
 /// Reads the secrets in `dir`; creates the folder and the files that are missing.
 pub fn load_or_create(dir: &Path) -> Result<Secrets, Error> {
-    let folder = Folder::create(dir)?;
+    let folder = SecretsFolder::create(dir)?;
     if !folder.holds(KEYSET_FILE)? {
         folder.publish(KEYSET_FILE, &Keyset::new(&random()?).to_json())?;
     }
@@ -85,12 +85,12 @@ pub fn load_or_create(dir: &Path) -> Result<Secrets, Error> {
 
 /// Reads the keyset in `dir` and creates nothing.
 pub fn load_keyset(dir: &Path) -> Result<Keyset, Error> {
-    Folder::open(dir)?.keyset()
+    SecretsFolder::open(dir)?.keyset()
 }
 
 /// Creates the secrets in `dir` if there is no keyset yet; an error if there is one.
 pub fn create(dir: &Path) -> Result<Secrets, Error> {
-    match Folder::create(dir)?.holds(KEYSET_FILE)? {
+    match SecretsFolder::create(dir)?.holds(KEYSET_FILE)? {
         true => error(
             &dir.join(KEYSET_FILE),
             "exists already, and keys are never overwritten",
@@ -105,7 +105,7 @@ pub fn update_keyset<T>(
     dir: &Path,
     change: impl FnOnce(&mut Keyset) -> Result<T, keyset::Error>,
 ) -> Result<T, Error> {
-    let folder = Folder::open(dir)?;
+    let folder = SecretsFolder::open(dir)?;
     // Held until `folder` is dropped.
     rustix::fs::flock(folder.0.file(), FlockOperation::LockExclusive).map_err(|e| cannot("lock", dir, e))?;
     let mut keyset = folder.keyset()?;
@@ -125,16 +125,16 @@ pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, Error> {
 }
 
 /// The open folder of the secrets.
-struct Folder(Arc<durable::Folder>);
+struct SecretsFolder(Arc<durable::Folder>);
 
-impl Folder {
-    fn create(dir: &Path) -> Result<Folder, Error> {
+impl SecretsFolder {
+    fn create(dir: &Path) -> Result<SecretsFolder, Error> {
         let created = DirBuilder::new().recursive(true).mode(0o700).create(dir);
         created.map_err(|e| cannot("create", dir, e))?;
-        Folder::open(dir)
+        SecretsFolder::open(dir)
     }
 
-    fn open(dir: &Path) -> Result<Folder, Error> {
+    fn open(dir: &Path) -> Result<SecretsFolder, Error> {
         let folder = durable::Folder::open(dir)?;
         let metadata = folder.file().metadata().map_err(|e| cannot("look at", dir, e))?;
         // Whoever may write into the folder may exchange the files in it.
@@ -144,7 +144,7 @@ impl Folder {
                 &format!("can be changed by other users: chmod 700 {}", dir.display()),
             );
         }
-        Ok(Folder(folder))
+        Ok(SecretsFolder(folder))
     }
 
     fn path(&self, name: &str) -> PathBuf {

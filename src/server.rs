@@ -17,23 +17,23 @@
 //!
 //! Knows nothing of placement, sealing and files: that is `node`'s.
 
-mod acceptor;
-mod acceptor_handle;
-mod answers;
+pub(crate) mod acceptor;
+pub(crate) mod acceptor_handle;
+pub(crate) mod answers;
 pub mod config;
-mod connection;
-mod download;
-mod error;
-mod gate;
-mod handle;
-mod metrics;
-mod process;
-mod quota;
-mod request;
-mod serve;
-mod service;
-mod status;
-mod workers;
+pub(crate) mod connection;
+pub(crate) mod download;
+pub(crate) mod error;
+pub(crate) mod gate;
+pub(crate) mod handle;
+pub(crate) mod metrics;
+pub(crate) mod process;
+pub(crate) mod quota;
+pub(crate) mod request;
+pub(crate) mod serve;
+pub(crate) mod service;
+pub(crate) mod status;
+pub(crate) mod workers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -54,7 +54,7 @@ use crate::cluster::{Cluster, ClusterSettings};
 use crate::node::counters::Counters;
 use crate::node::shared::Node;
 use crate::sealing::blocks::Blocks;
-use crate::sealing::pool::Pool;
+use crate::sealing::pool::SealingPool;
 use crate::secrets;
 use crate::store::Store;
 
@@ -124,7 +124,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<Node, String>
         keyset: Arc::new(secrets.keyset),
         store,
         cluster,
-        pool: Pool::new().map_err(|e| format!("cannot start the pool that seals: {e}"))?,
+        pool: SealingPool::new().map_err(|e| format!("cannot start the pool that seals: {e}"))?,
         blocks: Blocks::new(config.limits.blocks),
         counters: Counters::default(),
         body_bytes_max: config.limits.body_bytes_max,

@@ -11,7 +11,8 @@
 //!
 //! - [`draft`]: an image on its way in
 //! - [`sealed`]: one that is read
-//! - [`direct`]: past the page cache
+//! - [`direct`]: past the page cache; [`recent`]: which reads go past it
+//! - [`error`]: what can go wrong
 //!
 //! Knows nothing of keys, of what a sealed file holds, or of HTTP. No image name can reach the `.pixseal`
 //! folder, because none begins with a dot; no symbolic link is followed to an image.
@@ -22,13 +23,13 @@
     reason = "this room is the edge to the file system"
 )]
 
-pub mod direct;
-pub mod draft;
-mod recent;
+pub(crate) mod direct;
+pub(crate) mod draft;
+pub mod error;
+pub(crate) mod recent;
 pub mod sealed;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -37,9 +38,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
-use rustix::io::Errno;
 
 use self::draft::Draft;
+use self::error::{Error, failed};
 use self::recent::Recent;
 use self::sealed::Sealed;
 use crate::durable::{self, Durability, Folder, Replace, TemporaryFile};
@@ -48,57 +49,6 @@ use crate::roster::NodeId;
 
 /// The folder beside the images for what is not an image.
 const WORK_FOLDER: &str = ".pixseal";
-
-/// What went wrong. In every case the final name is as it was before, unless the text says otherwise.
-#[derive(Debug)]
-pub enum Error {
-    /// No space or no quota is left.
-    Full(String),
-    /// No file descriptor is left; a moment later there may be one.
-    Exhausted(String),
-    /// The name was taken, and the caller asked not to replace.
-    Taken,
-    /// Anything else, with the operation and the path.
-    Io(String),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Full(text) | Error::Exhausted(text) | Error::Io(text) => text.fmt(f),
-            Error::Taken => "an image of this name exists".fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl From<durable::Error> for Error {
-    fn from(error: durable::Error) -> Error {
-        match error {
-            durable::Error::Taken => Error::Taken,
-            durable::Error::Io {
-                operation,
-                path,
-                error,
-            } => failed(operation, &path, &error),
-            durable::Error::Unsynced { path, error, .. } => failed("sync", &path, &error),
-        }
-    }
-}
-
-fn failed(operation: &str, path: &Path, error: &io::Error) -> Error {
-    let text = format!("cannot {operation} {}: {error}", path.display());
-    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
-        return Error::Exhausted(text);
-    }
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            Error::Full(text)
-        }
-        _ => Error::Io(text),
-    }
-}
 
 /// The images folder, as one node uses it.
 pub struct Store {
@@ -188,7 +138,11 @@ impl Store {
 
     /// A new, empty draft.
     pub(crate) fn begin(&self) -> Result<Draft<'_>, Error> {
-        Ok(Draft::new(self, self.create_temporary()?))
+        Ok(Draft::new(
+            self.create_temporary()?,
+            &self.images,
+            self.durability,
+        ))
     }
 
     fn create_temporary(&self) -> Result<TemporaryFile, Error> {
@@ -209,7 +163,7 @@ impl Store {
     pub fn find(&self, id: &ImageId) -> Result<Option<Sealed<'_>>, Error> {
         let name = id.file_name();
         match self.images.open_file(&name)? {
-            Some(file) => Sealed::new(self, file, name),
+            Some(file) => Sealed::new(&self.images, &self.recent, file, name),
             None => Ok(None),
         }
     }

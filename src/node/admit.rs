@@ -90,7 +90,7 @@ pub(crate) fn admit<'n>(
         return Err(Error::TooLarge(node.body_bytes_max));
     }
     if put.only_new && node.store.find(id)?.is_some() {
-        return Err(store::Error::Taken.into());
+        return Err(store::error::Error::Taken.into());
     }
     // Before the client is asked for the body: a folder that cannot be written would have it sent for nothing.
     let draft = node.store.begin()?;

@@ -27,11 +27,11 @@ pub(crate) enum Error {
     Random(String),
     /// A stored file does not open: changed, cut, or sealed with another key.
     Damaged,
-    Store(store::Error),
+    Store(store::error::Error),
 }
 
-impl From<store::Error> for Error {
-    fn from(error: store::Error) -> Error {
+impl From<store::error::Error> for Error {
+    fn from(error: store::error::Error) -> Error {
         Error::Store(error)
     }
 }

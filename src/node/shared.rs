@@ -9,7 +9,7 @@ use crate::keyset::Keyset;
 use crate::members::Members;
 use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;
-use crate::sealing::pool::Pool;
+use crate::sealing::pool::SealingPool;
 use crate::store::Store;
 
 pub(crate) struct Node {
@@ -18,7 +18,7 @@ pub(crate) struct Node {
     pub(crate) keyset: Arc<Keyset>,
     pub(crate) store: Store,
     pub(crate) cluster: Cluster,
-    pub(crate) pool: Pool,
+    pub(crate) pool: SealingPool,
     pub(crate) blocks: Blocks,
     pub(crate) counters: Counters,
     /// The longest image.

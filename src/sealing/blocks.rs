@@ -14,16 +14,16 @@ const STALLED_SEGMENTS_MAX: usize = 12;
 
 /// The blocks of a node. A clone shares them.
 #[derive(Clone)]
-pub struct Blocks(Arc<Pool>);
+pub struct Blocks(Arc<BlockPool>);
 
-struct Pool {
-    state: Mutex<State>,
+struct BlockPool {
+    state: Mutex<FreeBlocks>,
     returned: Condvar,
     /// Stalled uploads, oldest first; `true`: told to give up.
     stalled: Mutex<Vec<Arc<AtomicBool>>>,
 }
 
-struct State {
+struct FreeBlocks {
     /// Blocks not in use. The last one returned goes out first: it is still in the processor's cache.
     free: Vec<Vec<u8>>,
     /// Blocks that are not allocated yet.
@@ -33,7 +33,7 @@ struct State {
 
 /// One stalled upload's right to keep a segment in memory outside the pool, until dropped.
 pub(crate) struct StallAllowance {
-    pool: Arc<Pool>,
+    pool: Arc<BlockPool>,
     revoked: Arc<AtomicBool>,
 }
 
@@ -41,18 +41,18 @@ pub(crate) struct StallAllowance {
 pub struct Block {
     memory: Vec<u8>,
     start: usize,
-    pool: Arc<Pool>,
+    pool: Arc<BlockPool>,
 }
 
 impl Blocks {
     /// `count` blocks, each of which takes memory only when it is first needed.
     pub fn new(count: usize) -> Blocks {
-        let state = State {
+        let state = FreeBlocks {
             free: Vec::with_capacity(count),
             unallocated: count,
             waiting: 0,
         };
-        Blocks(Arc::new(Pool {
+        Blocks(Arc::new(BlockPool {
             state: Mutex::new(state),
             returned: Condvar::new(),
             stalled: Mutex::new(Vec::new()),
@@ -111,7 +111,7 @@ impl Blocks {
         })
     }
 
-    fn take_free(&self, state: &mut State) -> Option<Block> {
+    fn take_free(&self, state: &mut FreeBlocks) -> Option<Block> {
         let memory = match state.free.pop() {
             Some(memory) => memory,
             None if state.unallocated == 0 => return None,

@@ -18,7 +18,7 @@ use crate::priority;
 use crate::seal::{self, Plain, SegmentCipher};
 
 /// One thread for each core, at the workers' priority.
-pub(crate) struct Pool {
+pub(crate) struct SealingPool {
     /// Unbounded, but each worker waits for at most two entries.
     queue: Sender<Work>,
     /// They end when `queue` is dropped.
@@ -42,15 +42,15 @@ pub(crate) struct Job {
     pub(crate) done: Arc<Mailbox<(u32, Segment)>>,
 }
 
-impl Pool {
-    pub(crate) fn new() -> Result<Pool, rayon::ThreadPoolBuildError> {
+impl SealingPool {
+    pub(crate) fn new() -> Result<SealingPool, rayon::ThreadPoolBuildError> {
         let threads = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("seal {i}"))
             .start_handler(|_| priority::give_way_to_heartbeat())
             .build()?;
         let (sender, queue) = unbounded();
         threads.spawn_broadcast(move |_| work(&queue));
-        Ok(Pool {
+        Ok(SealingPool {
             queue: sender,
             _threads: threads,
         })
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn all_that_waits_is_done_in_pairs_or_alone() {
-        let pool = Pool::new().unwrap();
+        let pool = SealingPool::new().unwrap();
         let header = Header::new([5; RANDOM_BYTES]);
         let cipher = Arc::new(SegmentCipher::new(
             &Key::new([7; KEY_BYTES]),

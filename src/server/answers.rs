@@ -145,12 +145,12 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
     })
 }
 
-fn store_failure(error: &store::Error) -> Answer {
+fn store_failure(error: &store::error::Error) -> Answer {
     match error {
-        store::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
-        store::Error::Exhausted(_) => busy("Too many files and connections are open."),
-        store::Error::Taken => Answer::text(412, "An image of this name exists."),
-        store::Error::Io(text) => {
+        store::error::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
+        store::error::Error::Exhausted(_) => busy("Too many files and connections are open."),
+        store::error::Error::Taken => Answer::text(412, "An image of this name exists."),
+        store::error::Error::Io(text) => {
             log::error!("{text}");
             Answer::text(500, "The images folder cannot be used: see this node's log.")
         }

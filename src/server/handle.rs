@@ -38,14 +38,14 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
     let node = &service.node;
     Counters::add(&node.counters.requests, 1);
     let keep_alive = request.keep_alive && !node.is_leaving();
-    let mut upload = Upload {
-        body: Body::new(request.framing),
+    let mut body = RequestBody {
+        content: Body::new(request.framing),
         continued: false,
     };
     let answer = match &request.action {
-        Action::Put(id, put) => put_image(service, connection, request, (id, put), &mut upload),
+        Action::Put(id, put) => put_image(service, connection, request, (id, put), &mut body),
         Action::Get(id, get) => {
-            let reusable = keep_alive && upload.body.is_done();
+            let reusable = keep_alive && body.content.is_done();
             let reply = Reply {
                 head_only: request.head_only,
                 keep_alive: reusable,
@@ -70,7 +70,7 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
         return After::Close;
     };
     // A connection may go on after a body that was not read only if that body will not come.
-    let read = upload.body.is_done() || (request.offer && !upload.continued);
+    let read = body.content.is_done() || (request.offer && !body.continued);
     match respond(service, connection, answer, keep_alive && read, request.head_only) {
         Err(_) => After::Close,
         Ok(()) if keep_alive && read => After::Reuse,
@@ -103,8 +103,8 @@ pub(crate) fn respond(
 }
 
 /// The body of a request, and whether the client was told to go on and send it.
-struct Upload {
-    body: Body,
+struct RequestBody {
+    content: Body,
     continued: bool,
 }
 
@@ -114,7 +114,7 @@ fn put_image(
     connection: &mut Connection,
     request: &Request,
     (id, put): (&ImageId, &Put),
-    upload: &mut Upload,
+    body: &mut RequestBody,
 ) -> Option<Answer> {
     let node = &service.node;
     let length = match request.framing {
@@ -129,11 +129,11 @@ fn put_image(
             Some(answers::redirect(&node.members, to, id, query, text))
         }
         Ok(Admission::Here(admitted)) => {
-            upload.continued = request.expects_continue;
-            if upload.continued && connection.socket.write_all(CONTINUE).is_err() {
+            body.continued = request.expects_continue;
+            if body.continued && connection.socket.write_all(CONTINUE).is_err() {
                 return None;
             }
-            take_in(service, connection, &mut upload.body, id, (put, admitted))
+            take_in(service, connection, &mut body.content, id, (put, admitted))
         }
     }
 }

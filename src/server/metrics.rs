@@ -33,42 +33,16 @@ pub(crate) fn metrics(service: &Service) -> Answer {
             let _ = writeln!(text, "pixseal_{name}{{cause=\"{cause}\"}} {value}");
         }
     }
-    sample(
-        &mut text,
-        "gauge",
-        "alive_nodes",
-        "",
-        &json!(view.roster.ids().len()),
-    );
-    sample(&mut text, "gauge", "term", "", &json!(view.term));
-    sample(
-        &mut text,
-        "gauge",
-        "leader",
-        "",
-        &json!(view.leader.map_or(0, |id| id.0)),
-    );
-    sample(
-        &mut text,
-        "gauge",
-        "connections",
-        "",
-        &json!(service.connections.used()),
-    );
-    sample(
-        &mut text,
-        "gauge",
-        "resident_memory_bytes",
-        "",
-        &json!(process.rss_bytes),
-    );
-    sample(
-        &mut text,
-        "counter",
-        "cpu_seconds_total",
-        "",
-        &json!(process.cpu_seconds),
-    );
+    for (kind, name, value) in [
+        ("gauge", "alive_nodes", json!(view.roster.ids().len())),
+        ("gauge", "term", json!(view.term)),
+        ("gauge", "leader", json!(view.leader.map_or(0, |id| id.0))),
+        ("gauge", "connections", json!(service.connections.used())),
+        ("gauge", "resident_memory_bytes", json!(process.rss_bytes)),
+        ("counter", "cpu_seconds_total", json!(process.cpu_seconds)),
+    ] {
+        sample(&mut text, kind, name, "", &value);
+    }
     Answer::empty(200).content("text/plain; version=0.0.4; charset=utf-8", text)
 }
 

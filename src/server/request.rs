@@ -11,12 +11,11 @@ use crate::node::find::Reach;
 use crate::node::list::List;
 use crate::node::send::Form;
 
-/// The most images in one page of a listing, and what a page holds if nothing is said.
+/// The most images in one page of a listing, and the default.
 pub(crate) const LIST_IMAGES_MAX: usize = 10_000;
 
 /// A request that makes sense here.
 pub(crate) struct Request {
-    /// What is to be done.
     pub(crate) action: Action,
     /// How the body is delimited.
     pub(crate) framing: Framing,
@@ -30,25 +29,17 @@ pub(crate) struct Request {
     pub(crate) head_only: bool,
 }
 
-/// The things this server does.
+/// What is to be done.
 pub(crate) enum Action {
-    /// Store an image.
     Put(ImageId, Put),
-    /// Send an image.
     Get(ImageId, Get),
-    /// Remove an image.
     Delete(ImageId, Reach),
-    /// List a user's images.
     List(List),
-    /// The state of the cluster as JSON.
     Cluster,
-    /// Alive?
     Healthz,
-    /// Able to take uploads?
     Readyz,
-    /// Counters for Prometheus.
     Metrics,
-    /// What this is.
+    /// `GET /`
     Index,
 }
 

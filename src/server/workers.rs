@@ -1,4 +1,4 @@
-//! The pool of workers: threads that serve connections with blocking reads and writes.
+//! The workers: threads that serve connections with blocking reads and writes.
 //!
 //! Some threads are started with the node, more as they are needed, up to the number that is configured; then they
 //! stay. They run at lower priority than the heartbeat: a node that is busy must not look dead.
@@ -32,14 +32,14 @@ const STACK_BYTES: usize = 256 << 10;
 /// The acceptor's end of the pool. Dropping it lets the workers end when the queue is empty.
 pub(crate) struct Workers {
     queue: Sender<Connection>,
-    pool: Arc<Pool>,
+    pool: Arc<WorkerPool>,
 }
 
 /// Serves a connection; sees the queue, to tell whether others wait.
 type Serve = dyn Fn(Connection, &Receiver<Connection>) + Send + Sync;
 
 /// What the workers share.
-struct Pool {
+struct WorkerPool {
     queue: Receiver<Connection>,
     serve: Box<Serve>,
     threads_max: usize,
@@ -58,7 +58,7 @@ impl Workers {
         serve: impl Fn(Connection, &Receiver<Connection>) + Send + Sync + 'static,
     ) -> io::Result<Workers> {
         let (sender, queue) = bounded(queue_max);
-        let pool = Pool {
+        let pool = WorkerPool {
             queue,
             serve: Box::new(serve),
             threads_max,
@@ -85,11 +85,11 @@ impl Workers {
 }
 
 /// Starts one more worker, if more are allowed.
-fn start_worker(pool: &Arc<Pool>) -> io::Result<()> {
-    let place = |started| (started < pool.threads_max).then_some(started + 1);
+fn start_worker(pool: &Arc<WorkerPool>) -> io::Result<()> {
+    let one_more = |started| (started < pool.threads_max).then_some(started + 1);
     let Ok(before) = pool
         .started
-        .fetch_update(Ordering::AcqRel, Ordering::Acquire, place)
+        .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
     else {
         return Ok(());
     };
@@ -116,7 +116,7 @@ fn start_worker(pool: &Arc<Pool>) -> io::Result<()> {
     }
 }
 
-fn work(pool: &Arc<Pool>) {
+fn work(pool: &Arc<WorkerPool>) {
     while let Ok(connection) = pool.queue.recv() {
         pool.idle.fetch_sub(1, Ordering::AcqRel);
         for _ in 0..STARTED_AT_ONCE {

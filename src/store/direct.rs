@@ -11,7 +11,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 /// O_DIRECT wants file offset, length and address in multiples of the logical block size; 4 KiB covers every
 /// device in use.
-pub const DIRECT_BYTES_ALIGNMENT: usize = 4096;
+pub(crate) const DIRECT_BYTES_ALIGNMENT: usize = 4096;
 /// Writes, and files to be read, below this go through the page cache: setting O_DIRECT up costs more than it saves
 /// there.
 pub(super) const DIRECT_BYTES_MIN: usize = 256 << 10;

@@ -3,22 +3,25 @@
 use std::os::unix::fs::FileExt;
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
-use super::{Error, Store, failed};
-use crate::durable::{self, Outcome, Replace, TemporaryFile};
+use super::error::{Error, failed};
+use crate::durable::{self, Durability, Folder, Outcome, Replace, TemporaryFile};
 use crate::image_id::ImageId;
 
 /// An image under a temporary name. It vanishes when dropped, unless it is committed.
-pub struct Draft<'s> {
-    store: &'s Store,
+pub(crate) struct Draft<'s> {
     temporary: TemporaryFile,
+    /// Where it gets its name.
+    images: &'s Folder,
+    durability: Durability,
     direct: bool,
 }
 
 impl<'s> Draft<'s> {
-    pub(super) fn new(store: &'s Store, temporary: TemporaryFile) -> Draft<'s> {
+    pub(super) fn new(temporary: TemporaryFile, images: &'s Folder, durability: Durability) -> Draft<'s> {
         Draft {
-            store,
             temporary,
+            images,
+            durability,
             direct: false,
         }
     }
@@ -53,10 +56,8 @@ impl<'s> Draft<'s> {
 
     /// Makes the bytes durable and gives them their name. When this returns, a receipt may be sent.
     pub(crate) fn commit(self, id: &ImageId, replace: Replace) -> Result<Outcome, Error> {
-        let (images, name) = (&self.store.images, id.file_name());
-        let committed = self
-            .temporary
-            .commit(images, &name, replace, self.store.durability);
+        let (images, name) = (self.images, id.file_name());
+        let committed = self.temporary.commit(images, &name, replace, self.durability);
         if let Err(durable::Error::Unsynced {
             outcome: Outcome::Created,
             ..

@@ -13,13 +13,16 @@ use std::sync::OnceLock;
 use std::time::SystemTime;
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
-use super::{Error, Store, failed};
+use super::error::{Error, failed};
+use super::recent::Recent;
+use crate::durable::Folder;
 
 /// A stored image, open for reading. It stays readable when the name is replaced or removed meanwhile.
 pub struct Sealed<'s> {
-    store: &'s Store,
+    images: &'s Folder,
+    recent: &'s Recent,
     file: File,
-    /// Of the file, in the store's folder.
+    /// Of the file, in `images`.
     name: String,
     bytes: u64,
     modified: SystemTime,
@@ -29,13 +32,19 @@ pub struct Sealed<'s> {
 }
 
 impl<'s> Sealed<'s> {
-    /// The image in `file`, which was opened under `name`; none if it is not a regular file.
-    pub(super) fn new(store: &'s Store, file: File, name: String) -> Result<Option<Sealed<'s>>, Error> {
-        let unknown = |e: io::Error| failed("look at", &store.images.path().join(&name), &e);
+    /// The image in `file`, which was opened in `images` under `name`; none if it is not a regular file.
+    pub(super) fn new(
+        images: &'s Folder,
+        recent: &'s Recent,
+        file: File,
+        name: String,
+    ) -> Result<Option<Sealed<'s>>, Error> {
+        let unknown = |e: io::Error| failed("look at", &images.path().join(&name), &e);
         let metadata = file.metadata().map_err(unknown)?;
         let modified = metadata.modified().map_err(unknown)?;
         Ok(metadata.is_file().then(|| Sealed {
-            store,
+            images,
+            recent,
             file,
             name,
             bytes: metadata.len(),
@@ -51,18 +60,18 @@ impl<'s> Sealed<'s> {
     }
 
     /// When the image got its name.
-    pub fn modified(&self) -> SystemTime {
+    pub(crate) fn modified(&self) -> SystemTime {
         self.modified
     }
 
     /// Fills `buf` with the first bytes of the file; fewer in it are an error. Not to be used after
     /// [`read_block`](Sealed::read_block).
-    pub fn read_start(&self, buf: &mut [u8]) -> Result<(), Error> {
+    pub(crate) fn read_start(&self, buf: &mut [u8]) -> Result<(), Error> {
         self.file.read_exact_at(buf, 0).map_err(|e| self.unreadable(&e))
     }
 
     /// Fills `block` with the bytes at `offset`, as far as there are any, and returns how many. Address, length and
-    /// offset are multiples of [`DIRECT_BYTES_ALIGNMENT`].
+    /// offset are multiples of 4096.
     ///
     /// A large file that nobody has read lately is read past the page cache, as it was written: filling the cache
     /// took more of the processor than all the rest of a download (1.6 against 0.4 s/GB where this was measured).
@@ -87,13 +96,13 @@ impl<'s> Sealed<'s> {
     }
 
     fn unreadable(&self, error: &io::Error) -> Error {
-        failed("read", &self.store.images.path().join(&self.name), error)
+        failed("read", &self.images.path().join(&self.name), error)
     }
 
     fn is_direct(&self) -> bool {
         *self.direct.get_or_init(|| {
             self.bytes >= DIRECT_BYTES_MIN as u64
-                && !self.store.recent.note(self.inode, self.modified)
+                && !self.recent.note(self.inode, self.modified)
                 && set_direct(&self.file, true)
         })
     }

@@ -234,9 +234,14 @@ fn what_the_disk_does_not_give_is_an_error_of_its_own() {
     put(&store, "a.png", b"one").unwrap();
     let path = store.images.path().join(id("a.png").file_name());
     let cannot_be_read = OpenOptions::new().write(true).open(&path).unwrap();
-    let sealed = Sealed::new(&store, cannot_be_read, id("a.png").file_name())
-        .unwrap()
-        .unwrap();
+    let sealed = Sealed::new(
+        &store.images,
+        &store.recent,
+        cannot_be_read,
+        id("a.png").file_name(),
+    )
+    .unwrap()
+    .unwrap();
     for outcome in [
         sealed.read_start(&mut [0; 3]),
         sealed.read_block(0, &mut [0; 4096]).map(drop),
