@@ -40,6 +40,13 @@ SEEDS ?= 100000
 sim: ## simulate SEEDS=100000 clusters under every fault; SEED=17 replays one as a transcript
 	@$(if $(SEED),SIM_SEED=$(SEED),SIM_SEEDS=$(SEEDS)) cargo test --release --locked --test election laws_hold -- --nocapture
 
+.PHONY: truth
+truth: ## stop, kill and pause nodes under load for SECONDS=600 and check all answers (NODES=3 DOWN=1 SHARED=1 SEED=)
+	@PIXSEAL_TRUTH_SECONDS=$(or $(SECONDS),600) PIXSEAL_TRUTH_NODES=$(NODES) PIXSEAL_TRUTH_DOWN=$(DOWN) \
+	PIXSEAL_TRUTH_SEED=$(SEED) PIXSEAL_TRUTH_SHARED=$(SHARED) PIXSEAL_TRUTH_CALM=$(CALM) \
+	PIXSEAL_TRUTH_CONDITIONS=$(CONDITIONS) \
+	cargo test --release --locked --test truth an_acknowledged_write_is_never_undone -- --exact --nocapture
+
 .PHONY: interop
 interop: ## the real Tink opens what we seal and the other way round (installs it into target/, or says SKIPPED)
 	@tests/interop/run.sh

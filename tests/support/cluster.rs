@@ -277,6 +277,13 @@ impl TestNode {
         status
     }
 
+    /// Whether the process has ended, which it may have done by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.process
+            .as_mut()
+            .is_none_or(|running| running.child.try_wait().unwrap().is_some())
+    }
+
     /// Sends a signal: STOP freezes the node, CONT lets it go on.
     pub fn signal(&self, signal: Signal) {
         let running = self.process.as_ref().unwrap();
