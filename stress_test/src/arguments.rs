@@ -1,4 +1,4 @@
-//! The command line: what may be written there, and what it asks for.
+//! The command line and its usage text.
 
 use std::path::PathBuf;
 
@@ -46,15 +46,15 @@ The output:
 Exit codes: 0 passed, 1 failed, 2 wrong usage or no cluster, 3 timed out, 4 a --fail-if bound crossed, 130 interrupted.
 ";
 
-/// What to do.
+/// What the command line asks for.
 pub enum Mode {
-    /// Print [`USAGE`].
+    /// Prints [`USAGE`].
     Help,
-    /// Print the version.
+    /// Prints the version.
     Version,
-    /// Compare two JSON files.
+    /// Compares two JSON files.
     Compare(PathBuf, PathBuf),
-    /// Run.
+    /// Uploads images and judges the cluster.
     Run(Box<RunConfig>),
 }
 

@@ -1,6 +1,6 @@
-//! What a perfect hash would give: sigma and its grade, chi-square and its p-value.
+//! How evenly uploads are spread: sigma, its grade, and what a perfect hash would give.
 //!
-//! Counts come in, judgements go out; knows nothing of uploads. When the alive set changes during a run, each
+//! Pure: counts in, judgement out. When the alive set changes during a run, each
 //! set is a view of its own with its own expectation, and the views are added: chi-square and its degrees of
 //! freedom are sums, since the views share no upload.
 //!
@@ -18,7 +18,7 @@ use pixseal::roster::NodeId;
 
 use crate::chi_square::{ChiSquareTest, UploadCounts, uploads};
 
-/// The seed's grades.
+/// The grades of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grade {
     /// Sigma under 1 %.
@@ -42,7 +42,7 @@ pub struct BalanceAnalysis {
     pub sigma: f64,
     /// Grade of `sigma`.
     pub grade: Grade,
-    /// What a perfect hash gives; `None` with a single node, where there is nothing to spread.
+    /// The comparison with a perfect hash; `None` with a single node.
     pub test: Option<ChiSquareTest>,
 }
 

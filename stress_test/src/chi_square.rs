@@ -5,19 +5,19 @@ use std::collections::BTreeMap;
 use pixseal::roster::NodeId;
 use statrs::function::gamma::{gamma_ur, ln_gamma};
 
-/// Below this p-value chance is no longer a good explanation.
+/// A p-value below this one is hardly chance.
 pub(crate) const P_SUSPICIOUS: f64 = 0.01;
-/// Above this one the counts are more even than a hash makes them.
+/// With a p-value above this one the counts are more even than those of a hash.
 pub(crate) const P_TOO_EVEN: f64 = 0.999;
 
-/// While there are at most this many ways to spread the uploads, the p-value is counted out, not approximated:
+/// While there are at most this many ways to spread the uploads, the p-value is counted exactly, not approximated:
 /// chi-square's smooth tail is off by up to 0.07 at 30 uploads.
 const OUTCOMES_MAX: f64 = 50_000.0;
 
 /// How many uploads each alive node of one view took; nodes that took none are there with 0.
 pub type UploadCounts = BTreeMap<NodeId, u64>;
 
-/// The comparison with a perfect hash.
+/// The comparison with a perfect hash, which spreads uploads evenly but for chance.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ChiSquareTest {
     /// The sigma of a perfect hash on average, in percent.
@@ -28,9 +28,9 @@ pub struct ChiSquareTest {
     pub chi_square: f64,
     /// Its degrees of freedom, at least 1.
     pub freedom: u32,
-    /// How often a perfect hash comes out at least this uneven, 0 to 1.
+    /// How often the uploads of a perfect hash are at least this uneven, 0 to 1.
     pub p_value: f64,
-    /// Whether `p_value` was counted out over all outcomes.
+    /// Whether `p_value` was counted over all outcomes.
     pub exact: bool,
 }
 
@@ -69,14 +69,14 @@ impl ChiSquareTest {
             p if p < 1e-6 => "no uniform hash does this",
             p if p < P_SUSPICIOUS => "a uniform hash hardly ever does this",
             p if p < 0.05 => "unusual for a uniform hash, but no proof against it",
-            // A counted p-value is 1 at the most even outcome, which few uploads reach by chance often enough.
+            // An exact p-value is 1 at the most even outcome, which few uploads reach by chance often enough.
             p if p > P_TOO_EVEN && !self.exact => "more even than a hash is: taking turns looks like this",
             _ => "consistent with uniform",
         }
     }
 }
 
-/// `0.64`, and for the small ones `< 0.0001` rather than a row of zeros.
+/// `= 0.64`; a very small one is `< 0.0001`.
 pub(crate) fn p_text(p: f64) -> String {
     match p {
         p if p < 0.0001 => "< 0.0001".to_owned(),

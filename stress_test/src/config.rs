@@ -1,4 +1,4 @@
-//! A run as it was asked for, checked: what is wrong is said here, before anything is done.
+//! The checked options of a run. Every wrong option is an error here, before anything is done.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,11 +14,9 @@ use crate::option_value::{choice, number, rate, side, small};
 use crate::paint::Plan;
 use crate::threshold::Threshold;
 
-/// What `--cluster` is when it is not given and this file exists.
+/// Read without `--cluster`, if it exists.
 pub(crate) const CLUSTER_FILE: &str = "cluster.toml";
-/// The most uploads at the same time.
 pub(crate) const CONCURRENCY_MAX: usize = 1024;
-/// The most nodes of `--spawn`.
 pub(crate) const SPAWN_MAX: u32 = 16;
 /// `--offer`.
 pub(crate) const AUDIENCES: [(&str, Audience); 2] =
@@ -34,7 +32,6 @@ pub(crate) const VERIFICATIONS: [(&str, Verify); 3] = [
 ];
 const IMAGES_MAX: u64 = 10_000_000;
 
-/// How much is read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verify {
     /// Nothing.
@@ -54,47 +51,32 @@ pub(crate) enum SourceKind {
     Memory,
 }
 
-/// A run, as asked for.
+/// The options of a run.
 pub struct RunConfig {
-    /// The images.
     pub(crate) plan: Plan,
-    /// How many.
     pub(crate) images: u64,
     /// Uploads at the same time; at least 1.
     pub(crate) concurrency: usize,
-    /// Uploads per second, if fixed.
     pub(crate) rate: Option<f64>,
-    /// Whom images are offered to.
     pub(crate) audience: Audience,
     /// `None`: whatever there is room for.
     pub(crate) source: Option<SourceKind>,
-    /// Whose images.
     pub(crate) user: String,
-    /// For the whole run.
+    /// Of the whole run.
     pub(crate) timeout: Duration,
     /// The nodes; replaced if they are spawned.
     pub(crate) members: Members,
-    /// How many nodes to start.
     pub(crate) spawn: Option<u32>,
-    /// What to do to them.
+    /// For spawned nodes only.
     pub(crate) drill: Vec<DrillStep>,
-    /// How much is read back.
     pub(crate) verify: Verify,
-    /// Bounds.
     pub(crate) thresholds: Vec<Threshold>,
-    /// `--json`.
     pub(crate) json: Option<PathBuf>,
-    /// `--csv`.
     pub(crate) csv: Option<PathBuf>,
-    /// `--html`.
     pub(crate) html: Option<PathBuf>,
-    /// `--log`.
     pub(crate) log: Option<PathBuf>,
-    /// No live view.
     pub(crate) plain: bool,
-    /// Leave files behind.
     pub(crate) keep: bool,
-    /// Ask nothing.
     pub(crate) yes: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A drill: nodes are killed, paused or restarted in the middle of a run, and the others are watched finding out.
+//! A drill: kills, pauses or restarts nodes in the middle of a run, and measures how soon the others notice.
 
 #![allow(clippy::disallowed_methods, reason = "an edge: it waits and measures")]
 
@@ -20,31 +20,29 @@ use crate::watch::{PATIENCE, Watch};
 use step::{DrillAction, DrillStep, DrillTarget};
 
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Longer than that nobody waits for the others to find out.
+/// How long the drill waits for the other nodes to notice.
 const DETECTION_MAX: Duration = Duration::from_secs(5);
 
-/// What a drill works on.
 pub(crate) struct Drill<'a> {
-    /// The nodes it may strike.
+    /// Only spawned nodes are touched.
     pub(crate) cluster: &'a SpawnedCluster,
-    /// Where it says what it did.
+    /// Gets a note of everything the drill does.
     pub(crate) watch: &'a Watch,
-    /// Ends it.
     pub(crate) stop: &'a StopSignal,
-    /// Uploads that are over.
+    /// Uploads that have ended.
     pub(crate) finished: &'a AtomicU64,
-    /// Uploads there will be.
+    /// All uploads of the run.
     pub(crate) images: u64,
-    /// When they began.
+    /// When the uploads began.
     pub(crate) origin: Instant,
 }
 
 impl Drill<'_> {
-    /// Takes each step at its moment and tells what came of it. Steps whose moment never came are not told.
+    /// Takes each step at its time and returns the results. A step whose time never comes has none.
     pub(crate) fn run(&self, steps: &[DrillStep]) -> Vec<summary::DrillResult> {
         let mut steps = steps.to_vec();
         steps.sort_by(|a, b| a.from.total_cmp(&b.from));
-        let mut told = Vec::new();
+        let mut results = Vec::new();
         for step in steps {
             if !self.await_share(step.from) {
                 break;
@@ -57,15 +55,15 @@ impl Drill<'_> {
                     None => continue,
                 },
             };
-            match self.strike(&step, node, leader == Some(node)) {
-                Ok(row) => told.push(row),
+            match self.take(&step, node, leader == Some(node)) {
+                Ok(row) => results.push(row),
                 Err(e) => self.watch.note(format!("drill {step}: {e}")),
             }
         }
-        told
+        results
     }
 
-    fn strike(&self, step: &DrillStep, node: NodeId, leads: bool) -> std::io::Result<summary::DrillResult> {
+    fn take(&self, step: &DrillStep, node: NodeId, leads: bool) -> std::io::Result<summary::DrillResult> {
         let (signal, what) = match step.action {
             DrillAction::Kill => (Signal::KILL, "is killed"),
             DrillAction::Pause => (Signal::STOP, "is paused"),
@@ -99,7 +97,7 @@ impl Drill<'_> {
         })
     }
 
-    /// How long it took until `node` was out of every other node's view, and until they all followed a leader again.
+    /// The time until no other node's view had `node` in it, and the time until all followed a leader again.
     fn await_detection(&self, node: NodeId, struck: Instant) -> (Option<Duration>, Option<Duration>) {
         let others: Vec<NodeId> = self
             .cluster
@@ -111,9 +109,10 @@ impl Drill<'_> {
         let mut client = Client::new(&self.cluster.members, PATIENCE);
         let (mut detected, mut elected) = (None, None);
         while struck.elapsed() < DETECTION_MAX && (detected.is_none() || elected.is_none()) {
-            let told: Vec<Status> = others.iter().filter_map(|id| client.status(*id).ok()).collect();
+            let answers: Vec<Status> = others.iter().filter_map(|id| client.status(*id).ok()).collect();
             let now = struck.elapsed();
-            let all = |holds: &dyn Fn(&Status) -> bool| told.len() == others.len() && told.iter().all(holds);
+            let all =
+                |holds: &dyn Fn(&Status) -> bool| answers.len() == others.len() && answers.iter().all(holds);
             if detected.is_none() && all(&|status| !status.alive.contains(&node)) {
                 detected = Some(now);
             }
@@ -125,7 +124,7 @@ impl Drill<'_> {
         (detected, elected)
     }
 
-    /// Waits until this share of the uploads is over; `false` if the run ends before.
+    /// Waits until this share of the uploads has ended; `false` if the run ends first.
     fn await_share(&self, share: f64) -> bool {
         let enough = (share * self.images as f64).ceil();
         loop {

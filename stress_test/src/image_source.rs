@@ -1,6 +1,4 @@
-//! Where images come from when their turn has come: a folder of files painted before, or nowhere.
-//!
-//! The folder is temporary and goes away with the value: at the end of the run, on Ctrl-C, and when a thread panics.
+//! Where the images of a run come from: files painted before the first upload, or memory, painted just before each.
 
 #![allow(
     clippy::disallowed_methods,
@@ -25,9 +23,9 @@ pub(crate) struct ImageSource {
     folder: Option<TemporaryFolder>,
 }
 
-/// An image at hand.
+/// An image that is ready to be sent.
 pub(crate) enum Image<'a> {
-    /// In memory, painted just now, in so much time.
+    /// In memory; painting took this long.
     Painted(&'a [u8], Duration),
     /// In a file.
     Stored(File),
@@ -39,7 +37,7 @@ impl ImageSource {
         ImageSource { plan, folder: None }
     }
 
-    /// Paints all images to files, on as many threads as there are processors. `painted` counts them meanwhile.
+    /// Paints all images to files, with a thread for each processor. Counts them in `painted` while it works.
     pub(crate) fn on_disk(
         plan: Plan,
         images: u64,
@@ -88,12 +86,12 @@ impl ImageSource {
         Ok(source)
     }
 
-    /// What image `number` is.
+    /// Image `number`, not yet painted.
     pub(crate) fn picture(&self, number: u64) -> Picture {
         self.plan.picture(number)
     }
 
-    /// Takes image `number` at hand; `buffer` belongs to the calling thread and is used again.
+    /// Opens or paints image `number`; `buffer` belongs to the calling thread and is used again.
     pub(crate) fn take<'a>(&self, number: u64, buffer: &'a mut Vec<u8>) -> io::Result<Image<'a>> {
         if let Some(path) = self.path(number) {
             return Ok(Image::Stored(File::open(path)?));
@@ -111,7 +109,7 @@ impl ImageSource {
     }
 }
 
-/// What image `number` is called.
+/// The name of image `number`.
 pub(crate) fn image_name(number: u64) -> String {
     format!("stress_image_{number}.png")
 }

@@ -1,4 +1,4 @@
-//! Did it pass, and if not, why, and what can be done about it? Reads a [`Summary`], knows nothing else.
+//! Whether a run passed; if not, why, and what to do about it. Knows only the [`Summary`].
 
 use crate::chi_square::P_SUSPICIOUS;
 use crate::stop_signal::RunEnd;
@@ -7,11 +7,11 @@ use crate::threshold::Threshold;
 
 /// More than this share of the images must be acknowledged, in percent.
 pub(crate) const SUCCESS_PERCENT_MIN: f64 = 95.0;
-/// From this sigma on a distribution is poor, in percent.
+/// A distribution with this sigma or more is poor, in percent.
 pub(crate) const SIGMA_PERCENT_MAX: f64 = 15.0;
-/// Under this many uploads per second something is wrong.
+/// Fewer uploads per second mean that something is wrong.
 const SLOW_PER_SECOND: f64 = 0.5;
-/// From this share of the machine's time on, the client measures itself as well, in percent.
+/// Above this share of the processors' time the client may be the bottleneck, in percent.
 const CLIENT_PERCENT_MAX: f64 = 50.0;
 
 /// Judges a run.
@@ -47,7 +47,7 @@ pub(crate) fn judge(run: &Summary, end: RunEnd, thresholds: &[Threshold]) -> Jud
 }
 
 impl Judgement {
-    /// What the process says to a script.
+    /// The exit code of the process.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Judgement {
@@ -125,7 +125,7 @@ fn balancing_faults(run: &Summary) -> Vec<String> {
     faults
 }
 
-/// Whether nodes do with an image what they say.
+/// Whether nodes do with images what their answers say.
 fn handling_faults(run: &Summary) -> Vec<String> {
     let (placement, read) = (&run.placement, &run.verification);
     let counted = [
@@ -210,7 +210,7 @@ fn warnings(run: &Summary) -> Vec<String> {
     warnings
 }
 
-/// For each trouble that shows, its likely cause and what to do.
+/// For each visible problem, its likely cause and what to do.
 fn remedies(run: &Summary, end: RunEnd) -> Vec<String> {
     let mut remedies = Vec::new();
     let setbacks = |cause: &str| -> u64 {
@@ -275,7 +275,7 @@ mod tests {
     use super::*;
     use crate::summary::{Balance, NodeSummary, UniformityTest};
 
-    /// A run of three nodes that took so many images each, all of them where they belong.
+    /// A run of three nodes that took this many images each, all of them on the right node.
     fn run(counts: [u64; 3]) -> Summary {
         let mut run = Summary::default();
         let total: u64 = counts.iter().sum();

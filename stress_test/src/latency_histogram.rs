@@ -117,30 +117,30 @@ mod tests {
 
     #[test]
     fn percentiles_are_known_to_three_digits() {
-        let mut watch = LatencyHistogram::default();
+        let mut histogram = LatencyHistogram::default();
         for i in 1..=10_000 {
-            watch.record(Duration::from_micros(i * 10));
+            histogram.record(Duration::from_micros(i * 10));
         }
-        let told = watch.distribution();
+        let found = histogram.distribution();
         for (got, want) in [
-            (told.p50.value, 50.0),
-            (told.p99.value, 99.0),
-            (told.max, 100.0),
-            (told.mean.value, 50.0),
+            (found.p50.value, 50.0),
+            (found.p99.value, 99.0),
+            (found.max, 100.0),
+            (found.mean.value, 50.0),
         ] {
             assert!((got / want - 1.0).abs() < 0.002, "{got} is not {want}");
         }
-        assert!(told.p50.low < 50.0 && told.p50.high > 50.0 && told.p50.low > 48.0);
-        assert_eq!(told.count, 10_000);
+        assert!(found.p50.low < 50.0 && found.p50.high > 50.0 && found.p50.low > 48.0);
+        assert_eq!(found.count, 10_000);
     }
 
     #[test]
     fn bins_hold_everything_without_gaps() {
-        let mut watch = LatencyHistogram::default();
+        let mut histogram = LatencyHistogram::default();
         for milliseconds in [1, 1, 5, 900] {
-            watch.record(Duration::from_millis(milliseconds));
+            histogram.record(Duration::from_millis(milliseconds));
         }
-        let bins = watch.bins();
+        let bins = histogram.bins();
         assert_eq!(bins.iter().map(|(_, count)| count).sum::<u64>(), 4);
         assert!(
             bins.windows(2)
@@ -152,10 +152,10 @@ mod tests {
 
     #[test]
     fn what_is_out_of_range_is_kept_at_the_edge() {
-        let mut watch = LatencyHistogram::default();
-        watch.record(Duration::ZERO);
-        watch.record(Duration::from_secs(1_000_000));
-        assert_eq!(watch.distribution().count, 2);
+        let mut histogram = LatencyHistogram::default();
+        histogram.record(Duration::ZERO);
+        histogram.record(Duration::from_secs(1_000_000));
+        assert_eq!(histogram.distribution().count, 2);
         assert_eq!(LatencyHistogram::default().distribution().count, 0);
     }
 }

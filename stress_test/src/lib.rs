@@ -1,4 +1,4 @@
-//! stress_test: offers thousands of painted images to a pixseal cluster and says, with reasons, whether it held.
+//! stress_test: offers thousands of painted images to a pixseal cluster and says, with reasons, whether it passed.
 //!
 //! ```text
 //! arguments → config → run → { spawned_cluster, preflight → machine, image_source → paint }

@@ -1,8 +1,8 @@
-//! The load: threads that take the next image, upload it, and say what happened.
+//! The load: threads that upload one image after the other and report each as a [`Sample`].
 //!
 //! Each thread has its own connections. Without a rate the load is closed-loop: a thread starts its next upload when the
 //! one before is over. With a rate every image has an intended start, and its time counts from there, so that a slow
-//! answer cannot hide behind the uploads it held up.
+//! answer also shows in the uploads that it delays.
 
 #![allow(
     clippy::disallowed_methods,
@@ -31,29 +31,24 @@ use crate::stop_signal::RunEnd;
 use crate::stop_signal::StopSignal;
 use crate::watch::Watch;
 
-/// How long one image is tried.
+/// Time limit for one image.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(30);
-/// So many failures in a row for each thread, and the run is given up.
+/// The run is given up after this many failures in a row for each thread.
 const FAILURES_PER_THREAD_MAX: u32 = 3;
-/// One upload in so many has its last byte held back, and the first ones have.
+/// The last byte is held back in one upload of this many, and in the first ones.
 const HOLD_EVERY: u64 = 50;
 const HOLD_FIRST: u64 = 12;
 const HOLD: Duration = Duration::from_millis(20);
 const SLEEP_MAX: Duration = Duration::from_millis(50);
 
-/// One run's load.
 pub(crate) struct Load<'a> {
-    /// What was asked for.
     pub(crate) config: &'a RunConfig,
-    /// The images.
     pub(crate) images: &'a ImageSource,
-    /// What the cluster says.
     pub(crate) watch: &'a Watch,
-    /// Stops it.
     pub(crate) stop: &'a StopSignal,
     /// When the first upload begins.
     pub(crate) origin: Instant,
-    /// When the whole run is out of time.
+    /// When the whole run times out.
     pub(crate) deadline: Instant,
     /// For each image, the id of the node that acknowledged it plus one, or 0.
     pub(crate) holders: &'a [AtomicU32],
@@ -64,11 +59,11 @@ pub(crate) struct Load<'a> {
 /// When an image is offered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Start {
-    /// As soon as it is at hand: the load is closed-loop.
+    /// As soon as it is ready: the load is closed-loop.
     AtOnce,
-    /// At this moment, by the schedule of a rate.
+    /// At this moment, by the schedule of `--rate`.
     Scheduled(Instant),
-    /// The run was stopped before.
+    /// The run was stopped.
     Never,
 }
 
@@ -78,7 +73,6 @@ pub(crate) fn is_held_back(number: u64) -> bool {
 }
 
 impl<'a> Load<'a> {
-    /// A load that has not begun.
     pub(crate) fn new(
         config: &'a RunConfig,
         images: &'a ImageSource,
@@ -101,17 +95,17 @@ impl<'a> Load<'a> {
         }
     }
 
-    /// What one thread does until there are no more images.
+    /// The work of one thread, until there are no more images.
     pub(crate) fn work(&self, samples: &Sender<Sample>) {
         let mut client = Client::new(&self.config.members, Patience::default());
         let mut buffer = Vec::new();
         while let Some(number) = self.next() {
-            let turn = self.await_start(number);
-            if turn == Start::Never {
+            let start_at = self.await_start(number);
+            if start_at == Start::Never {
                 return;
             }
-            let sample = self.upload(&mut client, number, turn, &mut buffer);
-            self.look_after(&sample);
+            let sample = self.upload(&mut client, number, start_at, &mut buffer);
+            self.record(&sample);
             if samples.send(sample).is_err() {
                 return;
             }
@@ -148,12 +142,12 @@ impl<'a> Load<'a> {
         Start::Never
     }
 
-    fn upload(&self, client: &mut Client, number: u64, turn: Start, buffer: &mut Vec<u8>) -> Sample {
+    fn upload(&self, client: &mut Client, number: u64, start_at: Start, buffer: &mut Vec<u8>) -> Sample {
         let picture = self.images.picture(number);
         let mut sample = Sample::untried(number, picture.band, picture.bytes());
         let taken = self.images.take(number, buffer);
         let start = Instant::now();
-        let intended = match turn {
+        let intended = match start_at {
             Start::Scheduled(intended) => intended,
             _ => start,
         };
@@ -218,8 +212,8 @@ impl<'a> Load<'a> {
         };
     }
 
-    /// The views that a term stands for, as nodes tell. The watch hears of a new term a moment later than its first
-    /// receipt is written, so the node is asked.
+    /// The views that go with a term. The first receipt of a new term can come before the watch sees that term, so this
+    /// asks the node.
     fn views(&self, client: &mut Client, node: NodeId, term: u64) -> Vec<Vec<NodeId>> {
         let views = self.watch.views(term);
         if !views.is_empty() || client.members().all(|(id, _)| id != node) {
@@ -231,8 +225,8 @@ impl<'a> Load<'a> {
         self.watch.views(term)
     }
 
-    /// Remembers who has the image, and gives up when nothing is accepted any more.
-    fn look_after(&self, sample: &Sample) {
+    /// Records which node has the image; gives up when no image is accepted any more.
+    fn record(&self, sample: &Sample) {
         match &sample.outcome {
             UploadOutcome::Stored { node, .. } => {
                 let index = usize::try_from(sample.number - 1).expect("bounded by --images");
@@ -250,7 +244,7 @@ impl<'a> Load<'a> {
     }
 }
 
-/// What a receipt says that is not so.
+/// What is wrong in a receipt.
 fn contradiction(receipt: &Receipt, image: &ImageId, bytes: u64, accepted: Option<NodeId>) -> Option<String> {
     if receipt.user != image.user() || receipt.name != image.name() {
         return Some(format!("the receipt is for {}/{}", receipt.user, receipt.name));

@@ -1,4 +1,4 @@
-//! What this machine has to give: disk, memory, files.
+//! The resources of this machine: disk, memory, files.
 
 #![allow(
     clippy::disallowed_methods,
@@ -14,7 +14,7 @@ use pixseal::members::Members;
 
 use crate::usage::{files_max, memory_available};
 
-/// What the machine has to give.
+/// What is free.
 pub(crate) struct Machine {
     /// Free in the temporary folder, in bytes.
     pub(crate) temporary_free: u64,
@@ -24,7 +24,7 @@ pub(crate) struct Machine {
     pub(crate) same_disk: bool,
     /// Whether nodes run on this machine.
     pub(crate) nodes_are_local: bool,
-    /// Memory to be had, in bytes, if that is known.
+    /// Available memory in bytes, if known.
     pub(crate) memory: Option<u64>,
     /// Files that may be open, if that is limited.
     pub(crate) files: Option<u64>,

@@ -71,7 +71,7 @@ pub struct Picture {
 }
 
 impl Plan {
-    /// Image `number`, from 1. Bands take turns, so that every moment of a run has all sizes in it.
+    /// Image `number`, from 1. Consecutive images are of different bands, so that all sizes are uploaded at any time.
     pub fn picture(&self, number: u64) -> Picture {
         let key = scramble(scramble(self.seed).wrapping_add(number));
         let band = usize::try_from(number % BANDS as u64).expect("a remainder below BANDS fits");

@@ -1,6 +1,6 @@
-//! Before the run: is there room for it? What is missing is said with a way to go on.
+//! Before the run: is there room for it? If not, the answer says what is missing and what to do about it.
 //!
-//! Pure: what the machine has comes in as [`Machine`].
+//! Pure: the resources of the machine come in as [`Machine`].
 
 use pixseal::client::upload::PIECE_BYTES;
 
@@ -8,22 +8,20 @@ use crate::config::{RunConfig, SourceKind};
 use crate::machine::Machine;
 use crate::report::units::bytes;
 
-/// Beyond images: code, histograms, stacks.
+/// Memory for code, histograms and stacks, besides images.
 const BASE_BYTES: u64 = 64 << 20;
-/// Files a process has open anyway.
+/// Files that the process has open besides its connections.
 const BASE_FILES: u64 = 64;
-/// A tenth more than is needed should be free.
+/// One part in so many of what is needed should be free on top of it.
 const SLACK_SHARE: u64 = 10;
-/// What a node takes in at most unless it was told otherwise (`--body-max`), in bytes.
+/// The largest body that a node accepts without `--body-max`, in bytes.
 const BODY_BYTES_DEFAULT: u64 = 64 << 20;
 
-/// What to do, and what to know.
 pub(crate) struct Findings {
-    /// Where images wait.
     pub(crate) source: SourceKind,
-    /// Worth knowing.
+    /// What the user should know.
     pub(crate) notes: Vec<String>,
-    /// What makes the run impossible as it was asked for.
+    /// Why the run is impossible with these options.
     pub(crate) obstacles: Vec<String>,
 }
 
@@ -54,7 +52,7 @@ pub(crate) fn check(config: &RunConfig, machine: &Machine, images_bytes: u64) ->
     findings
 }
 
-/// Where images wait: on disk, if that also leaves room for what the nodes write to the same disk.
+/// Chooses the disk if it also has room for what the nodes write to it.
 fn choose_source(
     config: &RunConfig,
     machine: &Machine,
@@ -94,8 +92,8 @@ fn choose_source(
     }
 }
 
-/// Room for what the nodes write, if they run here. Nodes of the run's own write into its temporary folder; where
-/// others do is not known for sure, so that they are only warned about.
+/// Checks the room for what local nodes write. Spawned nodes write into the temporary folder. Where other nodes write is
+/// not certain, so for them it is only a note.
 fn check_sealed(config: &RunConfig, machine: &Machine, images_bytes: u64, findings: &mut Findings) {
     if !machine.nodes_are_local || !findings.obstacles.is_empty() {
         return;

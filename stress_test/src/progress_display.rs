@@ -1,4 +1,4 @@
-//! What is seen while a run goes on: bars on a terminal, a line now and then elsewhere.
+//! The progress of a run: bars on a terminal, otherwise a line every few seconds.
 
 #![allow(clippy::disallowed_methods, reason = "an edge: the terminal and its clock")]
 
@@ -87,7 +87,7 @@ impl ProgressDisplay {
         }
     }
 
-    /// The last state, drawn whatever the time, and gone from a terminal.
+    /// Removes the bars from the terminal.
     pub(crate) fn finish(self) {
         if let Some(live) = self.live {
             for bar in live.nodes.iter().chain([&live.main, &live.figures, &live.event]) {

@@ -5,46 +5,42 @@ use std::time::Duration;
 use pixseal::client::error::ErrorKind;
 use pixseal::roster::NodeId;
 
-/// One image's way into the cluster, or the end of trying.
+/// One upload, successful or not.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     /// Which image, from 1.
     pub(crate) number: u64,
-    /// Its band of size.
     pub(crate) band: usize,
-    /// Its size.
     pub(crate) bytes: u64,
-    /// When it should have been offered, since the run began. With a fixed rate that is the schedule; otherwise
-    /// the moment the image was at hand.
+    /// When it should have been offered, since the run began: by the schedule of a fixed rate, otherwise the moment
+    /// the image was ready.
     pub(crate) intended: Duration,
-    /// From there until the first offer: how far behind its schedule the client was.
+    /// From `intended` to the first offer: how late the client was.
     pub(crate) late: Duration,
-    /// How long painting took, if the image was painted for this upload.
+    /// The time to paint, if the image was painted for this upload.
     pub(crate) paint: Duration,
-    /// From `intended` to the receipt (or the end of trying), retries and waits included.
+    /// From `intended` to the receipt or the last failure, with all retries and waits.
     pub(crate) total: Duration,
     /// From the offer that was accepted until 100.
     pub(crate) offer: Duration,
-    /// From there until the last byte was sent.
+    /// From 100 until the last byte was sent.
     pub(crate) transfer: Duration,
-    /// From there until the receipt.
+    /// From the last byte until the receipt.
     pub(crate) receipt: Duration,
-    /// How often it was offered.
+    /// How many times it was offered.
     pub(crate) rounds: u32,
-    /// What went wrong on the way.
     pub(crate) setbacks: Vec<(Option<NodeId>, ErrorKind)>,
-    /// Who accepted besides the node that got the body.
+    /// Nodes that accepted besides the one that got the body.
     pub(crate) also_accepted: Vec<NodeId>,
     /// The node acknowledged before it had the whole body.
     pub(crate) answered_early: bool,
     /// Bytes of the body sent, in all rounds.
     pub(crate) body_bytes_sent: u64,
-    /// Where it came to rest.
     pub(crate) outcome: UploadOutcome,
 }
 
 impl Sample {
-    /// An image that nothing has happened to yet.
+    /// Not offered yet.
     pub(crate) fn untried(number: u64, band: usize, bytes: u64) -> Sample {
         Sample {
             number,
@@ -70,28 +66,22 @@ impl Sample {
     }
 }
 
-/// How an upload ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UploadOutcome {
     /// Acknowledged by `node`, which placed it by one of `views`.
     Stored {
-        /// Who gave the receipt.
+        /// Has the image.
         node: NodeId,
         /// The term that the receipt names.
         term: u64,
-        /// The alive ids that went with that term: the receipt's own, or else what nodes told, which can be
-        /// several while two leaders meet, and none.
+        /// The alive ids that went with that term: those in the receipt, otherwise those in nodes' /cluster, which can
+        /// be several while two leaders meet, or none.
         views: Vec<Vec<NodeId>>,
         /// Whether the receipt named them itself.
         claimed: bool,
-        /// What the receipt says that is not so.
+        /// What is wrong in the receipt.
         wrong_receipt: Option<String>,
     },
     /// Not acknowledged.
-    Failed {
-        /// The last cause.
-        cause: ErrorKind,
-        /// The last words.
-        text: String,
-    },
+    Failed { cause: ErrorKind, text: String },
 }

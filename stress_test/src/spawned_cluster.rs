@@ -1,4 +1,4 @@
-//! A cluster of the run's own: servers in a temporary folder, on free ports, stopped and removed afterwards.
+//! A cluster for one run: servers on free ports with a temporary folder, stopped and removed at the end.
 
 #![allow(
     clippy::disallowed_methods,
@@ -27,22 +27,22 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::temporary_folder::TemporaryFolder;
 use crate::watch::PATIENCE;
 
-/// From the start of the nodes until all agree on a leader; also for a node that was started again.
+/// Time for started nodes to agree on a leader.
 const AGREE_PATIENCE: Duration = Duration::from_secs(20);
-/// From SIGTERM until the end of the process.
+/// Time between SIGTERM and the end of the process.
 const STOP_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const PORT_TRIES: u32 = 100;
-/// What is shown of the log of a node that did not come up.
+/// How many lines of its log are shown when a node does not come up.
 const LOG_LINES: usize = 5;
 
-/// Servers that end with the value.
+/// The servers are stopped when the value is dropped.
 pub(crate) struct SpawnedCluster {
     /// The nodes and where they listen.
     pub(crate) members: Members,
     program: PathBuf,
     nodes: Mutex<BTreeMap<NodeId, Child>>,
-    /// Last: the servers end before their folder goes.
+    /// Last, so that the servers end before their folder is removed.
     folder: TemporaryFolder,
 }
 
@@ -83,7 +83,6 @@ impl SpawnedCluster {
         Ok(spawned)
     }
 
-    /// Where their files are.
     pub(crate) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -119,7 +118,7 @@ impl SpawnedCluster {
         Ok(kill_process(Pid::from_child(child), signal)?)
     }
 
-    /// Waits for the end of a node that was told to end; kills it when it takes too long.
+    /// Waits until a stopping node has ended; kills it after [`STOP_PATIENCE`].
     pub(crate) fn await_end(&self, id: NodeId) -> io::Result<()> {
         let Some(mut child) = self.nodes().remove(&id) else {
             return Ok(());
@@ -134,7 +133,7 @@ impl SpawnedCluster {
         Ok(())
     }
 
-    /// Brings back whoever does not run or is stopped, and waits until all agree.
+    /// Starts or resumes every node that does not run, and waits until all agree.
     pub(crate) fn recover(&self) -> Result<(), String> {
         for (id, _) in self.members.iter() {
             let gone = match self.nodes().get_mut(&id) {
@@ -157,12 +156,12 @@ impl SpawnedCluster {
         let deadline = Instant::now() + AGREE_PATIENCE;
         let mut client = Client::new(&self.members, PATIENCE);
         loop {
-            let told: Vec<Option<Status>> = self
+            let answers: Vec<Option<Status>> = self
                 .members
                 .iter()
                 .map(|(id, _)| client.status(id).ok())
                 .collect();
-            if agreed(&told) {
+            if agreed(&answers) {
                 return Ok(());
             }
             if let Some(id) = self.ended().or((Instant::now() >= deadline).then_some(NodeId(1))) {
@@ -175,7 +174,7 @@ impl SpawnedCluster {
         }
     }
 
-    /// A node that ended without being told to.
+    /// A node that ended by itself.
     fn ended(&self) -> Option<NodeId> {
         let mut nodes = self.nodes();
         nodes
@@ -210,18 +209,18 @@ impl Drop for SpawnedCluster {
     }
 }
 
-fn agreed(told: &[Option<Status>]) -> bool {
-    let leader = told.first().and_then(|status| status.as_ref()?.leader);
+fn agreed(answers: &[Option<Status>]) -> bool {
+    let leader = answers.first().and_then(|status| status.as_ref()?.leader);
     leader.is_some()
-        && told
+        && answers
             .iter()
             .flatten()
-            .filter(|s| s.leader == leader && s.alive.len() == told.len())
+            .filter(|s| s.leader == leader && s.alive.len() == answers.len())
             .count()
-            == told.len()
+            == answers.len()
 }
 
-/// Ports that are free for TCP and UDP; held until all are found, so that they are different ones.
+/// Ports that are free for TCP and UDP. All stay bound until the last is found, so that no port comes twice.
 fn free_ports(count: u32) -> io::Result<Vec<u16>> {
     let mut held = Vec::new();
     for _ in 0..count * PORT_TRIES {

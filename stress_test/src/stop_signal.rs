@@ -1,22 +1,22 @@
-//! Why a run ends before its time: said once, seen by every thread.
+//! A signal that stops a run early; every thread sees it. The first reason stands.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How a run ended, if not by itself.
+/// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
-    /// Every image had its turn.
+    /// Every image was offered.
     Complete,
     /// Ctrl-C or SIGTERM.
     Interrupted,
     /// The timeout.
     TimedOut,
-    /// So many failures in a row that going on made no sense.
+    /// Too many failures in a row.
     GivenUp,
 }
 
-/// Raised by whoever has a reason to stop; the first reason stands.
+/// Starts lowered.
 #[derive(Default)]
 pub struct StopSignal {
     why: OnceLock<RunEnd>,
@@ -24,18 +24,17 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// Stops the run.
+    /// Stops the run, for this reason unless there is one already.
     pub fn raise(&self, why: RunEnd) {
         let _ = self.why.set(why);
         self.raised.store(true, Ordering::Relaxed);
     }
 
-    /// The flag itself, for those who only look.
+    /// The flag, for code that only needs to see it.
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.raised
     }
 
-    /// Whether anybody raised it.
     pub(crate) fn is_raised(&self) -> bool {
         self.raised.load(Ordering::Relaxed)
     }

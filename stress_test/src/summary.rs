@@ -1,4 +1,4 @@
-//! Everything a run has to say, as one value: the JSON file is this, and text, page and comparison are made of it.
+//! All results of a run. The JSON file is this value; text, page and comparison are made of it.
 //!
 //! The schema is named in [`Summary::schema`]. Fields are only ever added under the same name; a change of meaning
 //! gets a new number. Times are in milliseconds where a name ends in `_ms`, otherwise in seconds; sizes in bytes;
@@ -213,7 +213,7 @@ pub struct Placement {
     pub on_assigned: u64,
     /// Stored elsewhere.
     pub misplaced: u64,
-    /// Stored under a view that nobody told about.
+    /// Stored under a view that no node was seen with.
     pub unknown_view: u64,
     /// Accepted by more than one node although the membership was stable.
     pub accepted_twice: u64,
@@ -225,7 +225,7 @@ pub struct Placement {
     pub held_back: u64,
     /// Receipts that name another image, size or node.
     pub wrong_receipts: u64,
-    /// Receipts that name a view of a term that every node told otherwise.
+    /// Receipts that name a view which no node had in that term.
     #[serde(default)]
     pub false_views: u64,
     /// A few of these faults, in words.
@@ -393,7 +393,7 @@ pub struct Resources {
     pub client_rss_bytes_max: u64,
     /// Whether nodes run on the client's machine.
     pub shares_machine: bool,
-    /// What nodes told about their processes.
+    /// The processes of nodes that report them.
     pub servers: Vec<ServerUsage>,
 }
 

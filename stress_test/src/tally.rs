@@ -23,7 +23,6 @@ use examples::keep;
 use placement::Placements;
 use points::Points;
 
-/// Everything counted so far.
 pub(crate) struct Tally {
     offered: u64,
     stored: u64,
@@ -48,7 +47,7 @@ pub(crate) struct Tally {
     last: Duration,
 }
 
-/// What fell to one node or band.
+/// Uploads of one node or one size band.
 #[derive(Clone, Default)]
 struct Share {
     uploads: u64,
@@ -58,7 +57,7 @@ struct Share {
     total: LatencyHistogram,
 }
 
-/// The counts of all nodes so far, for the live view.
+/// Counts of the whole cluster, for the live view.
 pub(crate) struct Totals {
     /// Images offered, acknowledged or not.
     pub(crate) done: u64,
@@ -71,7 +70,6 @@ pub(crate) struct Totals {
 }
 
 impl Tally {
-    /// Nothing counted, for a cluster of these members.
     pub(crate) fn new(user: &str, members: impl Iterator<Item = NodeId>) -> Tally {
         Tally {
             offered: 0,
@@ -98,7 +96,7 @@ impl Tally {
         }
     }
 
-    /// Counts one upload. `held_back`: its last byte was kept for a moment, to see whether the node waits for it.
+    /// Counts one upload. `held_back`: its last byte was sent late, to see whether the node waits for it.
     pub(crate) fn add(&mut self, sample: &Sample, name: &str, held_back: bool) {
         self.offered += 1;
         self.retried += u64::from(sample.rounds > 1);
@@ -145,7 +143,6 @@ impl Tally {
         self.nodes.iter().map(|(id, share)| (*id, share.uploads))
     }
 
-    /// The counts so far.
     pub(crate) fn totals(&self) -> Totals {
         Totals {
             done: self.offered,
@@ -302,13 +299,13 @@ mod tests {
         }
     }
 
-    fn reported(samples: &[Sample], told: &MembershipSeen) -> summary::Summary {
+    fn reported(samples: &[Sample], seen: &MembershipSeen) -> summary::Summary {
         let mut tally = Tally::new("stresstest", (1..=3).map(NodeId));
         for sample in samples {
             tally.add(sample, &format!("stress_image_{}.png", sample.number), false);
         }
         let mut summary = summary::Summary::default();
-        tally.report(&PLAN, told, &mut summary);
+        tally.report(&PLAN, seen, &mut summary);
         summary
     }
 
@@ -336,12 +333,12 @@ mod tests {
     fn two_acceptances_are_forgiven_only_while_the_membership_changes() {
         let mut twice = stored(100, 1, &[1, 2, 3]);
         twice.also_accepted.push(NodeId(2));
-        let told = |seconds: u64| MembershipSeen {
+        let seen = |seconds: u64| MembershipSeen {
             changes: vec![Duration::from_secs(seconds)],
             views: BTreeMap::new(),
         };
         for (change, fault) in [(90, 1), (98, 0), (100, 0), (102, 0), (103, 1)] {
-            let placement = reported(&[twice.clone()], &told(change)).placement;
+            let placement = reported(&[twice.clone()], &seen(change)).placement;
             assert_eq!(
                 (placement.accepted_twice, placement.accepted_twice_in_change),
                 (fault, 1 - fault),

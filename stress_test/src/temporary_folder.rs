@@ -1,4 +1,4 @@
-//! A folder that goes away with the value: at the end of the run, on Ctrl-C, and when a thread panics.
+//! A folder that is removed with the value: at the end of the run, on Ctrl-C, and when a thread panics.
 
 #![allow(clippy::disallowed_methods, reason = "an edge: it makes and removes folders")]
 
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// A folder that removes itself with everything in it, unless it is to be kept.
+/// Removes its folder with everything in it, unless `--keep` was given.
 pub(crate) struct TemporaryFolder {
     folder: TempDir,
     keep: bool,
@@ -32,7 +32,7 @@ impl TemporaryFolder {
 }
 
 impl Drop for TemporaryFolder {
-    /// `TempDir` would say nothing about a folder that it cannot remove.
+    /// Says so when the folder cannot be removed, which `TempDir` does not.
     fn drop(&mut self) {
         if !self.keep
             && let Err(e) = fs::remove_dir_all(self.path())

@@ -15,14 +15,13 @@ use crate::sample::{Sample, UploadOutcome};
 const CSV_HEAD: &str = "number,name,band,bytes,outcome,node,term,start_s,late_ms,paint_ms,offer_ms,transfer_ms,\
 receipt_ms,total_ms,rounds,setbacks,detail";
 
-/// The files that were asked for.
 pub(crate) struct UploadLog {
     csv: Option<BufWriter<File>>,
     log: Option<BufWriter<File>>,
 }
 
 impl UploadLog {
-    /// Makes the files, with their first line.
+    /// Creates the files; the CSV gets its header.
     pub(crate) fn open(config: &RunConfig) -> io::Result<UploadLog> {
         let open = |path: &Option<std::path::PathBuf>| path.as_deref().map(create).transpose();
         let (mut csv, log) = (open(&config.csv)?, open(&config.log)?);
@@ -32,7 +31,6 @@ impl UploadLog {
         Ok(UploadLog { csv, log })
     }
 
-    /// Adds a line to each.
     pub(crate) fn add(&mut self, sample: &Sample) -> io::Result<()> {
         if let Some(csv) = &mut self.csv {
             csv_line(csv, sample)?;
@@ -43,7 +41,7 @@ impl UploadLog {
         Ok(())
     }
 
-    /// Writes out what is still in memory.
+    /// Writes what is still in memory.
     pub(crate) fn close(self) -> io::Result<()> {
         for mut file in [self.csv, self.log].into_iter().flatten() {
             file.flush()?;

@@ -1,4 +1,4 @@
-//! The uploads of a run: threads that offer images, one that counts what becomes of them, and the drill beside them.
+//! The uploads of a run: many threads upload, this one counts the outcomes, one more runs the drill.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ const SAMPLES_MAX: usize = 1024;
 /// How often the display is refreshed when nothing happens.
 const REFRESH: Duration = Duration::from_millis(50);
 
-/// The uploads, counted as they end.
+/// Uploads all images and counts them as they end. Returns what the drill saw.
 pub(crate) fn upload(
     load: &Load<'_>,
     cluster: Option<&SpawnedCluster>,
@@ -61,13 +61,13 @@ pub(crate) fn upload(
         let counted = count(&samples, load, upload_log, tally, &finished, &mut progress);
         progress.finish();
         over.raise(RunEnd::Complete);
-        let told = drill.map(|drill| {
+        let results = drill.map(|drill| {
             drill
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
         counted
-            .map(|()| told.unwrap_or_default())
+            .map(|()| results.unwrap_or_default())
             .map_err(|e| e.to_string())
     })
 }

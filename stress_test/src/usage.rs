@@ -14,7 +14,7 @@ pub(crate) struct ProcessUsage {
 }
 
 impl ProcessUsage {
-    /// Of this process, now; zeros where /proc is not to be had.
+    /// Of this process, now; zeros without /proc.
     pub(crate) fn now() -> ProcessUsage {
         ProcessUsage {
             cpu_seconds: fs::read_to_string("/proc/self/stat")
@@ -26,7 +26,7 @@ impl ProcessUsage {
     }
 }
 
-/// Memory that can be had without swapping, in bytes.
+/// Memory that is available without swapping, in bytes.
 pub(crate) fn memory_available() -> Option<u64> {
     kilobytes("/proc/meminfo", "MemAvailable:").map(|kilobytes| kilobytes << 10)
 }

@@ -1,4 +1,4 @@
-//! Reading back: every byte of an image is compared with what its seed paints, as it arrives; none of it is kept.
+//! Reads images back and compares every byte, as it arrives, with what the seed paints. Keeps none of it.
 
 #![allow(clippy::disallowed_methods, reason = "an edge: threads and clocks")]
 
@@ -21,13 +21,13 @@ use crate::stop_signal::{RunEnd, StopSignal};
 use crate::summary::Verification;
 use crate::tally::examples::keep;
 
-/// About so many images are a sample.
+/// A sample has about this many images.
 const SAMPLE_IMAGES: u64 = 100;
-/// How long one image is tried.
+/// Time limit for one image.
 const PATIENCE: Duration = Duration::from_secs(30);
 const THREADS_MAX: usize = 8;
 
-/// Reads back what `config` asks for of the images that have a holder. `checked` counts them meanwhile.
+/// Reads back those images with a holder that `config` asks for. Counts them in `checked` while it works.
 pub(crate) fn read_back(
     config: &RunConfig,
     holders: &[AtomicU32],

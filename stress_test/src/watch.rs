@@ -1,4 +1,4 @@
-//! What the cluster says about itself while a run goes on: views, leaders, processes.
+//! Watches the cluster during a run: its views, leaders and processes, as the nodes describe them.
 //!
 //! A thread for each node asks it for `/cluster` a few times a second; a node that hangs delays no other.
 
@@ -24,14 +24,14 @@ use node_usage::NodeUsage;
 
 const PERIOD: Duration = Duration::from_millis(150);
 const EVENTS_MAX: usize = 1000;
-/// Nobody needs to think long about `/cluster`.
+/// `/cluster` is answered at once or not at all.
 pub(crate) const PATIENCE: Patience = Patience {
     connect: Duration::from_millis(500),
     offer: Duration::from_secs(1),
     body: Duration::from_secs(1),
 };
 
-/// What is known, shared by all threads of a run.
+/// Shared by all threads of a run.
 #[derive(Default)]
 pub(crate) struct Watch {
     known: Mutex<Known>,

@@ -4,14 +4,12 @@ use std::fmt;
 
 use pixseal::roster::NodeId;
 
-/// One thing done to a node in the middle of a run.
+/// One thing that is done to a node in the middle of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct DrillStep {
-    /// What is done.
     pub(crate) action: DrillAction,
-    /// To whom.
     pub(crate) target: DrillTarget,
-    /// When: share of the uploads that are over, 0 to 1.
+    /// When: the share of uploads that have ended, 0 to 1.
     pub(crate) from: f64,
     /// When it is undone; only for a pause.
     pub(crate) until: f64,
@@ -28,16 +26,14 @@ pub(crate) enum DrillAction {
     Restart,
 }
 
-/// Which node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrillTarget {
-    /// Whoever leads at that moment.
+    /// The leader at that moment.
     Leader,
-    /// This one.
     Node(NodeId),
 }
 
-/// Reads one `--drill`; `each` becomes a step for every node, spread over the run.
+/// Parses one `--drill`. `each` becomes a step for every node, spread over the run.
 pub(crate) fn parse(text: &str, nodes: u32) -> Result<Vec<DrillStep>, String> {
     let wrong = |why: &str| {
         format!("--drill {text}: {why}; for example kill:leader@50%, pause:1@30%..60%, restart:each")

@@ -1,8 +1,8 @@
 //! Two runs side by side: what differs, and whether the difference exceeds the noise.
 //!
-//! Each figure has a 95 % interval from its own run. Intervals that do not meet are called a difference; that is on the
-//! careful side. Noise from one run to the next (another day, another machine) is not in any single run: to know it,
-//! repeat a run unchanged and compare.
+//! Each figure has a 95 % interval from its own run. Only intervals that do not overlap are called a difference, which is
+//! cautious. Noise between runs (another day, another machine) is in no single run: repeat a run unchanged and compare
+//! to see it.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -99,7 +99,7 @@ fn scaled(of: Estimate, factor: f64) -> Estimate {
     }
 }
 
-/// What makes a comparison less than fair.
+/// Settings that differ, which makes the comparison less fair.
 fn settings(a: &Summary, b: &Summary) -> Vec<String> {
     let (x, y) = (&a.settings, &b.settings);
     let rate = |rate: Option<f64>| rate.map_or("closed-loop".to_owned(), |rate| rate.to_string());
@@ -155,19 +155,20 @@ mod tests {
 
     #[test]
     fn only_intervals_that_do_not_meet_are_a_difference() {
-        let told = text(&run(100.0, 50.0), &run(104.0, 80.0));
+        let report = text(&run(100.0, 50.0), &run(104.0, 80.0));
         assert!(
-            line(&told, "uploads/s").ends_with("+4.0 %  within the noise"),
-            "{told}"
+            line(&report, "uploads/s").ends_with("+4.0 %  within the noise"),
+            "{report}"
         );
         assert!(
-            line(&told, "latency p99, ms").ends_with("+60.0 %  WORSE, beyond the noise"),
-            "{told}"
+            line(&report, "latency p99, ms").ends_with("+60.0 %  WORSE, beyond the noise"),
+            "{report}"
         );
-        let told = text(&run(100.0, 80.0), &run(150.0, 50.0));
+        let report = text(&run(100.0, 80.0), &run(150.0, 50.0));
         assert!(
-            line(&told, "uploads/s").contains("better") && line(&told, "latency p99, ms").contains("better"),
-            "{told}"
+            line(&report, "uploads/s").contains("better")
+                && line(&report, "latency p99, ms").contains("better"),
+            "{report}"
         );
     }
 

@@ -258,16 +258,16 @@ fn trouble(run: &Summary, out: &mut String) -> fmt::Result {
         write!(out, "<p>{} × {who}{}</p>", setback.count, escape(&setback.cause))?;
     }
     for drill in &run.drills {
-        let told = |what: Option<f64>| what.map_or("not seen".to_owned(), milliseconds);
+        let shown = |what: Option<f64>| what.map_or("not seen".to_owned(), milliseconds);
         write!(
             out,
             "<p>Drill {}: node {} out of every view after {}",
             escape(&drill.step),
             drill.node,
-            told(drill.detected_ms)
+            shown(drill.detected_ms)
         )?;
         if drill.elected_ms.is_some() {
-            write!(out, ", a new leader after {}", told(drill.elected_ms))?;
+            write!(out, ", a new leader after {}", shown(drill.elected_ms))?;
         }
         write!(out, "</p>")?;
     }

@@ -122,13 +122,13 @@ fn trouble(run: &Summary, _: Colours, out: &mut String) -> fmt::Result {
         writeln!(out, "  {:>8.2} s  {}", event.at_seconds, event.text)?;
     }
     for drill in &run.drills {
-        let told = |what: Option<f64>| what.map_or("not seen".to_owned(), |ms| format!("{ms:.0} ms"));
+        let shown = |what: Option<f64>| what.map_or("not seen".to_owned(), |ms| format!("{ms:.0} ms"));
         write!(
             out,
             "  Drill {} (node {}): out of every view after {}",
             drill.step,
             drill.node,
-            told(drill.detected_ms)
+            shown(drill.detected_ms)
         )?;
         match drill.elected_ms {
             Some(ms) => writeln!(out, ", a new leader after {ms:.0} ms")?,
