@@ -11,7 +11,7 @@
 //! Leaves out on purpose: pixels are not inflated, and of ancillary chunks (text, profiles, animation) only length,
 //! type and CRC are looked at, because a decoder may ignore them as well. A critical chunk that we do not know is
 //! refused, since no decoder may ignore that. A lower-case third letter, reserved by the specification, is no error
-//! in an ancillary chunk: it is one more that nobody knows yet.
+//! in an ancillary chunk: the chunk is unknown, like others.
 //!
 //! Source: PNG Specification (Third Edition), W3C; "section" below means one of its sections.
 
@@ -35,7 +35,7 @@ const U31_MAX: u32 = i32::MAX as u32;
 pub enum Error {
     /// The first bytes are not those of a PNG.
     NotPng,
-    /// It begins as a PNG, but its structure breaks the rule that is told.
+    /// It begins as a PNG, but its structure breaks this rule.
     Broken(&'static str),
     /// Its header claims more pixels than the limit allows.
     TooManyPixels {
@@ -86,7 +86,8 @@ enum Stage {
     Ended,
 }
 
-/// Where the next chunk stands: before, within or after the IDAT chunks, one row without gaps (section 5.6).
+/// The place of the next chunk: before, within or after the IDAT chunks, which follow each other without gaps
+/// (section 5.6).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum IdatPosition {
     Before,
@@ -117,8 +118,8 @@ impl Check {
         }
     }
 
-    /// Looks at the next bytes of the image, any number of them. An error is final: it is given again to whoever
-    /// asks again.
+    /// Looks at the next bytes of the image, any number of them. An error is final: every later
+    /// call returns it again.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Error> {
         if self.error.is_none() {
             self.error = self.walk(bytes).err();
@@ -156,7 +157,7 @@ impl Check {
 
     fn opening(&mut self, bytes: &mut &[u8]) -> Result<(), Error> {
         let whole = self.gather::<OPENING_BYTES>(bytes);
-        // Decided as soon as a byte is wrong: what is no PNG at all must not be waited for.
+        // Decided at the first wrong byte: no more is read of a file that is no PNG.
         let begun = self.gathered_bytes.min(SIGNATURE.len());
         if whole.is_none() && self.gathered[..begun] != SIGNATURE[..begun] {
             return Err(Error::NotPng);

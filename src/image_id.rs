@@ -16,7 +16,7 @@ pub(crate) const FILE_NAME_BYTES_MAX: usize = 255;
 const PREFIX: &str = "encrypted_";
 const SUFFIX: &str = ".png";
 
-/// Names that mean devices on Windows, where somebody will copy these files one day.
+/// Names of devices on Windows, where these files may be copied to.
 const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
 const NUMBERED_DEVICES: [&str; 2] = ["COM", "LPT"];
 
@@ -127,7 +127,7 @@ fn check_name(name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// `NUL.anything.png` is a device as well: Windows looks only at what stands before the first dot.
+/// `NUL.anything.png` is a device as well: Windows looks only at the part before the first dot.
 fn is_device(stem: &str) -> bool {
     let base = stem.split('.').next().unwrap_or(stem).to_ascii_uppercase();
     let numbered = |device: &str| {

@@ -1,7 +1,7 @@
-//! The lines people watch: rooms say them through the `log` crate, one thread writes them.
+//! The event lines that people watch: rooms write them through the `log` crate, one thread prints them.
 //!
-//! Whoever speaks never waits. Lines go into a bounded queue; when the reader of stdout stalls and the queue is
-//! full, lines are dropped and counted, and the count is the next line written. A worker or the heartbeat that
+//! The caller never waits. Lines go into a bounded queue; when the reader of stdout stalls and the queue is full, lines
+//! are dropped and counted, and the count is the next line written. A worker or the heartbeat that
 //! waited for a terminal would make a node look dead.
 //!
 //! Event lines (info and below) go to stdout as they are, warnings and errors to stderr with their level.
@@ -44,7 +44,7 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Writes everything that was said so far and ends the writing thread.
+    /// Writes everything that was logged so far and ends the writing thread.
     pub fn flush(&self) {
         let _ = self.stop.send(());
         let writer = self

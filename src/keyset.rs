@@ -166,7 +166,7 @@ impl Keyset {
         if json.len() > JSON_BYTES_MAX {
             return refuse(format!("a keyset has at most {JSON_BYTES_MAX} bytes"));
         }
-        // The message of serde_json quotes what it stumbled over, and that could be a key: only the place is told.
+        // The message of serde_json quotes the text that it refused, which may be a key: only its position is reported.
         let file: KeysetJson = serde_json::from_str(json).map_err(|e| {
             Error(format!(
                 "not a Tink JSON keyset (line {}, column {})",
@@ -197,7 +197,7 @@ impl Keyset {
             primary_key_id: self.primary,
             key: self.entries.iter().map(key_json).collect(),
         };
-        // With its final capacity from the start it never moves, and so leaves no copy behind that is not wiped.
+        // Allocated with its final capacity: it never moves, so no copy is left that is not wiped.
         let mut text = Zeroizing::new(Vec::with_capacity(JSON_KEY_BYTES * (1 + self.entries.len())));
         serde_json::to_writer_pretty(&mut *text, &file).expect("a keyset has nothing that JSON cannot hold");
         text.push(b'\n');

@@ -65,6 +65,9 @@
 //! No arrow points back. [`server::Server::start`] puts the parts of a node together, so it names them too, and
 //! [`server::answers`] names their errors.
 //!
+//! A type name has one meaning in the whole workspace, with two exceptions: each room has one `Error`, written with the
+//! room's name (`image::Error`), and each program has its `Config`.
+//!
 //! # What always holds
 //!
 //! - A receipt is sent only after the image is durable under its final name; a name appears only with all its bytes.

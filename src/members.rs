@@ -1,7 +1,7 @@
 //! Who may be in the cluster and where: node id → `host:port`, from `cluster.toml` or built in.
 //!
 //! TCP on that port serves HTTP, UDP on the same number carries heartbeats. Addresses stay text: a host name
-//! is resolved by whoever connects, again each time, because it may move.
+//! is resolved again at each connection, because it may move.
 //!
 //! ```toml
 //! [nodes]

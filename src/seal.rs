@@ -38,9 +38,9 @@ use crate::keyset::{KEY_BYTES, Key};
 
 /// A sealed segment with its tag; in segment 0 the header is counted in.
 pub const SEGMENT_BYTES: usize = 1 << 20;
-/// What stands before segment 0.
+/// The length of the header before segment 0.
 pub const HEADER_BYTES: usize = HEADER_LENGTH as usize;
-/// What stands behind the ciphertext of each segment.
+/// The length of the tag after the ciphertext of each segment.
 pub const TAG_BYTES: usize = 32;
 /// What makes a [`Header`] unique: salt and nonce prefix.
 pub const RANDOM_BYTES: usize = SALT_BYTES + PREFIX_BYTES;
@@ -65,8 +65,8 @@ const PLAIN_SEGMENT: u64 = SEGMENT - TAG;
 /// enough.
 type Keystream<'a> = StreamCipherCoreWrapper<CtrCore<&'a Aes256Enc, Ctr32BE>>;
 
-/// A tag, a header or a length does not fit: the bytes are not what the holder of the key wrote in this place.
-/// Which of them failed is not told, since an attacker would learn from it.
+/// A tag, a header or a length is wrong: the holder of the key did not write these bytes in this place. The error does
+/// not say which of them, since an attacker would learn from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error;
 
@@ -139,8 +139,8 @@ impl SegmentCipher {
         }
     }
 
-    /// Opens the segment in `buf` as [`open`](SegmentCipher::open) does, with whichever of `keys` fits, and returns
-    /// the cipher of that key for the rest of the file.
+    /// Tries each of `keys` on the segment in `buf`, as [`open`](SegmentCipher::open) does, and returns the cipher of
+    /// the one that opened it, for the rest of the file.
     pub fn open_with_any_key<'k>(
         keys: impl Iterator<Item = &'k Key>,
         header: &Header,

@@ -29,7 +29,7 @@ enum BodyState {
     Chunk(u64),
     /// The CRLF after a chunk comes next.
     ChunkEnd,
-    /// Trailer lines come next; so many bytes of them have been seen.
+    /// Trailer lines come next; this many bytes of them have been read.
     Trailers(usize),
     Done,
 }

@@ -20,7 +20,7 @@ pub enum Method {
     Delete,
     /// A method that HTTP knows and that no resource here allows (405).
     Other,
-    /// A method nobody here has heard of (501).
+    /// An unknown method (501).
     Unknown,
 }
 
@@ -35,8 +35,8 @@ pub enum Framing {
     Chunked,
 }
 
-/// Why a head was refused. After any of these the connection cannot be used again: nobody knows where the
-/// next request would begin.
+/// Why a head was refused. The connection cannot be used again after any of these: it is not known where the next
+/// request would begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// 400, with what is wrong.
@@ -155,7 +155,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Error> {
     Ok(Some((head, skipped + length)))
 }
 
-/// One pass over the raw bytes: finds the end of the head, and refuses what must not be in one.
+/// One pass over the raw bytes: finds the end of the head, and refuses bytes that a head must not contain.
 fn scan(bytes: &[u8]) -> Result<Option<usize>, Error> {
     let mut line_start = 0;
     for (at, &byte) in bytes.iter().enumerate() {
@@ -193,7 +193,7 @@ fn check_length(length: usize) -> Result<usize, Error> {
     }
 }
 
-/// Judged as soon as the line is complete, so that HTTP/0.9 and HTTP/2 get their answer and do not wait for an
+/// Checked as soon as the line is complete, so that HTTP/0.9 and HTTP/2 clients get an answer and do not wait for an
 /// empty line that never comes.
 fn check_request_line(line: &[u8]) -> Result<(), Error> {
     if line.len() + 2 > REQUEST_LINE_BYTES_MAX {
@@ -286,7 +286,7 @@ fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>
     })
 }
 
-/// RFC 9112 section 6.3, with every "may" decided for refusing.
+/// RFC 9112 section 6.3; where it leaves a choice, the message is refused.
 fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Error> {
     match (fields.bytes("transfer-encoding"), fields.bytes("content-length")) {
         (Some(_), Some(_)) => Err(Error::Malformed("Transfer-Encoding and Content-Length together")),
@@ -299,7 +299,7 @@ fn framing(fields: &Fields<'_>, minor: u8) -> Result<Framing, Error> {
     }
 }
 
-/// A single, registered coding that is not implemented here (501); anything else odd is malformed.
+/// A single, registered coding that is not implemented here (501); every other one is malformed.
 fn is_other_coding(coding: &[u8]) -> bool {
     [&b"gzip"[..], b"x-gzip", b"deflate", b"compress", b"x-compress"]
         .iter()

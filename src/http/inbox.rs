@@ -1,8 +1,8 @@
-//! Bytes that have arrived on a connection and that nobody has consumed yet.
+//! Bytes that have arrived on a connection and are not yet consumed.
 
 use std::io::{self, Read};
 
-/// How much room a read is given at the least.
+/// The smallest buffer for one read.
 const READ_BYTES: usize = 4 << 10;
 
 /// A queue of bytes: filled from the wire at one end, consumed by parsers at the other.
@@ -13,12 +13,12 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// What has arrived and is not yet consumed.
+    /// The bytes that are not yet consumed.
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    /// Forgets the first `count` unread bytes.
+    /// Removes the first `count` unread bytes.
     pub fn consume(&mut self, count: usize) {
         self.start += count;
         assert!(self.start <= self.bytes.len(), "consumed more than had arrived");
@@ -42,7 +42,7 @@ impl Inbox {
         outcome
     }
 
-    /// Gives the memory back if nothing is unread: an idle connection should cost none.
+    /// Frees the memory if nothing is unread: an idle connection costs none.
     pub(crate) fn release_if_empty(&mut self) {
         if self.unread().is_empty() {
             *self = Inbox::default();
