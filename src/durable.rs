@@ -73,7 +73,7 @@ pub enum Error {
         /// What the system says.
         error: io::Error,
     },
-    /// The file has its name, but the sync of the folder failed: nobody knows whether it outlives a power loss.
+    /// The file has its name, but the sync of the folder failed: it may not outlive a power loss.
     Unsynced {
         /// What the rename did.
         outcome: Outcome,
@@ -322,7 +322,7 @@ impl TemporaryFile {
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
         if !self.renamed {
-            // What cannot be removed now is left to whoever sweeps the folder.
+            // What cannot be removed now is removed when the folder is swept.
             let _ = self.folder.remove(&self.name);
         }
     }

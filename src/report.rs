@@ -78,7 +78,7 @@ pub struct Item {
 pub struct Status {
     /// Who answers.
     pub node: NodeId,
-    /// Whom it follows, if anybody.
+    /// The leader that it follows, if any.
     pub leader: Option<NodeId>,
     /// The term of the view below.
     pub term: u64,

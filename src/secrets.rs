@@ -99,8 +99,7 @@ pub fn create(dir: &Path) -> Result<Secrets, Error> {
     }
 }
 
-/// Changes the keyset in `dir`. Whoever reads meanwhile sees the old or the new one, never a part; two who change it
-/// do so one after the other.
+/// Changes the keyset in `dir`. A reader sees the old or the new one, never a part; a lock lets one change it at a time.
 pub fn update_keyset<T>(
     dir: &Path,
     change: impl FnOnce(&mut Keyset) -> Result<T, keyset::Error>,
@@ -137,7 +136,7 @@ impl SecretsFolder {
     fn open(dir: &Path) -> Result<SecretsFolder, Error> {
         let folder = durable::Folder::open(dir)?;
         let metadata = folder.file().metadata().map_err(|e| cannot("look at", dir, e))?;
-        // Whoever may write into the folder may exchange the files in it.
+        // A user who may write into the folder may exchange the files in it.
         if metadata.mode() & 0o022 != 0 {
             return error(
                 dir,
@@ -164,7 +163,7 @@ impl SecretsFolder {
         let temporary = self.write_temporary(bytes)?;
         match temporary.commit(&self.0, name, Replace::Refused, Durability::Fsync) {
             Ok(_) => Ok(()),
-            // Its maker may not have made the name durable yet, and what is sealed with it must not outlive it.
+            // The other node may not have made the name durable yet, and no image may be sealed with a key that can still be lost.
             Err(durable::Error::Taken) => Ok(self.0.sync()?),
             Err(e) => Err(e.into()),
         }

@@ -1,4 +1,4 @@
-//! Where sealed images rest: one folder, one file an image, durable before anybody is told.
+//! The sealed images on disk: one folder, one file for each image, durable before a receipt is sent.
 //!
 //! ```text
 //! images/encrypted_<stem>.<user>.png    sealed images; a name appears only when its bytes are complete
@@ -53,7 +53,7 @@ const WORK_FOLDER: &str = ".pixseal";
 /// The images folder, as one node uses it.
 pub struct Store {
     images: Arc<Folder>,
-    /// Made anew if somebody removes it.
+    /// Made anew if it is removed.
     work: ArcSwap<Folder>,
     node: NodeId,
     durability: Durability,

@@ -98,7 +98,7 @@ fn serve(config: Config, signals: &mut Signals) -> Result<(), String> {
         log::warn!("Node {id}: --durability rename: receipts do not outlive a power loss");
     }
     signals.forever().next();
-    // Whoever signals twice does not want to wait for what is being served.
+    // A second signal ends the process without waiting for what is being served.
     for signal in [SIGTERM, SIGINT] {
         let now = Arc::new(AtomicBool::new(true));
         signal_hook::flag::register_conditional_shutdown(signal, 1, now)

@@ -62,7 +62,7 @@ impl AcceptorHandle {
     }
 
     fn send(&self, connection: Return) {
-        // If the acceptor is gone, nobody needs the connection: it closes as it is dropped.
+        // If the acceptor has ended, the connection is dropped, and that closes it.
         if self.returns.send(connection).is_ok() {
             self.wake();
         }

@@ -131,7 +131,7 @@ mod tests {
         let address = |last: u8| IpAddr::from([127, 0, 0, last]);
         let quota = Quota::shared_fairly(100);
         let alone: Vec<Permit> = std::iter::from_fn(|| quota.take(address(1))).take(200).collect();
-        assert_eq!(alone.len(), 200, "nobody else wants them");
+        assert_eq!(alone.len(), 200, "no other address wants them");
         drop(alone);
         let mut held = Vec::new();
         for round in 0..200_u8 {

@@ -15,7 +15,7 @@ use crate::socket::is_stall;
 /// Serves a connection. `queue` tells whether others wait for a worker.
 pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Receiver<Connection>) {
     loop {
-        // While others wait in the queue, nobody waits for this client's next request.
+        // Waits for this client's next request only while no other client waits for a worker.
         let wait = queue.is_empty() && !service.node.is_leaving();
         match next_request(service, &mut connection, wait) {
             Next::Request(request) => match handle(service, &mut connection, &request) {

@@ -73,7 +73,7 @@ impl<'s> Sealed<'s> {
     /// Fills `block` with the bytes at `offset`, as far as there are any, and returns how many. Address, length and
     /// offset are multiples of 4096.
     ///
-    /// A large file that nobody has read lately is read past the page cache, as it was written: filling the cache
+    /// A large file that was not read lately is read past the page cache, as it was written: filling the cache
     /// took more of the processor than all the rest of a download (1.6 against 0.4 s/GB where this was measured).
     pub fn read_block(&self, offset: u64, block: &mut [u8]) -> Result<usize, Error> {
         let left = self.bytes.saturating_sub(offset);
