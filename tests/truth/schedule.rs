@@ -72,7 +72,7 @@ impl Iterator for Schedule {
             random.millis(1000..longest)
         };
         // Mostly in quick succession; sometimes time enough for everything to settle.
-        let gap = if random.chance(12) {
+        let gap = if random.chance(8) {
             random.millis(4000..9000)
         } else {
             random.millis(50..1500)
