@@ -8,13 +8,32 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The number a node is known by. Ids need not be consecutive; the highest alive one leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeId(pub u32);
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The name of a view, in the order in which views replace each other. Two sides of a partition may count to the same
+/// term; then the higher leader's view is the later one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ViewId {
+    /// The term of the leader that published it; grows with each leader.
+    pub term: u64,
+    /// The leader that published it.
+    pub leader: NodeId,
+    /// Grows with each view of that leader in that term, from 1.
+    pub number: u32,
+}
+
+/// As people read it: `term.leader.number`.
+impl fmt::Display for ViewId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.term, self.leader, self.number)
     }
 }
 

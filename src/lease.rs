@@ -1,0 +1,487 @@
+//! What a node may answer alone: leases, whether the cluster is settled, and what absent nodes may hold.
+//!
+//! Fed by the heartbeat thread with what peers say of themselves, once their datagrams are known to be authentic and
+//! fresh. Holds no socket, clock or thread; times are those of the election. From it come three promises:
+//!
+//! - *Ready*: every node of the view has installed it, and every other member has been silent for so long that its
+//!   lease has expired. Only then does a node take or confirm writes: no two nodes take writes of one name at a time.
+//! - *Lease*: every node of the view heard this node a moment ago under this view, so none of them takes writes for
+//!   this node's names before the lease ends (Gray and Cheriton 1989). It ends before a silent node is replaced; a
+//!   node that was paused wakes up without one.
+//! - *Settled*: all members are in the view, and each has reported that nothing of it lies elsewhere. Then the copy on
+//!   the assigned node is the only one, and is served without asking anybody.
+//!
+//! When a node is away, what can it hold of a name? Only what it was assigned in a view that it was part of since the
+//! cluster was last settled, and nothing later than the last time that it announced ([`Facts::reserve`]): a node
+//! confirms a write only once all others of its view have heard of a later reserve. [`Standing::latest_on`] tells.
+//!
+//! The election already excludes what must not happen here: a view is adopted from its leader only, over a link that
+//! works both ways. During a partition each side is ready for itself; the newest version wins when they meet.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use crate::balancer;
+use crate::roster::{NodeId, Roster, ViewId};
+use crate::version::Time;
+
+/// How long a node may answer alone after the moment at which it was heard.
+pub const LEASE: Duration = Duration::from_millis(450);
+/// A node that was not heard for this long has no lease any more. The difference covers clocks that run at different
+/// speeds and the time between looking at the clock and acting.
+pub const EXPIRY: Duration = Duration::from_millis(600);
+/// How far ahead of its clock a node announces what times its writes may have.
+pub const RESERVE_MS: u64 = 1500;
+/// The same where its clock is ahead of the wall clock.
+const RESERVE_AHEAD_MS: u64 = 200;
+/// How much the wall clock of a member that was never heard may be ahead of this one's.
+const SKEW_MS: u64 = 1000;
+/// Rosters that are remembered since the cluster was settled. One more, and absent nodes may hold anything.
+const EPOCHS_MAX: usize = 64;
+/// Reserves that are remembered until they are confirmed: more than a lease is long.
+const RESERVES_MAX: usize = 64;
+
+/// What a node says of itself in every datagram, apart from the election.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Its hybrid logical clock.
+    pub clock: Time,
+    /// Its wall clock, in milliseconds since 1970.
+    pub wall_ms: u64,
+    /// No write that it confirms is later than this, until it says otherwise.
+    pub reserve: Time,
+    /// Nothing of what it holds belongs elsewhere, in the view that it says it has installed.
+    pub is_clean: bool,
+    /// Names the images folder; equal for nodes that share one.
+    pub folder: u64,
+}
+
+impl Facts {
+    /// The reserve of a node whose clock shows `clock`, by a wall clock of `wall_ms`.
+    pub fn reserve_at(clock: Time, wall_ms: u64) -> Time {
+        Time::from_ms(wall_ms)
+            .plus_ms(RESERVE_MS)
+            .max(clock.plus_ms(RESERVE_AHEAD_MS))
+    }
+}
+
+/// A peer was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Who.
+    pub peer: NodeId,
+    /// Grows with each start of the peer.
+    pub incarnation: u64,
+    /// The view that it has installed; none while it has no leader.
+    pub view: Option<ViewId>,
+    /// When this node sent the newest datagram that the peer had by then.
+    pub echo: Duration,
+    /// What it says of itself.
+    pub facts: Facts,
+}
+
+/// What is known of one peer.
+#[derive(Default)]
+struct Peer {
+    heard: Option<(Duration, Heard)>,
+    /// It said that it stops.
+    has_left: bool,
+    /// The latest time it can have used, if it was not heard since this node was last paused.
+    estimate: Option<Time>,
+    /// It may have taken any name, in views that this node did not see.
+    may_hold_anything: bool,
+}
+
+/// A roster that was replaced.
+struct Epoch {
+    roster: Roster,
+    /// No write under it is later.
+    end: Time,
+}
+
+/// Everything a node knows of leases.
+pub struct Leases {
+    own: NodeId,
+    folder: u64,
+    peers: BTreeMap<NodeId, Peer>,
+    /// Members that were never heard in the life of the images folder: they have nothing.
+    strangers: BTreeSet<NodeId>,
+    /// Members that were last seen in the same images folder.
+    companions: BTreeSet<NodeId>,
+    view: Option<(ViewId, Roster)>,
+    /// Rosters since the cluster was settled, each once.
+    epochs: Vec<Epoch>,
+    /// The view for which nothing of this node lies elsewhere.
+    clean: Option<ViewId>,
+    /// What this node announced, and when.
+    reserves: VecDeque<(Duration, Time)>,
+    /// Since when it has run without a pause.
+    present_since: Duration,
+    ticked: Duration,
+}
+
+/// What a node may do at one moment. Immutable: workers read it without a lock.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    own: NodeId,
+    /// The view that is installed; none while there is no leader.
+    pub view: Option<ViewId>,
+    /// Who is alive in it.
+    pub roster: Roster,
+    /// Whether writes may be taken and confirmed.
+    pub is_ready: bool,
+    /// Whether every image lies on the node that it is assigned to, and nowhere else.
+    pub is_settled: bool,
+    /// Until when this node may answer alone.
+    pub lease_until: Duration,
+    /// Writes before this may be confirmed.
+    pub confirmed: Time,
+    /// Members that use the same images folder.
+    pub companions: BTreeSet<NodeId>,
+    /// Members that are not in the view and may hold something, and what they can hold.
+    pub away: Vec<Away>,
+    /// Members that were heard in this life of the node.
+    pub heard: BTreeSet<NodeId>,
+    /// Peers whose clock is far from this node's, with the difference in milliseconds.
+    pub clocks_off: Vec<(NodeId, i64)>,
+}
+
+/// A member that is not in the view.
+#[derive(Clone, Debug)]
+pub struct Away {
+    /// Who.
+    pub node: NodeId,
+    /// No write on it is later.
+    latest: Time,
+    /// Rosters that it was part of since the cluster was settled; `None`: perhaps others too.
+    epochs: Option<Vec<(Roster, Time)>>,
+}
+
+/// A difference of clocks that is told to people.
+const CLOCK_OFF_MS: i64 = 2000;
+
+impl Leases {
+    /// A node at time 0, which has heard nobody. `met` are the members that this folder's node has ever heard,
+    /// `companions` those that have used the same folder.
+    pub fn new(
+        own: NodeId,
+        members: impl IntoIterator<Item = NodeId>,
+        folder: u64,
+        met: &BTreeSet<NodeId>,
+        companions: BTreeSet<NodeId>,
+    ) -> Leases {
+        let unknown = || Peer {
+            may_hold_anything: true,
+            ..Peer::default()
+        };
+        let peers: BTreeMap<NodeId, Peer> = members
+            .into_iter()
+            .filter(|id| *id != own)
+            .map(|id| (id, unknown()))
+            .collect();
+        let strangers = peers.keys().copied().filter(|id| !met.contains(id)).collect();
+        Leases {
+            own,
+            folder,
+            peers,
+            strangers,
+            companions,
+            view: None,
+            epochs: Vec::new(),
+            clean: None,
+            reserves: VecDeque::new(),
+            present_since: Duration::ZERO,
+            ticked: Duration::ZERO,
+        }
+    }
+
+    /// Time has passed. A node that was paused knows nothing any more of those that it did not hear meanwhile.
+    pub fn tick(&mut self, now: Duration, clock: Time) {
+        if now.saturating_sub(self.ticked) > LEASE {
+            self.present_since = now;
+            self.epochs.clear();
+            for peer in self.peers.values_mut() {
+                *peer = Peer {
+                    may_hold_anything: true,
+                    ..Peer::default()
+                };
+            }
+        }
+        self.ticked = now;
+        let expired_at = self.present_since + EXPIRY;
+        for (id, peer) in &mut self.peers {
+            if peer.heard.is_none() && peer.estimate.is_none() && now >= expired_at {
+                let stranger = self.strangers.contains(id);
+                peer.estimate = Some(if stranger { Time::default() } else { clock.plus_ms(SKEW_MS) });
+            }
+        }
+    }
+
+    /// This node announces a reserve in a datagram that it sends now.
+    pub fn announced(&mut self, now: Duration, reserve: Time) {
+        if self.reserves.back().is_some_and(|(_, last)| *last >= reserve) {
+            return;
+        }
+        self.reserves.push_back((now, reserve));
+        if self.reserves.len() > RESERVES_MAX {
+            self.reserves.pop_front();
+        }
+    }
+
+    /// A peer was heard. Whoever it did not hear for a while, or who was silent for a while, may have been counted out
+    /// by it meanwhile.
+    pub fn heard(&mut self, now: Duration, heard: Heard) {
+        let Some(peer) = self.peers.get_mut(&heard.peer) else {
+            return;
+        };
+        let same_life = peer
+            .heard
+            .filter(|(_, before)| before.incarnation == heard.incarnation);
+        let silent = same_life.is_some_and(|(at, _)| now.saturating_sub(at) >= EXPIRY);
+        let unheard = same_life.is_some() && now.saturating_sub(heard.echo) >= EXPIRY;
+        peer.may_hold_anything |= silent || unheard;
+        peer.heard = Some((now, heard));
+        peer.has_left = false;
+        peer.estimate = None;
+        self.strangers.remove(&heard.peer);
+        if heard.facts.folder == self.folder {
+            self.companions.insert(heard.peer);
+        } else {
+            self.companions.remove(&heard.peer);
+        }
+        self.forget_if_settled();
+    }
+
+    /// A peer said that it stops: it has given up its lease.
+    pub fn left(&mut self, peer: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.has_left = true;
+        }
+    }
+
+    /// Workers place by this view from now on. `None`: there is no leader.
+    pub fn install(&mut self, view: Option<(ViewId, Roster)>, clock: Time) {
+        let replaced = match (self.view.take(), &view) {
+            (Some((_, before)), Some((_, now))) if before == *now => None,
+            (Some((_, before)), _) => Some(before),
+            (None, _) => None,
+        };
+        if let Some(roster) = replaced {
+            let end = self.peers.values().filter_map(Peer::latest).fold(clock, Time::max);
+            match self.epochs.iter_mut().find(|epoch| epoch.roster == roster) {
+                Some(epoch) => epoch.end = epoch.end.max(end),
+                None => self.epochs.push(Epoch { roster, end }),
+            }
+            if self.epochs.len() > EPOCHS_MAX {
+                self.epochs.clear();
+                for peer in self.peers.values_mut() {
+                    peer.may_hold_anything = true;
+                }
+            }
+        }
+        self.view = view;
+        self.forget_if_settled();
+    }
+
+    /// Nothing of what this node holds belongs elsewhere, in this view.
+    pub fn set_clean(&mut self, view: Option<ViewId>) {
+        self.clean = view;
+        self.forget_if_settled();
+    }
+
+    /// Whether this node is clean in the view that it has installed.
+    pub fn is_clean(&self) -> bool {
+        self.view.as_ref().is_some_and(|(view, _)| self.clean == Some(*view))
+    }
+
+    /// What this node may do at `now`, which is `wall_ms` by its wall clock.
+    pub fn standing(&self, now: Duration, wall_ms: u64) -> Standing {
+        let roster = match &self.view {
+            Some((_, roster)) => roster.clone(),
+            None => Roster::new(self.own, []),
+        };
+        let in_view = || self.peers.iter().filter(|(id, _)| roster.contains(**id));
+        let echoes = || in_view().filter_map(|(_, peer)| self.echo_under_view(peer));
+        let is_ready = self.is_ready(now, &roster);
+        let heard_by_all = echoes().count() == in_view().count();
+        let lease = echoes().fold(self.ticked, Duration::min) + LEASE;
+        let confirmed = match echoes().min() {
+            // Nobody else is there to hear of a reserve.
+            None => Time::MAX,
+            Some(oldest) => self
+                .reserves
+                .iter()
+                .take_while(|(sent, _)| *sent <= oldest)
+                .last()
+                .map_or(Time::default(), |(_, reserve)| *reserve),
+        };
+        Standing {
+            own: self.own,
+            view: self.view.as_ref().map(|(view, _)| *view),
+            is_ready,
+            is_settled: is_ready && self.is_settled(),
+            lease_until: if self.view.is_some() && heard_by_all { lease } else { Duration::ZERO },
+            confirmed,
+            companions: self.companions.clone(),
+            away: self.away(&roster),
+            heard: self
+                .peers
+                .iter()
+                .filter(|(_, peer)| peer.heard.is_some())
+                .map(|(id, _)| *id)
+                .collect(),
+            clocks_off: self.clocks_off(now, wall_ms),
+            roster,
+        }
+    }
+
+    /// A write that this node takes from now on has to be later than this: nothing of those that are away is.
+    pub fn floor(&self) -> Time {
+        let roster = self.view.as_ref().map(|(_, roster)| roster);
+        let away = self
+            .peers
+            .iter()
+            .filter(|(id, _)| roster.is_some_and(|roster| !roster.contains(**id)));
+        away.filter_map(|(_, peer)| peer.latest()).fold(Time::default(), Time::max)
+    }
+
+    fn is_ready(&self, now: Duration, roster: &Roster) -> bool {
+        let Some((view, _)) = &self.view else {
+            return false;
+        };
+        self.peers.iter().all(|(id, peer)| {
+            if roster.contains(*id) {
+                peer.heard.is_some_and(|(_, heard)| heard.view == Some(*view))
+            } else {
+                peer.has_expired(now, self.present_since)
+            }
+        })
+    }
+
+    fn is_settled(&self) -> bool {
+        let Some((view, roster)) = &self.view else {
+            return false;
+        };
+        let clean = |peer: &Peer| {
+            peer.heard
+                .is_some_and(|(_, heard)| heard.view == Some(*view) && heard.facts.is_clean)
+        };
+        self.is_clean() && self.peers.iter().all(|(id, peer)| roster.contains(*id) && clean(peer))
+    }
+
+    /// In a settled cluster nobody holds what it was assigned earlier.
+    fn forget_if_settled(&mut self) {
+        if self.is_settled() {
+            self.epochs.clear();
+            for peer in self.peers.values_mut() {
+                peer.may_hold_anything = false;
+            }
+        }
+    }
+
+    /// When the peer heard this node last, if it has installed the same view.
+    fn echo_under_view(&self, peer: &Peer) -> Option<Duration> {
+        let (view, _) = self.view.as_ref()?;
+        let (_, heard) = peer.heard?;
+        (heard.view == Some(*view)).then_some(heard.echo)
+    }
+
+    fn away(&self, roster: &Roster) -> Vec<Away> {
+        let away = |(id, peer): (&NodeId, &Peer)| {
+            if roster.contains(*id) || self.companions.contains(id) {
+                return None;
+            }
+            // Not even expired: it may do anything at the moment.
+            let latest = peer.latest().unwrap_or(Time::MAX);
+            let with_it = self.epochs.iter().filter(|epoch| epoch.roster.contains(*id));
+            let epochs = with_it.map(|epoch| (epoch.roster.clone(), epoch.end)).collect();
+            Some(Away {
+                node: *id,
+                latest,
+                epochs: (!peer.may_hold_anything).then_some(epochs),
+            })
+        };
+        self.peers.iter().filter_map(away).collect()
+    }
+
+    fn clocks_off(&self, now: Duration, wall_ms: u64) -> Vec<(NodeId, i64)> {
+        let off = |(id, peer): (&NodeId, &Peer)| {
+            let (at, heard) = peer.heard?;
+            let passed = u64::try_from(now.saturating_sub(at).as_millis()).ok()?;
+            let theirs = heard.facts.wall_ms.saturating_add(passed);
+            let off = i64::try_from(theirs).ok()? - i64::try_from(wall_ms).ok()?;
+            (off.abs() >= CLOCK_OFF_MS).then_some((*id, off))
+        };
+        self.peers.iter().filter_map(off).collect()
+    }
+}
+
+impl Peer {
+    /// The latest time it can have used, as far as that is known.
+    fn latest(&self) -> Option<Time> {
+        self.heard.map(|(_, heard)| heard.facts.reserve).or(self.estimate)
+    }
+
+    /// Whether it can have no lease any more.
+    fn has_expired(&self, now: Duration, present_since: Duration) -> bool {
+        let silent_since = self.heard.map_or(present_since, |(at, _)| at);
+        self.has_left || now.saturating_sub(silent_since) >= EXPIRY
+    }
+}
+
+impl Standing {
+    /// A node that may do nothing: it has just started.
+    pub fn nothing(own: NodeId) -> Standing {
+        Standing {
+            own,
+            view: None,
+            roster: Roster::new(own, []),
+            is_ready: false,
+            is_settled: false,
+            lease_until: Duration::ZERO,
+            confirmed: Time::default(),
+            companions: BTreeSet::new(),
+            away: Vec::new(),
+            heard: BTreeSet::new(),
+            clocks_off: Vec::new(),
+        }
+    }
+
+    /// The node that takes writes of this name.
+    pub fn assigned(&self, user: &str, name: &str) -> NodeId {
+        balancer::assigned(user, name, &self.roster)
+    }
+
+    /// Whether this node takes writes of this name now.
+    pub fn takes(&self, user: &str, name: &str) -> bool {
+        self.is_ready && self.assigned(user, name) == self.own
+    }
+
+    /// Whether this node's own copy of a name that is assigned to it is the only one, at `now`.
+    pub fn is_alone(&self, now: Duration) -> bool {
+        self.is_settled && now < self.lease_until
+    }
+
+    /// The latest time that a copy of this name on the absent `node` can have; `None`: it holds none that counts.
+    pub fn latest_on(&self, node: NodeId, user: &str, name: &str) -> Option<Time> {
+        self.away
+            .iter()
+            .find(|away| away.node == node)
+            .and_then(|away| away.latest_of(user, name))
+    }
+}
+
+impl Away {
+    fn latest_of(&self, user: &str, name: &str) -> Option<Time> {
+        let latest = match &self.epochs {
+            None => self.latest,
+            Some(epochs) => epochs
+                .iter()
+                .filter(|(roster, _)| balancer::assigned(user, name, roster) == self.node)
+                .map(|(_, end)| *end)
+                .max()?
+                .min(self.latest),
+        };
+        (latest > Time::default()).then_some(latest)
+    }
+}
