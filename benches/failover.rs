@@ -33,6 +33,7 @@ use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::election::datagram::{ClusterKey, Datagram, Stamp};
 use pixseal::election::message::{Message, Stance};
+use pixseal::lease::Facts;
 use pixseal::roster::NodeId;
 use pixseal::secrets;
 use rustix::process::Signal;
@@ -270,6 +271,7 @@ fn flood_from(cluster: &TestCluster) -> thread::JoinHandle<usize> {
             sequence: u64::MAX,
         },
         echo: Stamp::default(),
+        facts: Facts::default(),
         stance: Stance::Seeks {
             term: u64::MAX,
             last: None,

@@ -13,16 +13,18 @@ mod report;
 mod resolver;
 mod route;
 mod routes;
+pub(crate) mod time;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use zeroize::Zeroizing;
@@ -30,17 +32,22 @@ use zeroize::Zeroizing;
 use self::report::{History, Report};
 use self::route::Delivery;
 use self::routes::Routes;
+use self::time::BootClock;
 use crate::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX};
 use crate::election::detector::{Cause, PeerState, Transition};
-use crate::election::{self, Election, Input, Output, View};
+use crate::election::{self, Announcement, Election, Input, Output, View};
+use crate::lease::{Facts, Heard, Leases, Standing};
 use crate::members::Members;
-use crate::roster::NodeId;
+use crate::roster::{NodeId, ViewId};
+use crate::version::Clock;
 
 /// Most datagrams read before timers are checked: more than a socket's buffer holds, unless it is flooded.
 const DRAIN_MAX: usize = 1024;
 /// Holds datagrams while this thread waits for a core.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+/// How often people are told of something that lasts.
+const WARN_EVERY: Duration = Duration::from_secs(600);
 
 /// What membership needs to know.
 pub(crate) struct ClusterSettings {
@@ -54,6 +61,14 @@ pub(crate) struct ClusterSettings {
     pub(crate) incarnation: u64,
     /// A peer that nobody has heard for this long is dead; see [`election::HEALTH_TIMEOUT`].
     pub(crate) health_timeout: Duration,
+    /// Gives the times of writes; shared with whoever writes.
+    pub(crate) clock: Arc<Clock>,
+    /// Names the images folder.
+    pub(crate) folder: u64,
+    /// Members that this folder's node has heard before.
+    pub(crate) met: BTreeSet<NodeId>,
+    /// Members that have used the same images folder.
+    pub(crate) companions: BTreeSet<NodeId>,
 }
 
 /// A running member. Dropping it stops the thread and tells the others nothing, like a crash.
@@ -64,6 +79,10 @@ pub(crate) struct Cluster {
 
 struct Shared {
     view: ArcSwap<View>,
+    standing: ArcSwap<Standing>,
+    /// The view in which nothing of this node lies elsewhere.
+    clean: ArcSwapOption<ViewId>,
+    time: BootClock,
     report: ArcSwap<Report>,
     leave: AtomicBool,
     stop: AtomicBool,
@@ -81,6 +100,10 @@ impl Cluster {
             key,
             incarnation,
             health_timeout,
+            clock,
+            folder,
+            met,
+            companions,
         } = settings;
         let socket = UdpSocket::bind(listen)?;
         socket.set_nonblocking(true)?;
@@ -95,19 +118,26 @@ impl Cluster {
         let history = History::default();
         let shared = Arc::new(Shared {
             view: ArcSwap::from_pointee(election.view().clone()),
+standing: ArcSwap::from_pointee(Standing::nothing(own)),
+            clean: ArcSwapOption::empty(),
+            time: BootClock::start(),
             report: ArcSwap::from_pointee(Report::of(&members, &election, &history)),
             leave: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
+        let ids = members.iter().map(|(id, _)| id);
         let heartbeat = HeartbeatThread {
             own,
+            leases: Leases::new(own, ids, folder, &met, companions),
+            clock,
+            folder,
+            clock_warnings: BTreeMap::new(),
             routes: Routes::new(own, &members),
             members,
             socket,
             election,
             history,
-            started: Instant::now(),
             refused: Vec::new(),
             reported: None,
             shared: Arc::clone(&shared),
@@ -124,6 +154,22 @@ impl Cluster {
     /// What uploads are placed by at present. Never waits.
     pub(crate) fn view(&self) -> Arc<View> {
         self.shared.view.load_full()
+    }
+
+    /// What this node may do at present. Never waits.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        self.shared.standing.load_full()
+    }
+
+    /// The time by which leases are counted.
+    pub(crate) fn now(&self) -> Duration {
+        self.shared.time.elapsed()
+    }
+
+    /// Tells the others that nothing of this node lies elsewhere, in that view.
+    pub(crate) fn set_clean(&self, view: ViewId) {
+        self.shared.clean.store(Some(Arc::new(view)));
+        self.shared.wake();
     }
 
     /// The state of membership for people, at most about 100 ms old. Never waits.
@@ -162,8 +208,12 @@ struct HeartbeatThread {
     socket: UdpSocket,
     routes: Routes,
     election: Election,
+    leases: Leases,
+    clock: Arc<Clock>,
+    folder: u64,
+    /// When a person was last told that the clock of a peer is off.
+    clock_warnings: BTreeMap<NodeId, Duration>,
     history: History,
-    started: Instant,
     /// Peers whose port was found closed since the last round.
     refused: Vec<NodeId>,
     /// When the last report was made; `None`: something has changed since.
@@ -185,17 +235,21 @@ impl HeartbeatThread {
             if self.shared.leave.swap(false, Ordering::AcqRel) {
                 self.step(Input::Leave);
             }
-            if self.started.elapsed() >= self.election.deadline() {
+            if self.shared.time.elapsed() >= self.election.deadline() {
                 self.step(Input::Tick);
                 self.routes.refresh(&self.election);
             }
+            self.stand();
             self.report();
         }
     }
 
     /// Waits for a datagram, a wake-up or the deadline.
     fn wait(&self) {
-        let left = self.election.deadline().saturating_sub(self.started.elapsed());
+        let left = self
+            .election
+            .deadline()
+            .saturating_sub(self.shared.time.elapsed());
         let timeout = Timespec::try_from(left).expect("a deadline is never centuries away");
         let mut waiting = [
             PollFd::new(&self.socket, PollFlags::IN),
@@ -220,13 +274,73 @@ impl HeartbeatThread {
     }
 
     fn step(&mut self, input: Input<'_>) {
-        for output in self.election.step(self.started.elapsed(), input) {
+        let now = self.shared.time.elapsed();
+        self.announce(now);
+        let outputs = self.election.step(now, input);
+        // What is sent says that the view is installed.
+        for output in &outputs {
+            if let Output::Publish(view) = output {
+                self.publish(view);
+            }
+        }
+        for output in outputs {
             match output {
                 Output::Send { to, bytes } => self.send(to, &bytes),
-                Output::Publish(view) => self.publish(&view),
+                Output::Publish(_) => {}
+                Output::Heard(heard) => self.hear(now, heard),
                 Output::Note(transition) => self.note(transition),
             }
         }
+    }
+
+    /// Renews what every datagram says about this node.
+    fn announce(&mut self, now: Duration) {
+        let wall_ms = time::wall_ms();
+        let clock = self.clock.now(wall_ms);
+        // Pauses are noticed before anything that was heard during one.
+        self.leases.tick(now, clock);
+        let clean_in = self.shared.clean.load().as_deref().copied();
+        self.leases.set_clean(clean_in);
+        let reserve = Facts::reserve_at(clock, wall_ms);
+        // A datagram counts its time in whole microseconds.
+        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        self.leases.announced(Duration::from_micros(micros), reserve);
+        self.election.announce(Announcement {
+            facts: Facts {
+                clock,
+                reserve,
+                wall_ms,
+                is_clean: false,
+                folder: self.folder,
+            },
+            clean_in,
+        });
+    }
+
+    fn hear(&mut self, now: Duration, heard: Heard) {
+        // A clock that is too far ahead is not followed; `stand` tells people.
+        self.clock.observe(heard.facts.clock, time::wall_ms());
+        self.leases.heard(now, heard);
+    }
+
+    /// Publishes what this node may do.
+    fn stand(&mut self) {
+        let now = self.shared.time.elapsed();
+        let wall_ms = time::wall_ms();
+        self.leases.tick(now, self.clock.now(wall_ms));
+        self.clock.observe(self.leases.floor(), wall_ms);
+        let standing = self.leases.standing(now, wall_ms);
+        for (peer, off) in &standing.clocks_off {
+            let told = self.clock_warnings.get(peer);
+            if told.is_none_or(|told| now >= *told + WARN_EVERY) {
+                self.clock_warnings.insert(*peer, now);
+                log::warn!(
+                    "Node {}: the clock of Node {peer} is {off} ms away from this node's: set both by NTP",
+                    self.own
+                );
+            }
+        }
+        self.shared.standing.store(Arc::new(standing));
     }
 
     fn send(&mut self, to: NodeId, bytes: &[u8]) {
@@ -236,7 +350,13 @@ impl HeartbeatThread {
     }
 
     fn publish(&mut self, view: &View) {
+        let installed = view.id().map(|id| (id, view.roster.clone()));
+        self.leases.install(installed, self.clock.now(time::wall_ms()));
         let before = self.shared.view.swap(Arc::new(view.clone()));
+        self.stand();
+        if (before.term, before.leader, &before.roster) == (view.term, view.leader, &view.roster) {
+            return;
+        }
         match view.leader {
             Some(leader) => log::info!(
                 "Node {}: Leader is Node {leader} (term {}, alive nodes: {})",
@@ -256,7 +376,10 @@ impl HeartbeatThread {
             (_, Cause::Slept(late)) => {
                 log::info!("Node {}: was not running for {} ms", self.own, late.as_millis());
             }
-            (PeerState::Left, _) => log::info!("Node {}: Node {peer} has left", self.own),
+            (PeerState::Left, _) => {
+                self.leases.left(peer);
+                log::info!("Node {}: Node {peer} has left", self.own);
+            }
             _ => log::info!("Node {}: Node {peer} is {to} ({cause})", self.own),
         }
         self.history.add(transition);
@@ -264,7 +387,7 @@ impl HeartbeatThread {
     }
 
     fn report(&mut self) {
-        let now = self.started.elapsed();
+        let now = self.shared.time.elapsed();
         if self.reported.is_none_or(|at| now >= at + REPORT_EVERY) {
             self.reported = Some(now);
             let report = Report::of(&self.members, &self.election, &self.history);
@@ -276,6 +399,7 @@ impl HeartbeatThread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -328,6 +452,10 @@ mod tests {
             key: Zeroizing::new([7; 32]),
             incarnation,
             health_timeout: election::HEALTH_TIMEOUT,
+            clock: Arc::default(),
+            folder: own.0.into(),
+            met: BTreeSet::new(),
+            companions: BTreeSet::new(),
         })
     }
 

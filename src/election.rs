@@ -32,7 +32,8 @@ use self::bully::Bully;
 use self::datagram::{ClusterKey, Datagram, Rejection, Rejections, Stamp};
 use self::detector::{Cause, Detector, PeerState, Timeouts, TrackedPeer, Transition};
 use self::message::{Hears, Message};
-use crate::roster::{NodeId, Roster};
+use crate::lease::{Facts, Heard};
+use crate::roster::{NodeId, Roster, ViewId};
 
 /// The default of [`Settings::health_timeout`]: six heartbeats. A shorter one finds deaths earlier, but on a machine
 /// that shares its cores with other work it also finds deaths that did not happen.
@@ -83,8 +84,11 @@ pub enum Output {
         /// An encoded datagram.
         bytes: Vec<u8>,
     },
-    /// Place uploads by this view from now on.
+    /// Place uploads by this view from now on. To be done before anything is sent: the datagrams of this step say that it
+    /// is done.
     Publish(View),
+    /// A peer was heard, in an authentic datagram that proves that the peer hears this node.
+    Heard(Heard),
     /// A line for the log and the history.
     Note(Transition),
 }
@@ -96,10 +100,32 @@ pub struct View {
     pub term: u64,
     /// The node that published this view. `None`: this node lists the peers that it hears itself.
     pub leader: Option<NodeId>,
+    /// See [`ViewId::number`]; 0 without a leader.
+    pub number: u64,
     /// The alive ids, among them this node and the leader.
     pub roster: Roster,
     /// When this node adopted it, on the clock of [`Election::step`].
     pub(crate) since: Duration,
+}
+
+impl View {
+    /// Its name; none without a leader.
+    pub fn id(&self) -> Option<ViewId> {
+        self.leader.map(|leader| ViewId {
+            term: self.term,
+            leader,
+            number: self.number,
+        })
+    }
+}
+
+/// What a node tells all others in every datagram; see [`lease`](crate::lease).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announcement {
+    /// All but [`Facts::is_clean`], which depends on the view.
+    pub facts: Facts,
+    /// The view in which nothing of this node lies elsewhere.
+    pub clean_in: Option<ViewId>,
 }
 
 /// One node's membership, from start to stop.
@@ -113,6 +139,7 @@ pub struct Election {
     bully: Bully,
     rejections: Rejections,
     view: View,
+    announcement: Announcement,
     clock: Duration,
     /// How long this node was not running when it should have been. Awake time is the clock minus this.
     slept: Duration,
@@ -153,9 +180,11 @@ impl Election {
             view: View {
                 term: 0,
                 leader: None,
+                number: 0,
                 roster: Roster::new(own, []),
                 since: Duration::ZERO,
             },
+            announcement: Announcement::default(),
             clock: Duration::ZERO,
             slept: Duration::ZERO,
             next_heartbeat: Duration::ZERO,
@@ -180,6 +209,11 @@ impl Election {
         self.bully.decide(&self.detector, self.awake());
         self.publish(&mut out);
         out
+    }
+
+    /// What every datagram says from now on.
+    pub fn announce(&mut self, announcement: Announcement) {
+        self.announcement = announcement;
     }
 
     /// When the next [`Input::Tick`] is due. After a tick, always later than that tick.
@@ -295,6 +329,17 @@ impl Election {
         if self.detector.is_present(sender) {
             self.bully
                 .hear_stance(sender, &datagram.stance, &self.detector, awake);
+            out.push(Output::Heard(Heard {
+                peer: sender,
+                incarnation: datagram.stamp.incarnation,
+                view: datagram.stance.view(sender),
+                echo: Duration::from_micros(datagram.echo.sequence),
+                facts: datagram.facts,
+            }));
+            if self.bully.leader() == Some(self.own) {
+                // It may lead since a moment ago, and a leader's datagrams carry the view that it has published.
+                self.publish(out);
+            }
             self.answer(sender, &datagram.message, out);
         }
         Ok(())
@@ -346,13 +391,20 @@ impl Election {
             leader.is_none_or(|leader| roster.contains(leader)),
             "a view lacks its leader"
         );
-        if (before.term, before.leader, &before.roster) == (term, leader, &roster) {
+        let new_term = before.term != term || before.leader != leader;
+        let number = match leader {
+            Some(leader) if leader != self.own => self.bully.number(),
+            Some(_) if new_term => ViewId::first_number(self.stamp.incarnation),
+            Some(_) => before.number + u64::from(before.roster != roster),
+            None => 0,
+        };
+        if !new_term && before.number == number && before.roster == roster {
             return;
         }
-        let new_term = before.term != term || before.leader != leader;
         self.view = View {
             term,
             leader,
+            number,
             roster,
             since: self.clock,
         };
@@ -387,12 +439,18 @@ impl Election {
     fn send(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
         let micros = u64::try_from(self.clock.as_micros()).expect("no process lives 500,000 years");
         self.stamp.sequence = micros.max(self.stamp.sequence + 1);
+        let stance = self.bully.stance(&self.view, self.awake());
+        let Announcement { facts, clean_in } = self.announcement;
         let datagram = Datagram {
             sender: self.own,
             receiver: to,
             stamp: self.stamp,
             echo: self.detector.peer(to).map_or(Stamp::default(), |peer| peer.stamp),
-            stance: self.bully.stance(&self.detector, self.awake()),
+            facts: Facts {
+                is_clean: stance.view(self.own).is_some_and(|view| clean_in == Some(view)),
+                ..facts
+            },
+            stance,
             message,
         };
         out.push(Output::Send {

@@ -212,7 +212,11 @@ impl Leases {
         for (id, peer) in &mut self.peers {
             if peer.heard.is_none() && peer.estimate.is_none() && now >= expired_at {
                 let stranger = self.strangers.contains(id);
-                peer.estimate = Some(if stranger { Time::default() } else { clock.plus_ms(SKEW_MS) });
+                peer.estimate = Some(if stranger {
+                    Time::default()
+                } else {
+                    clock.plus_ms(SKEW_MS)
+                });
             }
         }
     }
@@ -267,7 +271,11 @@ impl Leases {
             (None, _) => None,
         };
         if let Some(roster) = replaced {
-            let end = self.peers.values().filter_map(Peer::latest).fold(clock, Time::max);
+            let end = self
+                .peers
+                .values()
+                .filter_map(Peer::latest)
+                .fold(clock, Time::max);
             match self.epochs.iter_mut().find(|epoch| epoch.roster == roster) {
                 Some(epoch) => epoch.end = epoch.end.max(end),
                 None => self.epochs.push(Epoch { roster, end }),
@@ -291,7 +299,9 @@ impl Leases {
 
     /// Whether this node is clean in the view that it has installed.
     pub fn is_clean(&self) -> bool {
-        self.view.as_ref().is_some_and(|(view, _)| self.clean == Some(*view))
+        self.view
+            .as_ref()
+            .is_some_and(|(view, _)| self.clean == Some(*view))
     }
 
     /// What this node may do at `now`, which is `wall_ms` by its wall clock.
@@ -320,7 +330,11 @@ impl Leases {
             view: self.view.as_ref().map(|(view, _)| *view),
             is_ready,
             is_settled: is_ready && self.is_settled(),
-            lease_until: if self.view.is_some() && heard_by_all { lease } else { Duration::ZERO },
+            lease_until: if self.view.is_some() && heard_by_all {
+                lease
+            } else {
+                Duration::ZERO
+            },
             confirmed,
             companions: self.companions.clone(),
             away: self.away(&roster),
@@ -342,7 +356,8 @@ impl Leases {
             .peers
             .iter()
             .filter(|(id, _)| roster.is_some_and(|roster| !roster.contains(**id)));
-        away.filter_map(|(_, peer)| peer.latest()).fold(Time::default(), Time::max)
+        away.filter_map(|(_, peer)| peer.latest())
+            .fold(Time::default(), Time::max)
     }
 
     fn is_ready(&self, now: Duration, roster: &Roster) -> bool {
@@ -366,7 +381,11 @@ impl Leases {
             peer.heard
                 .is_some_and(|(_, heard)| heard.view == Some(*view) && heard.facts.is_clean)
         };
-        self.is_clean() && self.peers.iter().all(|(id, peer)| roster.contains(*id) && clean(peer))
+        self.is_clean()
+            && self
+                .peers
+                .iter()
+                .all(|(id, peer)| roster.contains(*id) && clean(peer))
     }
 
     /// In a settled cluster nobody holds what it was assigned earlier.

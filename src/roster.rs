@@ -26,14 +26,26 @@ pub struct ViewId {
     pub term: u64,
     /// The leader that published it.
     pub leader: NodeId,
-    /// Grows with each view of that leader in that term, from 1.
-    pub number: u32,
+    /// Grows with each view of that leader in that term, and with each start of that leader: a leader that has lost its
+    /// memory may lead in a term of its earlier life again.
+    pub number: u64,
 }
 
-/// As people read it: `term.leader.number`.
+/// The low bits of a view number count the views of a term; the others hold the incarnation of the leader.
+const COUNTER_BITS: u32 = 16;
+
+impl ViewId {
+    /// The number of the first view that a leader of this incarnation publishes in a term. The next one is one more.
+    pub fn first_number(incarnation: u64) -> u64 {
+        incarnation << COUNTER_BITS | 1
+    }
+}
+
+/// As people read it: `term.leader.number`, where the views of a term are counted from 1.
 impl fmt::Display for ViewId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.term, self.leader, self.number)
+        let count = self.number & ((1 << COUNTER_BITS) - 1);
+        write!(f, "{}.{}.{count}", self.term, self.leader)
     }
 }
 

@@ -116,6 +116,10 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<Node, String>
         key: secrets.cluster_key,
         incarnation,
         health_timeout: config.health_timeout,
+        clock: Arc::default(),
+        folder: config.id.0.into(),
+        met: std::collections::BTreeSet::new(),
+        companions: std::collections::BTreeSet::new(),
     })
     .map_err(|e| cannot_listen(listen, &e))?;
     Ok(Node {

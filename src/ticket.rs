@@ -6,7 +6,7 @@
 //! kept is an ordinary request tomorrow.
 //!
 //! ```text
-//! ticket   base64url( purpose 1 · node 4 · term 8 · leader 4 · number 4 · hops 1 · expiry 8 · version 12 · MAC 16 )
+//! ticket   base64url( purpose 1 · node 4 · term 8 · leader 4 · number 8 · hops 1 · expiry 8 · version 12 · MAC 16 )
 //! MAC      the first half of HMAC-SHA256(ticket key, all before · method · 0 · user · 0 · name)
 //! key      HKDF-SHA256(cluster key, no salt, "pixseal ticket")
 //! ```
@@ -26,7 +26,7 @@ use crate::version::{VERSION_BYTES, Version};
 /// How long a ticket is good for.
 pub const LIFETIME_MS: u64 = 30_000;
 
-const CLAIMS_BYTES: usize = 1 + 4 + 8 + 4 + 4 + 1 + 8 + VERSION_BYTES;
+const CLAIMS_BYTES: usize = 1 + 4 + 8 + 4 + 8 + 1 + 8 + VERSION_BYTES;
 const MAC_BYTES: usize = 16;
 const TICKET_BYTES: usize = CLAIMS_BYTES + MAC_BYTES;
 
@@ -74,13 +74,23 @@ impl TicketKey {
     pub fn sign(&self, claims: &Claims, method: &str, id: &ImageId) -> String {
         let mut bytes = [0; TICKET_BYTES];
         bytes[..CLAIMS_BYTES].copy_from_slice(&claims.encode());
-        let tag = self.mac(&bytes[..CLAIMS_BYTES], method, id).finalize().into_bytes();
+        let tag = self
+            .mac(&bytes[..CLAIMS_BYTES], method, id)
+            .finalize()
+            .into_bytes();
         bytes[CLAIMS_BYTES..].copy_from_slice(&tag[..MAC_BYTES]);
         Base64UrlUnpadded::encode_string(&bytes)
     }
 
     /// What `text` says, if a node of this cluster signed it for `node` and for this request, and it has not expired.
-    pub fn verify(&self, text: &str, node: NodeId, method: &str, id: &ImageId, now_ms: u64) -> Option<Claims> {
+    pub fn verify(
+        &self,
+        text: &str,
+        node: NodeId,
+        method: &str,
+        id: &ImageId,
+        now_ms: u64,
+    ) -> Option<Claims> {
         let mut buf = [0; TICKET_BYTES];
         let bytes = Base64UrlUnpadded::decode(text, &mut buf).ok()?;
         let (claims, tag) = bytes.split_at_checked(CLAIMS_BYTES)?;
@@ -133,7 +143,7 @@ impl Claims {
             view: ViewId {
                 term: u64::from_be_bytes(take(&mut rest)?),
                 leader: NodeId(u32::from_be_bytes(take(&mut rest)?)),
-                number: u32::from_be_bytes(take(&mut rest)?),
+                number: u64::from_be_bytes(take(&mut rest)?),
             },
             hops: take::<1>(&mut rest)?[0],
             expiry_ms: u64::from_be_bytes(take(&mut rest)?),
@@ -183,8 +193,15 @@ mod tests {
         for purpose in [Purpose::Redirect, Purpose::HandOver] {
             let claims = Claims { purpose, ..claims() };
             let ticket = key.sign(&claims, "PUT", &id("cat.png"));
-            assert_eq!(key.verify(&ticket, NodeId(2), "PUT", &id("cat.png"), NOW), Some(claims));
-            assert!(ticket.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
+            assert_eq!(
+                key.verify(&ticket, NodeId(2), "PUT", &id("cat.png"), NOW),
+                Some(claims)
+            );
+            assert!(
+                ticket
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+            );
         }
     }
 
@@ -193,14 +210,18 @@ mod tests {
         let key = TicketKey::new(&[7; 32]);
         let ticket = key.sign(&claims(), "PUT", &id("cat.png"));
         let verify = |key: &TicketKey, node, method, name, now| {
-            key.verify(&ticket, NodeId(node), method, &id(name), now).is_some()
+            key.verify(&ticket, NodeId(node), method, &id(name), now)
+                .is_some()
         };
         assert!(verify(&key, 2, "PUT", "cat.png", NOW + LIFETIME_MS - 1));
         assert!(!verify(&key, 2, "PUT", "cat.png", NOW + LIFETIME_MS), "expired");
         assert!(!verify(&key, 1, "PUT", "cat.png", NOW), "another node");
         assert!(!verify(&key, 2, "DELETE", "cat.png", NOW), "another method");
         assert!(!verify(&key, 2, "PUT", "dog.png", NOW), "another name");
-        assert!(!verify(&TicketKey::new(&[8; 32]), 2, "PUT", "cat.png", NOW), "another cluster");
+        assert!(
+            !verify(&TicketKey::new(&[8; 32]), 2, "PUT", "cat.png", NOW),
+            "another cluster"
+        );
     }
 
     #[test]
@@ -211,9 +232,20 @@ mod tests {
             let mut changed = ticket.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(key.verify(&changed, NodeId(2), "PUT", &id("cat.png"), NOW), None, "{at}");
+            assert_eq!(
+                key.verify(&changed, NodeId(2), "PUT", &id("cat.png"), NOW),
+                None,
+                "{at}"
+            );
         }
-        for text in ["", "A", "term", &ticket[1..], &format!("{ticket}A"), &"A".repeat(10_000)] {
+        for text in [
+            "",
+            "A",
+            "term",
+            &ticket[1..],
+            &format!("{ticket}A"),
+            &"A".repeat(10_000),
+        ] {
             assert_eq!(key.verify(text, NodeId(2), "PUT", &id("cat.png"), NOW), None);
         }
     }

@@ -273,12 +273,18 @@ mod tests {
         assert_eq!(newest(&copies, &away(Some(4)), ONE), known);
         assert_eq!(newest(&copies, &away(None), ONE), known);
         for latest in [5, 6] {
-            assert_eq!(newest(&copies, &away(Some(latest)), ONE), Newest::Unknown(vec![THREE]));
+            assert_eq!(
+                newest(&copies, &away(Some(latest)), ONE),
+                Newest::Unknown(vec![THREE])
+            );
         }
         assert_eq!(newest(&[], &away(Some(1)), ONE), Newest::Unknown(vec![THREE]));
         assert_eq!(newest(&[], &away(None), ONE), Newest::Absent);
         let deleted = [(ONE, tombstone(5, 1))];
-        assert_eq!(newest(&deleted, &away(Some(4)), ONE), Newest::Deleted(version(5, 1)));
+        assert_eq!(
+            newest(&deleted, &away(Some(4)), ONE),
+            Newest::Deleted(version(5, 1))
+        );
     }
 
     #[test]
@@ -297,7 +303,16 @@ mod tests {
 
     #[test]
     fn what_is_no_version_is_refused() {
-        for text in ["", "1", "1.2", "1.2.3.4", "x.2.3", "1.65536.3", "1.2.x", "281474976710656.0.1"] {
+        for text in [
+            "",
+            "1",
+            "1.2",
+            "1.2.3.4",
+            "x.2.3",
+            "1.65536.3",
+            "1.2.x",
+            "281474976710656.0.1",
+        ] {
             assert_eq!(text.parse::<Version>(), Err(NotAVersion), "{text}");
         }
         assert_eq!("1.2.3".parse::<Version>().unwrap().to_string(), "1.2.3");

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::View;
 use super::detector::Detector;
 use super::message::{Reign, Stance};
 use crate::roster::{NodeId, Roster};
@@ -37,6 +38,7 @@ enum Role {
     Following {
         leader: NodeId,
         established: bool,
+        number: u64,
         roster: Roster,
     },
     Leading {
@@ -91,22 +93,35 @@ impl Bully {
         }
     }
 
-    /// What this node tells the others about itself.
-    pub(super) fn stance(&self, detector: &Detector, awake: Duration) -> Stance {
+    /// The number of the leader's view; 0 unless this node follows.
+    pub(super) fn number(&self) -> u64 {
+        match self.role {
+            Role::Following { number, .. } => number,
+            Role::Seeking | Role::Leading { .. } => 0,
+        }
+    }
+
+    /// What this node tells the others about itself. `published` is the view that it goes by.
+    pub(super) fn stance(&self, published: &View, awake: Duration) -> Stance {
         let Reign { term, leader: last } = self.reign;
         match self.role {
             Role::Seeking => Stance::Seeks { term, last },
             Role::Following {
-                leader, established, ..
+                leader,
+                established,
+                number,
+                ..
             } => Stance::Follows {
                 term,
                 leader,
+                number,
                 established,
             },
             Role::Leading { since } => Stance::Leads {
                 term,
+                number: published.number,
                 established: self.lost_a_leader || awake >= since + STABLE,
-                roster: self.roster(detector),
+                roster: published.roster.clone(),
             },
         }
     }
@@ -144,7 +159,10 @@ impl Bully {
         match (stance, &self.role) {
             (
                 Stance::Leads {
-                    established, roster, ..
+                    established,
+                    number,
+                    roster,
+                    ..
                 },
                 _,
             ) if self.may_follow(reign, roster) => {
@@ -152,6 +170,7 @@ impl Bully {
                 self.role = Role::Following {
                     leader: sender,
                     established: *established,
+                    number: *number,
                     roster: roster.clone(),
                 };
             }

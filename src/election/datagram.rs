@@ -1,7 +1,7 @@
 //! The datagram: sender, receiver, incarnation, sequence number, echo, message, MAC.
 //!
 //! ```text
-//!   0  magic "pxs" and version 1      4
+//!   0  magic "pxs" and version 2      4
 //!   4  cluster                        8   derived from the key: tells another cluster from a forger
 //!  12  sender                         4
 //!  16  receiver                       4   a datagram to one node cannot be replayed to another
@@ -9,8 +9,13 @@
 //!  28  sequence                       8   strictly rising within the incarnation
 //!  36  echo: receiver's incarnation   8   of the newest datagram that the sender got from the receiver
 //!  44  echo: receiver's sequence      8
-//!  52  length of what follows         2
-//!  54  stance and message             see `message`
+//!  52  facts: clock of the sender     8   see `lease`
+//!  60  facts: reserve                 8
+//!  68  facts: wall clock              8   milliseconds since 1970
+//!  76  facts: images folder           8
+//!  84  facts: clean                   1   0 or 1
+//!  85  length of what follows         2
+//!  87  stance and message             see `message`
 //!   …  HMAC-SHA256 of all before     32
 //! ```
 //!
@@ -26,16 +31,18 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::message::{self, Message, Stance};
+use crate::lease::Facts;
 use crate::members::NODES_MAX;
 use crate::roster::NodeId;
+use crate::version::Time;
 
 /// The longest datagram that is accepted: header, longest stance, longest heartbeat and tag.
-pub const DATAGRAM_BYTES_MAX: usize = HEADER_BYTES + (12 + 4 * NODES_MAX) + (3 + 6 * NODES_MAX) + TAG_BYTES;
+pub const DATAGRAM_BYTES_MAX: usize = HEADER_BYTES + (20 + 4 * NODES_MAX) + (3 + 6 * NODES_MAX) + TAG_BYTES;
 
-const HEADER_BYTES: usize = 54;
+const HEADER_BYTES: usize = 87;
 const TAG_BYTES: usize = 32;
 const CLUSTER_BYTES: usize = 8;
-const MAGIC: [u8; 4] = *b"pxs\x01";
+const MAGIC: [u8; 4] = *b"pxs\x02";
 
 /// The content of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +55,8 @@ pub struct Datagram {
     pub stamp: Stamp,
     /// The newest stamp that the sender got from the receiver.
     pub echo: Stamp,
+    /// What the sender says about its clock and its images.
+    pub facts: Facts,
     /// The sender's role.
     pub stance: Stance,
     /// What it says to the receiver.
@@ -141,6 +150,11 @@ impl ClusterKey {
             bytes.extend(stamp.incarnation.to_be_bytes());
             bytes.extend(stamp.sequence.to_be_bytes());
         }
+        let facts = &datagram.facts;
+        for number in [facts.clock.0, facts.reserve.0, facts.wall_ms, facts.folder] {
+            bytes.extend(number.to_be_bytes());
+        }
+        bytes.push(u8::from(facts.is_clean));
         bytes.extend([0, 0]);
         message::encode(&datagram.stance, &datagram.message, &mut bytes);
         let body = u16::try_from(bytes.len() - HEADER_BYTES).expect("no body comes near 64 KiB");
@@ -159,7 +173,7 @@ impl ClusterKey {
         let (header, body) = signed
             .split_first_chunk::<HEADER_BYTES>()
             .ok_or(Rejection::Malformed)?;
-        let length = usize::from(u16::from_be_bytes(field(header, 52)));
+        let length = usize::from(u16::from_be_bytes(field(header, HEADER_BYTES - 2)));
         if bytes.len() > DATAGRAM_BYTES_MAX || body.len() != length || !header.starts_with(&MAGIC) {
             return Err(Rejection::Malformed);
         }
@@ -175,10 +189,26 @@ impl ClusterKey {
             receiver: NodeId(u32::from_be_bytes(field(header, 16))),
             stamp: stamp(header, 20),
             echo: stamp(header, 36),
+            facts: facts(header).ok_or(Rejection::Malformed)?,
             stance,
             message,
         })
     }
+}
+
+fn facts(header: &[u8; HEADER_BYTES]) -> Option<Facts> {
+    let number = |at| u64::from_be_bytes(field(header, at));
+    Some(Facts {
+        clock: Time(number(52)),
+        reserve: Time(number(60)),
+        wall_ms: number(68),
+        folder: number(76),
+        is_clean: match header[84] {
+            0 => false,
+            1 => true,
+            _ => return None,
+        },
+    })
 }
 
 fn stamp(header: &[u8; HEADER_BYTES], at: usize) -> Stamp {

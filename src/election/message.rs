@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! stance    0 seeks      term 8 · has a last leader 1 · last leader 4
-//!           1 follows    term 8 · leader 4 · established 1
-//!           2 leads      term 8 · established 1 · count 2 · alive ids 4 × count, rising
+//!           1 follows    term 8 · leader 4 · view number 8 · established 1
+//!           2 leads      term 8 · view number 8 · established 1 · count 2 · alive ids 4 × count, rising
 //! message   0 heartbeat  count 2 · (id 4 · silent for, in ms, 2) × count, ids rising
 //!           1 probe   2 election   3 answer   4 coordinator   5 leave
 //! ```
@@ -18,7 +18,7 @@
 use std::time::Duration;
 
 use crate::members::NODES_MAX;
-use crate::roster::{NodeId, Roster};
+use crate::roster::{NodeId, Roster, ViewId};
 
 /// A term and its leader. Every term has at most one leader.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub enum Stance {
         term: u64,
         /// The leader.
         leader: NodeId,
+        /// The number of the leader's view that the sender goes by.
+        number: u64,
         /// What the leader says about itself, see [`Stance::Leads`].
         established: bool,
     },
@@ -51,6 +53,8 @@ pub enum Stance {
     Leads {
         /// Its term.
         term: u64,
+        /// Counts its views in this term, from 1.
+        number: u64,
         /// It has led for some time, or succeeded a leader that failed: a higher id does not replace it at once.
         established: bool,
         /// Who is alive.
@@ -67,6 +71,18 @@ impl Stance {
             Stance::Leads { term, .. } => (*term, Some(sender)),
         };
         Reign { term, leader }
+    }
+
+    /// The view that the sender goes by; none without a leader.
+    pub fn view(&self, sender: NodeId) -> Option<ViewId> {
+        let (term, leader, number) = match self {
+            Stance::Seeks { .. } => return None,
+            Stance::Follows {
+                term, leader, number, ..
+            } => (*term, *leader, *number),
+            Stance::Leads { term, number, .. } => (*term, sender, *number),
+        };
+        Some(ViewId { term, leader, number })
     }
 }
 
@@ -120,20 +136,24 @@ pub(super) fn encode(stance: &Stance, message: &Message, bytes: &mut Vec<u8>) {
         Stance::Follows {
             term,
             leader,
+            number,
             established,
         } => {
             bytes.push(1);
             bytes.extend(term.to_be_bytes());
             bytes.extend(leader.0.to_be_bytes());
+            bytes.extend(number.to_be_bytes());
             bytes.push(u8::from(*established));
         }
         Stance::Leads {
             term,
+            number,
             established,
             roster,
         } => {
             bytes.push(2);
             bytes.extend(term.to_be_bytes());
+            bytes.extend(number.to_be_bytes());
             bytes.push(u8::from(*established));
             encode_count(roster.ids().len(), bytes);
             roster
@@ -192,10 +212,12 @@ impl Reader<'_> {
             1 => Some(Stance::Follows {
                 term,
                 leader: self.id()?,
+                number: self.number()?,
                 established: self.flag()?,
             }),
             2 => Some(Stance::Leads {
                 term,
+                number: self.number()?,
                 established: self.flag()?,
                 roster: self.roster(sender)?,
             }),
@@ -242,6 +264,10 @@ impl Reader<'_> {
         self.take().map(u32::from_be_bytes).map(NodeId)
     }
 
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_be_bytes)
+    }
+
     fn flag(&mut self) -> Option<bool> {
         match self.byte()? {
             0 => Some(false),
@@ -284,7 +310,28 @@ mod tests {
     #[test]
     fn lists_out_of_order_or_without_their_sender_are_refused() {
         let leads = |ids: &[u8]| {
-            let mut bytes = vec![2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, u8::try_from(ids.len()).unwrap()];
+            let mut bytes = vec![
+                2,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                1,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                1,
+                0,
+                0,
+                u8::try_from(ids.len()).unwrap(),
+            ];
             ids.iter().for_each(|id| bytes.extend([0, 0, 0, *id]));
             bytes.push(4);
             decode(NodeId(2), &bytes).is_some()

@@ -39,6 +39,7 @@ fn hear(node: &mut Election, stance: Stance) -> Vec<Output> {
             sequence: u64::try_from(now.as_micros()).unwrap(),
         },
         echo: node.stamp,
+        facts: Facts::default(),
         stance,
         message: Message::Probe,
     };
@@ -54,6 +55,7 @@ fn a_lone_node_listens_for_half_the_timeout_and_serves_alone() {
         leader,
         roster,
         since,
+        ..
     } = node.view();
     assert_eq!(
         (*term, *leader, roster.ids()),
@@ -96,6 +98,7 @@ fn a_leader_of_the_last_term_can_still_be_succeeded() {
         &mut node,
         Stance::Leads {
             term: u64::MAX,
+            number: 1,
             established: true,
             roster,
         },
@@ -116,6 +119,7 @@ fn who_leaves_does_not_come_back() {
         &mut node,
         Stance::Leads {
             term: 9,
+            number: 1,
             established: true,
             roster,
         },

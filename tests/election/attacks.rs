@@ -5,6 +5,7 @@ use std::time::Duration;
 use pixseal::election::View;
 use pixseal::election::datagram::{ClusterKey, Datagram, Rejections, Stamp};
 use pixseal::election::message::{Message, Stance};
+use pixseal::lease::Facts;
 use pixseal::roster::NodeId;
 
 use crate::world::{SECRET, World};
@@ -55,6 +56,7 @@ fn a_leader_says(sender: NodeId, receiver: NodeId) -> Vec<u8> {
             sequence: 9,
         },
         echo: Stamp::default(),
+        facts: Facts::default(),
         stance: Stance::Seeks { term: 99, last: None },
         message: Message::Election,
     })

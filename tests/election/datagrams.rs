@@ -2,8 +2,10 @@
 
 use pixseal::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX, Datagram, Rejection, Stamp};
 use pixseal::election::message::{Hears, Message, Stance};
+use pixseal::lease::Facts;
 use pixseal::members::NODES_MAX;
 use pixseal::roster::{NodeId, Roster};
+use pixseal::version::Time;
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
@@ -21,18 +23,24 @@ fn stances(sender: NodeId) -> impl Strategy<Value = Stance> {
     let leader = || any::<u32>().prop_map(NodeId);
     prop_oneof![
         (any::<u64>(), proptest::option::of(leader())).prop_map(|(term, last)| Stance::Seeks { term, last }),
-        (any::<u64>(), leader(), any::<bool>()).prop_map(|(term, leader, established)| Stance::Follows {
-            term,
-            leader,
-            established
-        }),
-        (any::<u64>(), any::<bool>(), ids(40)).prop_map(move |(term, established, ids)| {
-            Stance::Leads {
+        (any::<u64>(), leader(), any::<u64>(), any::<bool>()).prop_map(
+            |(term, leader, number, established)| Stance::Follows {
                 term,
-                established,
-                roster: Roster::new(sender, ids),
+                leader,
+                number,
+                established
             }
-        }),
+        ),
+        (any::<u64>(), any::<u64>(), any::<bool>(), ids(40)).prop_map(
+            move |(term, number, established, ids)| {
+                Stance::Leads {
+                    term,
+                    number,
+                    established,
+                    roster: Roster::new(sender, ids),
+                }
+            }
+        ),
     ]
 }
 
@@ -63,6 +71,16 @@ fn stamps() -> impl Strategy<Value = Stamp> {
     })
 }
 
+fn facts() -> impl Strategy<Value = Facts> {
+    (any::<[u64; 4]>(), any::<bool>()).prop_map(|([clock, reserve, wall_ms, folder], is_clean)| Facts {
+        clock: Time(clock),
+        reserve: Time(reserve),
+        wall_ms,
+        is_clean,
+        folder,
+    })
+}
+
 fn datagrams() -> impl Strategy<Value = Datagram> {
     any::<u32>().prop_map(NodeId).prop_flat_map(|sender| {
         let receiver = any::<u32>().prop_map(NodeId);
@@ -71,17 +89,21 @@ fn datagrams() -> impl Strategy<Value = Datagram> {
             receiver,
             stamps(),
             stamps(),
+            facts(),
             stances(sender),
             messages(),
         )
-            .prop_map(|(sender, receiver, stamp, echo, stance, message)| Datagram {
-                sender,
-                receiver,
-                stamp,
-                echo,
-                stance,
-                message,
-            })
+            .prop_map(
+                |(sender, receiver, stamp, echo, facts, stance, message)| Datagram {
+                    sender,
+                    receiver,
+                    stamp,
+                    echo,
+                    facts,
+                    stance,
+                    message,
+                },
+            )
     })
 }
 
@@ -97,9 +119,17 @@ fn an_election() -> Datagram {
             incarnation: 5,
             sequence: 6,
         },
+        facts: Facts {
+            clock: Time(9),
+            reserve: Time(10),
+            wall_ms: 11,
+            is_clean: true,
+            folder: 12,
+        },
         stance: Stance::Follows {
             term: 7,
             leader: NodeId(8),
+            number: 13,
             established: true,
         },
         message: Message::Election,
@@ -167,6 +197,7 @@ fn the_largest_cluster_fits() {
     let datagram = Datagram {
         stance: Stance::Leads {
             term: u64::MAX,
+            number: u64::MAX,
             established: true,
             roster: Roster::new(NodeId(0), everyone.map(NodeId)),
         },
@@ -190,17 +221,20 @@ fn the_bytes_stay_as_they_are() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let expected = concat!(
-        "70787301",                         // magic and version
+        "70787302",                         // magic and version
         "db6b7fb6f5571f4a",                 // cluster
         "00000001",                         // sender
         "00000002",                         // receiver
         "00000000000000030000000000000004", // stamp
         "00000000000000050000000000000006", // echo
-        "000f",                             // length
+        "0000000000000009000000000000000a", // clock, reserve
+        "000000000000000b000000000000000c", // wall clock, images folder
+        "01",                               // clean
+        "0017",                             // length
         "010000000000000007",               // follows, term
-        "0000000801",                       // leader, established
+        "00000008000000000000000d01",       // leader, view number, established
         "02",                               // election
-        "c40c4848921618a639500d1315ed4962bb5e2d975d4fa3275172b299402772a5",
+        "08e4c3104aaced8adf6941ed9a85c0f618063cc0a99ceefba4055ca177607d7f",
     );
     assert_eq!(hex, expected);
 }

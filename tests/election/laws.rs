@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pixseal::election::datagram::Datagram;
 use pixseal::election::message::Stance;
-use pixseal::roster::{NodeId, Roster};
+use pixseal::roster::{NodeId, Roster, ViewId};
 
 use crate::world::SimulatedMachine;
 
@@ -19,6 +19,8 @@ pub(crate) struct Laws {
     followed: BTreeMap<NodeId, (u64, NodeId)>,
     /// Every roster that a leader has sent to anybody.
     published: BTreeMap<(NodeId, u64), BTreeSet<Vec<NodeId>>>,
+    /// The roster of each view that was sent to anybody.
+    named: BTreeMap<ViewId, Roster>,
 }
 
 impl Laws {
@@ -30,6 +32,12 @@ impl Laws {
     /// Takes note of what a leader says.
     pub(crate) fn heard(&mut self, datagram: &Datagram) {
         if let Stance::Leads { term, roster, .. } = &datagram.stance {
+            let view = datagram
+                .stance
+                .view(datagram.sender)
+                .expect("a leader has a view");
+            let named = self.named.entry(view).or_insert_with(|| roster.clone());
+            assert_eq!(named, roster, "view {view} has two rosters");
             let rosters = self.published.entry((datagram.sender, *term)).or_default();
             if !rosters.contains(roster.ids()) {
                 rosters.insert(roster.ids().to_vec());

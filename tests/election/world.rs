@@ -277,6 +277,7 @@ impl World {
         for output in outputs {
             match output {
                 Output::Send { to, bytes } => self.send(node, to, &bytes),
+                Output::Heard(_) => {}
                 Output::Note(transition) => self.say(&format!(
                     "node {node}: node {} from {} to {} ({})",
                     transition.peer, transition.from, transition.to, transition.cause
