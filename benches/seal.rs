@@ -4,7 +4,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use hmac::{Hmac, KeyInit, Mac};
 use pixseal::keyset::Key;
-use pixseal::seal::{self, Header, Plain, RANDOM_BYTES, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
+use pixseal::seal::{self, Header, Plain, SALT_AND_PREFIX_BYTES, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
 use sha2::{Digest, Sha256};
 
 /// Small, a small image, a full segment.
@@ -16,7 +16,7 @@ fn main() {
 
 fn cipher() -> SegmentCipher {
     let key = Key::new([1; 32]);
-    SegmentCipher::new(&key, &Header::new([2; RANDOM_BYTES]), b"alice/cat.png")
+    SegmentCipher::new(&key, &Header::of([2; SALT_AND_PREFIX_BYTES]), b"alice/cat.png")
 }
 
 #[divan::bench(args = SIZES)]
@@ -76,6 +76,6 @@ fn open(bencher: Bencher, size: usize) {
 /// What each file costs before its first segment.
 #[divan::bench]
 fn derive_keys(bencher: Bencher) {
-    let (key, header) = (Key::new([1; 32]), Header::new([2; RANDOM_BYTES]));
+    let (key, header) = (Key::new([1; 32]), Header::of([2; SALT_AND_PREFIX_BYTES]));
     bencher.bench_local(|| SegmentCipher::new(black_box(&key), &header, b"alice/cat.png"));
 }

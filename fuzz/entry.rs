@@ -57,7 +57,7 @@ pub(crate) fn open_sealed(bytes: &[u8]) {
         return;
     };
     let size = usize::from(u16::from_be_bytes(*size)) % 3000;
-    let header = Header::new([5; seal::RANDOM_BYTES]);
+    let header = Header::of([5; seal::SALT_AND_PREFIX_BYTES]);
     let mut segment = vec![9; size + TAG_BYTES];
     SegmentCipher::new(keyset.primary(), &header, OWNER).seal(0, true, &mut segment);
     let file = [&header.encode()[..], &segment].concat();

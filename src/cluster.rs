@@ -118,7 +118,7 @@ impl Cluster {
         let history = History::default();
         let shared = Arc::new(Shared {
             view: ArcSwap::from_pointee(election.view().clone()),
-standing: ArcSwap::from_pointee(Standing::nothing(own)),
+            standing: ArcSwap::from_pointee(Standing::nothing(own)),
             clean: ArcSwapOption::empty(),
             time: BootClock::start(),
             report: ArcSwap::from_pointee(Report::of(&members, &election, &history)),

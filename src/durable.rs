@@ -167,9 +167,16 @@ impl Folder {
         }
     }
 
+    /// Opens the file `name` to be locked; it is created if it is missing.
+    pub(crate) fn open_lock_file(&self, name: &str) -> Result<File, Error> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.file, name, flags, Mode::from_raw_mode(0o600));
+        Ok(fd.map_err(|e| io_error("open", self.path.join(name), e))?.into())
+    }
+
     /// Creates an empty temporary file with these permissions. Its name must be new.
     pub fn create_temporary(self: &Arc<Self>, name: String, mode: u32) -> Result<TemporaryFile, Error> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.file, &name, flags, Mode::from_raw_mode(mode)) {
             Ok(fd) => Ok(TemporaryFile {
                 file: fd.into(),
@@ -238,7 +245,7 @@ pub struct TemporaryFile {
 }
 
 impl TemporaryFile {
-    /// The file, to be written.
+    /// The file, to be written and read.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -257,10 +264,7 @@ impl TemporaryFile {
         durability: Durability,
     ) -> Result<Outcome, Error> {
         if durability == Durability::Fsync {
-            // Not tried again on failure: the kernel has dropped the dirty pages by then, and a second call
-            // would succeed without them.
-            let synced = self.file.sync_data();
-            synced.map_err(|e| io_error("sync", self.path(), e))?;
+            self.sync()?;
         }
         let outcome = self.rename(folder, name.as_ref(), replace)?;
         match durability {
@@ -274,7 +278,20 @@ impl TemporaryFile {
         Ok(outcome)
     }
 
-    fn rename(&mut self, folder: &Folder, name: &OsStr, replace: Replace) -> Result<Outcome, Error> {
+    /// Makes the bytes durable. Not to be tried again on failure: the kernel has dropped the dirty pages by then, and a
+    /// second call would succeed without them.
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        let synced = self.file.sync_data();
+        synced.map_err(|e| io_error("sync", self.path(), e))
+    }
+
+    /// Gives the file its name, which is not durable before [`Folder::sync`].
+    pub(crate) fn rename(
+        &mut self,
+        folder: &Folder,
+        name: &OsStr,
+        replace: Replace,
+    ) -> Result<Outcome, Error> {
         let (from, to) = (&self.folder.file, &folder.file);
         let failed = |e| io_error("rename to", folder.path.join(name), e);
         let outcome = match rustix::fs::renameat_with(from, &self.name, to, name, RenameFlags::NOREPLACE) {

@@ -21,10 +21,13 @@
 //! | its bytes arrive and are checked | [`node::intake`], by [`image`] |
 //! | they are encrypted | [`node::sealer`], in the threads of [`sealing::pool`], by [`seal`] |
 //! | they reach the disk | [`store::draft`], by [`durable`] |
+//! | the image gets its name, and the write is confirmed | [`node::commit`]; older never replaces newer: [`store::Store`] |
 //! | the receipt is built | [`node::receive`]; its JSON is [`report::Receipt`] |
 //! | a status code is chosen | [`server::answers`]; of conditions and ranges, [`server::download`] |
 //! | an image is found, sent, removed, listed | [`node::find`], [`node::send`], [`node::delete`], [`node::list`] |
-//! | another node is asked | [`node::peers`], by [`client`] |
+//! | which of several copies counts | [`version::newest`]; the nodes are asked by [`node::lookup`], over [`node::peers`] |
+//! | copies are brought to their node | [`node::settle`], [`node::hand_over`], [`node::take_over`] |
+//! | a node knows that it may answer alone | [`lease`] |
 //! | nodes agree on who is alive | [`cluster`] runs [`election`] |
 //!
 //! # The rooms
@@ -33,6 +36,9 @@
 //!
 //! - [`roster`]: node ids, and the sorted set of those that are alive
 //! - [`balancer`]: user, name and roster → who takes the image
+//! - [`version`]: the order of writes, and which of several copies is the image
+//! - [`ticket`]: signed claims: redirects, and what only nodes may ask each other
+//! - [`lease`]: what a node may answer alone, and what absent nodes can hold
 //! - [`image_id`]: user and name, checked, and the file name that maps back to them
 //! - [`members`]: the configured nodes and their addresses
 //! - [`election`]: Bully, failure detection and the authenticated datagrams between nodes
@@ -57,9 +63,10 @@
 //! - [`server`]: how it is asked; the only listener
 //!
 //! ```text
-//! bin/server → server → node → { balancer, image, seal, sealing, store, cluster, client, report, socket }
+//! bin/server → server → node → { balancer, version, ticket, image, seal, sealing, store, cluster, client, report, socket }
 //! server → { secrets, http, socket, report }      node → http (bodies alone)      store, secrets → durable
-//! sealing → { seal, store }                       cluster → { election, report }  client, stress_test → { http, report }
+//! sealing → { seal, store }       cluster → { election, lease, report }           client, stress_test → { http, report }
+//! store → { seal (headers), version }             election → lease (facts)        lease → { balancer, version }
 //! ```
 //!
 //! No arrow points back. [`server::Server::start`] puts the parts of a node together, so it names them too, and
@@ -71,6 +78,9 @@
 //! # What always holds
 //!
 //! - A receipt is sent only after the image is durable under its final name; a name appears only with all its bytes.
+//! - After an acknowledged write no reader gets an earlier state, through any node; what cannot be known is not answered.
+//! - One node takes writes of a name at a time. Of two copies the one with the later version counts, and nothing older
+//!   ever takes its place; a deleted image leaves a tombstone until every member has heard of it.
 //! - Nothing leaves a node as an image that was not verified, and nothing is kept of an upload that was refused.
 //! - Every node decides alone, from the view of the leader that it follows; all that follow one leader decide alike.
 //! - Memory is bounded by configuration, never by what a client claims or by the size of an image.

@@ -4,6 +4,11 @@
 //! - [`admit`]: whose upload it is, before any of its body is read
 //! - [`receive`]: takes an upload in and makes its receipt; [`intake`] reads it from the socket, [`sealer`] seals and
 //!   writes it
+//! - [`commit`]: the end of a write: its name, and that no reader can miss it; [`received`]: an upload without a name;
+//!   [`conditions`]: preconditions; [`names`]: one at a time changes a name
+//! - [`lookup`]: which copy of a name is the image, in the whole cluster
+//! - [`settle`]: brings copies to their node; [`hand_over`] gives them, [`take_over`] takes them
+//! - [`pause`], [`random`]: waiting, and random bytes
 //! - [`find`]: which node's copy of an image counts
 //! - [`send`]: an image to a client; [`opening`] reads and verifies its segments
 //! - [`delete`], [`list`]: as they say
@@ -15,16 +20,26 @@
 //! Knows nothing of requests, answers and status codes: `server` asks, and says in HTTP what came of it.
 
 pub(crate) mod admit;
+pub(crate) mod commit;
+pub(crate) mod conditions;
 pub(crate) mod counters;
 pub(crate) mod delete;
 pub(crate) mod error;
 pub(crate) mod etag;
 pub(crate) mod find;
+pub(crate) mod hand_over;
 pub(crate) mod intake;
 pub(crate) mod list;
+pub(crate) mod lookup;
+pub(crate) mod names;
 pub(crate) mod opening;
+pub(crate) mod pause;
 pub(crate) mod peers;
+pub(crate) mod random;
 pub(crate) mod receive;
+pub(crate) mod received;
 pub(crate) mod sealer;
 pub(crate) mod send;
+pub(crate) mod settle;
 pub(crate) mod shared;
+pub(crate) mod take_over;

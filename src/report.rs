@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::roster::NodeId;
+use crate::roster::{NodeId, ViewId};
+use crate::version::{Version, WriteOutcome};
 
 /// The answer to an upload: what is promised once the image is durable.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -21,9 +22,15 @@ pub struct Receipt {
     pub sealed_bytes: u64,
     /// The node that holds it.
     pub node: NodeId,
+    /// Its place in the order of all writes: of two receipts for one name, the later version is the image.
+    #[serde(default)]
+    pub version: Option<Version>,
     /// The term of the view that placed it there.
     #[serde(default)]
     pub term: u64,
+    /// The name of that view, `term.leader.number`.
+    #[serde(default)]
+    pub view: String,
     /// The alive ids of that view, where the node says so.
     #[serde(default)]
     pub alive: Option<Vec<NodeId>>,
@@ -71,6 +78,51 @@ pub struct Item {
     /// Who holds it.
     #[serde(default)]
     pub node: Option<NodeId>,
+    /// The write that it is of.
+    #[serde(default)]
+    pub version: Option<Version>,
+    /// A tombstone. Only nodes ask for these, with `?local&versions`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub deleted: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// `GET /images/{user}/{name}?version`: what a node itself holds of a name, and what it knows of nodes that are away.
+/// Nodes ask each other for it.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Holding {
+    /// Who answers.
+    pub node: NodeId,
+    /// The view that it goes by; none without a leader.
+    pub view: Option<ViewId>,
+    /// What it holds; none if it holds nothing.
+    pub copy: Option<HeldCopy>,
+    /// For each node that is away: the latest time that a copy on it can have; none if it holds none that counts.
+    pub away: Vec<(NodeId, Option<u64>)>,
+}
+
+/// The answer to a node that hands over a copy.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct TakenOver {
+    /// The name is new here, an older copy was replaced, or a newer one was here already.
+    pub outcome: WriteOutcome,
+}
+
+/// A copy of an image, or the trace of a delete.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct HeldCopy {
+    /// The write that it is of.
+    pub version: Version,
+    /// A tombstone.
+    pub deleted: bool,
+    /// The entity tag, with its quotes; empty for a tombstone.
+    pub etag: String,
+    /// Seconds since 1970.
+    pub modified: u64,
 }
 
 /// `GET /cluster`: what a node says about itself and the others.
@@ -84,6 +136,18 @@ pub struct Status {
     pub term: u64,
     /// The view: alive ids in rising order.
     pub alive: Vec<NodeId>,
+    /// The name of that view, `term.leader.number`; empty without a leader.
+    #[serde(default)]
+    pub view: String,
+    /// Whether the node takes writes.
+    #[serde(default)]
+    pub ready: bool,
+    /// Whether all members are there and every image lies on the node that it is assigned to, as far as the node knows.
+    #[serde(default)]
+    pub settled: bool,
+    /// What a person has to know, in sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The others, as this node hears them.
     #[serde(default)]
     pub peers: Vec<Peer>,
@@ -192,7 +256,9 @@ mod tests {
             bytes: 7,
             sealed_bytes: 63,
             node: NodeId(2),
+            version: Some("1790000000000.1.2".parse().unwrap()),
             term: 5,
+            view: "5.3.1".to_owned(),
             alive: Some(vec![NodeId(1), NodeId(2)]),
             etag: "\"ab\"".to_owned(),
             durability: Some("fsync".to_owned()),
@@ -201,7 +267,7 @@ mod tests {
         let text = serde_json::to_string(&receipt).unwrap();
         assert_eq!(
             text,
-            r#"{"user":"alice","name":"cat.png","bytes":7,"sealed_bytes":63,"node":2,"term":5,"alive":[1,2],"etag":"\"ab\"","durability":"fsync","replaced":true}"#
+            r#"{"user":"alice","name":"cat.png","bytes":7,"sealed_bytes":63,"node":2,"version":"1790000000000.1.2","term":5,"view":"5.3.1","alive":[1,2],"etag":"\"ab\"","durability":"fsync","replaced":true}"#
         );
         assert_eq!(serde_json::from_str::<Receipt>(&text).unwrap(), receipt);
         let item = Item {
@@ -209,6 +275,8 @@ mod tests {
             bytes: 1234,
             modified: 1_790_000_000,
             node: Some(NodeId(2)),
+            version: None,
+            deleted: false,
         };
         let page = Page {
             user: "alice".to_owned(),
@@ -218,7 +286,7 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&page).unwrap(),
-            r#"{"user":"alice","images":[{"name":"cat.png","bytes":1234,"modified":1790000000,"node":2}],"next":null,"missing":[]}"#
+            r#"{"user":"alice","images":[{"name":"cat.png","bytes":1234,"modified":1790000000,"node":2,"version":null}],"next":null,"missing":[]}"#
         );
     }
 }

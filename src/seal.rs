@@ -35,6 +35,7 @@ use zeroize::Zeroizing;
 
 use self::lane::{Lane, MacKey};
 use crate::keyset::{KEY_BYTES, Key};
+use crate::version::{VERSION_BYTES, Version};
 
 /// A sealed segment with its tag; in segment 0 the header is counted in.
 pub const SEGMENT_BYTES: usize = 1 << 20;
@@ -42,14 +43,18 @@ pub const SEGMENT_BYTES: usize = 1 << 20;
 pub const HEADER_BYTES: usize = HEADER_LENGTH as usize;
 /// The length of the tag after the ciphertext of each segment.
 pub const TAG_BYTES: usize = 32;
-/// What makes a [`Header`] unique: salt and nonce prefix.
-pub const RANDOM_BYTES: usize = SALT_BYTES + PREFIX_BYTES;
+/// Salt and nonce prefix, which make a [`Header`] unique.
+pub const SALT_AND_PREFIX_BYTES: usize = SALT_BYTES + PREFIX_BYTES;
+/// The random bytes of a header that carries a version: the rest of the salt, and the nonce prefix.
+pub const RANDOM_BYTES: usize = SALT_AND_PREFIX_BYTES - MARK.len() - VERSION_BYTES;
 /// The longest plaintext whose segments 32 bits can count: nearly 4 PiB.
 pub(crate) const PLAIN_BYTES_MAX: u64 = u32::MAX as u64 * PLAIN_SEGMENT - HEADER;
 
 /// The first byte of every file.
 const HEADER_LENGTH: u8 = 40;
 const SALT_BYTES: usize = 32;
+/// What a salt begins with if a version follows.
+const MARK: [u8; 4] = *b"pxv1";
 const PREFIX_BYTES: usize = 7;
 const IV_BYTES: usize = 16;
 /// Bytes encrypted before they are hashed, a multiple of the blocks of AES and of SHA-256. The size makes little
@@ -86,9 +91,30 @@ pub struct Header {
 }
 
 impl Header {
-    /// A header of fresh `random` bytes: the salt, then the nonce prefix.
-    pub fn new(random: [u8; RANDOM_BYTES]) -> Header {
-        let (salt, prefix) = random.split_at(SALT_BYTES);
+    /// The header of a new file: the salt begins with the version of the write, which the tags then authenticate. Tink
+    /// takes any salt. The other 16 bytes of it are `random`, and so is the nonce prefix.
+    ///
+    /// ```text
+    /// salt   "pxv1" 4 · version 12 · random 16
+    /// ```
+    pub fn new(version: Version, random: [u8; RANDOM_BYTES]) -> Header {
+        let mut bytes = [0; SALT_AND_PREFIX_BYTES];
+        let (mark, rest) = bytes.split_at_mut(MARK.len());
+        mark.copy_from_slice(&MARK);
+        rest[..VERSION_BYTES].copy_from_slice(&version.encode());
+        rest[VERSION_BYTES..].copy_from_slice(&random);
+        Header::of(bytes)
+    }
+
+    /// The version of the write that the file is of. A file that something else has sealed is older than every version.
+    pub fn version(&self) -> Version {
+        let version = self.salt.strip_prefix(&MARK).and_then(|rest| rest.first_chunk());
+        version.map_or(Version::default(), Version::decode)
+    }
+
+    /// Any salt, then the nonce prefix.
+    pub fn of(salt_and_prefix: [u8; SALT_AND_PREFIX_BYTES]) -> Header {
+        let (salt, prefix) = salt_and_prefix.split_at(SALT_BYTES);
         Header {
             salt: salt.try_into().expect("split there"),
             prefix: prefix.try_into().expect("the rest is the prefix"),
@@ -98,7 +124,7 @@ impl Header {
     /// Reads the first bytes of a file; the very first is the header's own length.
     pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Header, Error> {
         match bytes {
-            [HEADER_LENGTH, random @ ..] => Ok(Header::new(*random)),
+            [HEADER_LENGTH, rest @ ..] => Ok(Header::of(*rest)),
             _ => Err(Error),
         }
     }
@@ -310,7 +336,7 @@ mod tests {
     fn cipher(key: u8) -> SegmentCipher {
         SegmentCipher::new(
             &Key::new([key; KEY_BYTES]),
-            &Header::new([5; RANDOM_BYTES]),
+            &Header::of([5; SALT_AND_PREFIX_BYTES]),
             OWNER,
         )
     }
@@ -379,7 +405,7 @@ mod tests {
 
     #[test]
     fn a_header_reads_back_and_nothing_else_is_one() {
-        let header = Header::new(std::array::from_fn(|i| i.to_le_bytes()[0]));
+        let header = Header::of(std::array::from_fn(|i| i.to_le_bytes()[0]));
         let mut bytes = header.encode();
         assert_eq!(Header::parse(&bytes), Ok(header));
         bytes[0] ^= 1;
@@ -506,9 +532,9 @@ mod tests {
         assert_eq!(cipher(1).open(1, false, &mut buf), Err(Error));
         assert_eq!(cipher(2).open(1, true, &mut buf), Err(Error));
         let key = Key::new([1; KEY_BYTES]);
-        let moved = SegmentCipher::new(&key, &Header::new([5; RANDOM_BYTES]), b"alice/dog.png");
+        let moved = SegmentCipher::new(&key, &Header::of([5; SALT_AND_PREFIX_BYTES]), b"alice/dog.png");
         assert_eq!(moved.open(1, true, &mut buf), Err(Error));
-        let other_file = SegmentCipher::new(&key, &Header::new([6; RANDOM_BYTES]), OWNER);
+        let other_file = SegmentCipher::new(&key, &Header::of([6; SALT_AND_PREFIX_BYTES]), OWNER);
         assert_eq!(other_file.open(1, true, &mut buf), Err(Error));
         assert_eq!(cipher(1).open(1, true, &mut buf), Ok(()));
     }
@@ -516,7 +542,7 @@ mod tests {
     #[test]
     fn whichever_key_fits_opens() {
         let keys = [3, 1, 2].map(|byte| Key::new([byte; KEY_BYTES]));
-        let header = Header::new([5; RANDOM_BYTES]);
+        let header = Header::of([5; SALT_AND_PREFIX_BYTES]);
         let mut buf = sealed(0, true, b"cat");
         assert!(
             SegmentCipher::open_with_any_key(keys[2..].iter(), &header, OWNER, 0, true, &mut buf).is_err()
@@ -545,5 +571,24 @@ mod tests {
                 prop_assert_eq!(sealed_bytes(plain), sealed);
             }
         }
+    }
+
+    #[test]
+    fn a_header_carries_its_version() {
+        let version = Version {
+            time: crate::version::Time(0x0102_0304_0506_0708),
+            node: crate::roster::NodeId(9),
+        };
+        let header = Header::new(version, [5; RANDOM_BYTES]);
+        assert_eq!(header.version(), version);
+        assert_eq!(Header::parse(&header.encode()), Ok(header));
+        assert_eq!(
+            header.encode()[..17],
+            *b"\x28pxv1\x01\x02\x03\x04\x05\x06\x07\x08\0\0\0\x09"
+        );
+        assert_eq!(
+            Header::of([5; SALT_AND_PREFIX_BYTES]).version(),
+            Version::default()
+        );
     }
 }

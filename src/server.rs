@@ -35,10 +35,11 @@ pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod workers;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::SystemTime;
 
@@ -50,21 +51,33 @@ use self::quota::Quota;
 use self::serve::serve;
 use self::service::Service;
 use self::workers::Workers;
-use crate::cluster::{Cluster, ClusterSettings};
+use crate::cluster::{Cluster, ClusterSettings, time};
 use crate::node::counters::Counters;
+use crate::node::list::Listings;
+use crate::node::names::NameLocks;
+use crate::node::peers::Peers;
+use crate::node::settle::Settling;
 use crate::node::shared::Node;
+use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
 use crate::secrets;
 use crate::store::Store;
+use crate::ticket::TicketKey;
+use crate::version::Clock;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// The clock that the last life left may be ahead of the wall clock by so much, in milliseconds, without a step back
+/// of the wall clock.
+const CLOCK_STEP_MS: u64 = 10_000;
 
 /// A running node.
 pub struct Server {
     service: Arc<Service>,
     acceptor: thread::JoinHandle<()>,
+    settling: Settling,
 }
 
 impl Server {
@@ -74,11 +87,11 @@ impl Server {
         let secrets = secrets::load_or_create(&config.secrets).map_err(|e| e.to_string())?;
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
         let gate = Gate::new(&config.members, listen);
-        let node = start_node(config, secrets)?;
+        let (node, met) = start_node(config, secrets)?;
         let cannot_watch = |e: io::Error| format!("cannot watch connections: {e}");
         let (acceptor, returns) = AcceptorHandle::new().map_err(cannot_watch)?;
         let service = Arc::new(Service {
-            node,
+            node: Arc::clone(&node),
             gate,
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
@@ -93,7 +106,12 @@ impl Server {
         let acceptor = workers
             .and_then(|workers| acceptor.start(workers))
             .map_err(|e| format!("cannot start a thread: {e}"))?;
-        Ok(Server { service, acceptor })
+        let settling = Settling::start(node, met).map_err(|e| format!("cannot start a thread: {e}"))?;
+        Ok(Server {
+            service,
+            acceptor,
+            settling,
+        })
     }
 
     /// Tells the others, finishes what is being served, and returns.
@@ -101,40 +119,58 @@ impl Server {
         self.service.node.leave();
         self.service.acceptor.wake();
         let _ = self.acceptor.join();
+        drop(self.settling);
     }
 }
 
-/// Opens the images folder and joins the cluster.
-fn start_node(config: Config, secrets: secrets::Secrets) -> Result<Node, String> {
+/// Opens the images folder and joins the cluster. Returns the members that this node has heard before as well.
+fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, BTreeSet<NodeId>), String> {
     let listen = config.listen;
     let store = Store::open(&config.images, config.id, config.durability).map_err(|e| e.to_string())?;
-    let incarnation = store.next_incarnation(now()).map_err(|e| e.to_string())?;
+    let random = secrets::random().map_err(|e| e.to_string())?;
+    let memory = store.begin_life(now(), u64::from_be_bytes(*random));
+    let memory = memory.map_err(|e| e.to_string())?;
+    let clock = Arc::new(Clock::default());
+    // Only a clock that went back is behind that.
+    if memory.clock > clock.now(time::wall_ms()).plus_ms(CLOCK_STEP_MS) {
+        clock.start_after(memory.clock);
+    }
+    let tickets = TicketKey::new(&secrets.cluster_key);
     let cluster = Cluster::start(ClusterSettings {
         own: config.id,
         members: config.members.clone(),
         listen,
         key: secrets.cluster_key,
-        incarnation,
+        incarnation: memory.incarnation,
         health_timeout: config.health_timeout,
-        clock: Arc::default(),
-        folder: config.id.0.into(),
-        met: std::collections::BTreeSet::new(),
-        companions: std::collections::BTreeSet::new(),
+        clock: Arc::clone(&clock),
+        folder: memory.folder,
+        met: memory.met.clone(),
+        companions: memory.companions,
     })
     .map_err(|e| cannot_listen(listen, &e))?;
-    Ok(Node {
+    let node = Node {
         id: config.id,
         members: config.members,
         keyset: Arc::new(secrets.keyset),
         store,
         cluster,
+        clock,
+        tickets,
+        peers: Peers::default(),
+        names: NameLocks::default(),
+        commits: RwLock::new(()),
+        confirmations: RwLock::new(()),
+        listings: Listings::default(),
+        taking_over: Mutex::new(()),
         pool: SealingPool::new().map_err(|e| format!("cannot start the pool that seals: {e}"))?,
         blocks: Blocks::new(config.limits.blocks),
         counters: Counters::default(),
         body_bytes_max: config.limits.body_bytes_max,
         pixels_max: config.limits.pixels_max,
         leaving: AtomicBool::new(false),
-    })
+    };
+    Ok((Arc::new(node), memory.met))
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

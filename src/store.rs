@@ -3,13 +3,18 @@
 //! ```text
 //! images/encrypted_<stem>.<user>.png    sealed images; a name appears only when its bytes are complete
 //! images/.pixseal/<node>-<n>.part       uploads on their way, 0600; each node sweeps its own at start
-//! images/.pixseal/<node>.incarnation    how often the node has started
+//! images/.pixseal/tombstones/            traces of deletes
+//! images/.pixseal/names.lock             held while a name changes
 //! ```
 //!
-//! An upload goes temporary file → all bytes → fdatasync → rename → fsync of the folder → receipt; see [`durable`].
+//! An upload goes temporary file → all bytes → fdatasync → rename → fsync of the folder → receipt; see
+//! [`durable`](crate::durable).
 //! Both folders are held open. Several nodes may share them: every name they create while working carries their id.
 //!
 //! - [`draft`]: an image on its way in
+//! - [`held`]: what is here of a name; [`tombstones`]: the trace of a delete
+//! - [`name_lock`]: one at a time changes a name
+//! - [`memory`]: what a node remembers from start to start; [`work`]: the folder beside the images
 //! - [`sealed`]: one that is read
 //! - [`direct`]: past the page cache; [`recent`]: which reads go past it
 //! - [`error`]: what can go wrong
@@ -26,38 +31,41 @@
 pub(crate) mod direct;
 pub(crate) mod draft;
 pub mod error;
+pub mod held;
+pub(crate) mod memory;
+pub(crate) mod name_lock;
 pub(crate) mod recent;
 pub mod sealed;
+pub(crate) mod tombstones;
+pub(crate) mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
-
-use arc_swap::ArcSwap;
+use std::time::{Duration, SystemTime};
 
 use self::draft::Draft;
 use self::error::{Error, failed};
+use self::held::Held;
+use self::memory::Memory;
+use self::name_lock::FolderLock;
 use self::recent::Recent;
 use self::sealed::Sealed;
-use crate::durable::{self, Durability, Folder, Replace, TemporaryFile};
+use self::tombstones::Tombstones;
+use self::work::WorkFolder;
+use crate::durable::{Durability, Folder};
 use crate::image_id::ImageId;
 use crate::roster::NodeId;
-
-/// The folder beside the images for what is not an image.
-const WORK_FOLDER: &str = ".pixseal";
+use crate::version::{Time, Version, WriteOutcome};
 
 /// The images folder, as one node uses it.
 pub struct Store {
     images: Arc<Folder>,
-    /// Made anew if it is removed.
-    work: ArcSwap<Folder>,
-    node: NodeId,
+    work: WorkFolder,
+    tombstones: Tombstones,
+    names: FolderLock,
     durability: Durability,
-    drafts: AtomicU64,
     recent: Recent,
 }
 
@@ -65,10 +73,12 @@ pub struct Store {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredImage {
     pub(crate) id: ImageId,
-    /// Size of the file, in bytes.
-    pub(crate) sealed_bytes: u64,
-    /// When the image got its name.
+    /// Size of the file, in bytes; none for a tombstone.
+    pub(crate) sealed_bytes: Option<u64>,
+    /// When it was written.
     pub(crate) modified: SystemTime,
+    /// The write that it is of.
+    pub(crate) version: Version,
 }
 
 impl Store {
@@ -76,29 +86,32 @@ impl Store {
     pub fn open(images: &Path, node: NodeId, durability: Durability) -> Result<Store, Error> {
         fs::create_dir_all(images).map_err(|e| failed("create", images, &e))?;
         let images = Folder::open(images)?;
-        let work = images.open_or_create(WORK_FOLDER)?;
+        let work = WorkFolder::open(Arc::clone(&images), node, durability)?;
         let store = Store {
+            names: FolderLock::open(&work)?,
+            tombstones: Tombstones::new(),
             images,
-            work: ArcSwap::from(work),
-            node,
+            work,
             durability,
-            drafts: AtomicU64::new(0),
             recent: Recent::new(),
         };
-        store.sweep()?;
         store.probe()?;
         Ok(store)
     }
 
-    fn sweep(&self) -> Result<(), Error> {
-        let (work, mine) = (self.work.load(), format!("{}-", self.node));
-        work.for_each_name(|name| {
-            if name.starts_with(&mine) && name.ends_with(".part") {
-                work.remove(name)?;
-            }
-            Ok(())
-        })?;
-        Ok(())
+    /// Begins a new life of the node at `now`. `random` names the folder, if it has no name yet.
+    pub(crate) fn begin_life(&self, now: SystemTime, random: u64) -> Result<Memory, Error> {
+        memory::begin_life(&self.work, &self.images, now, random)
+    }
+
+    /// Remembers the clock; to be called more often than [`memory::CLOCK_AGE_MS_MAX`].
+    pub(crate) fn keep_clock(&self, clock: Time) -> Result<(), Error> {
+        memory::keep_clock(&self.work, clock)
+    }
+
+    /// Remembers which members this node has ever heard.
+    pub(crate) fn keep_met(&self, met: &BTreeSet<NodeId>) -> Result<(), Error> {
+        memory::keep_met(&self.work, met)
     }
 
     /// What receipts of this store promise.
@@ -108,55 +121,12 @@ impl Store {
 
     /// Whether a file can be created now; the error says why not.
     pub(crate) fn probe(&self) -> Result<(), Error> {
-        self.create_temporary().map(drop)
-    }
-
-    /// The number of this start of the node: higher than at any start before, also when the clock went back
-    /// (then the file remembers) and when the file was lost (then `now` is higher).
-    pub(crate) fn next_incarnation(&self, now: SystemTime) -> Result<u64, Error> {
-        let (work, name) = (self.work.load(), format!("{}.incarnation", self.node));
-        let path = work.path().join(&name);
-        let last: u64 = match work.open_file(&name)? {
-            None => 0,
-            Some(file) => {
-                let text = io::read_to_string(file).map_err(|e| failed("read", &path, &e))?;
-                text.trim()
-                    .parse()
-                    .map_err(|_| Error::Io(format!("{} does not hold a number: remove it", path.display())))?
-            }
-        };
-        let clock = now
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis());
-        let next = (last + 1).max(u64::try_from(clock).unwrap_or(0));
-        let temporary = self.create_temporary()?;
-        let written = temporary.file().write_all(format!("{next}\n").as_bytes());
-        written.map_err(|e| failed("write", &temporary.path(), &e))?;
-        temporary.commit(&work, &name, Replace::Allowed, self.durability)?;
-        Ok(next)
+        self.work.create_temporary().map(drop)
     }
 
     /// A new, empty draft.
-    pub(crate) fn begin(&self) -> Result<Draft<'_>, Error> {
-        Ok(Draft::new(
-            self.create_temporary()?,
-            &self.images,
-            self.durability,
-        ))
-    }
-
-    fn create_temporary(&self) -> Result<TemporaryFile, Error> {
-        self.images.check_in_place()?;
-        let serial = self.drafts.fetch_add(1, Ordering::Relaxed);
-        let name = || format!("{}-{serial}.part", self.node);
-        match self.work.load_full().create_temporary(name(), 0o600) {
-            Err(durable::Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                let work = self.images.open_or_create(WORK_FOLDER)?;
-                self.work.store(Arc::clone(&work));
-                Ok(work.create_temporary(name(), 0o600)?)
-            }
-            created => Ok(created?),
-        }
+    pub(crate) fn begin(&self) -> Result<Draft, Error> {
+        Ok(Draft::new(self.work.create_temporary()?, self.durability))
     }
 
     /// The image `id`, if this folder holds it.
@@ -168,39 +138,183 @@ impl Store {
         }
     }
 
-    /// Removes the image `id` and returns whether it was there. On return the removal is durable.
-    pub(crate) fn delete(&self, id: &ImageId) -> Result<bool, Error> {
-        let removed = self.images.remove(&id.file_name())?;
-        if removed && self.durability == Durability::Fsync {
-            self.images.sync()?;
-        }
-        Ok(removed)
+    /// The newest of what this folder holds of a name.
+    pub(crate) fn held(&self, id: &ImageId) -> Result<Option<Held<'_>>, Error> {
+        // The image first: a tombstone is written before the image goes, so that one of the two is always seen.
+        let image = self.find(id)?;
+        let tombstone = self.tombstones.find(&self.work, id)?;
+        Ok(match (image, tombstone) {
+            (Some(image), Some(version)) if version > image.version() => Some(Held::Tombstone(version)),
+            (Some(image), _) => Some(Held::Image(image)),
+            (None, Some(version)) => Some(Held::Tombstone(version)),
+            (None, None) => None,
+        })
     }
 
-    /// At most `limit` images of `user` in the order of their names, beginning after the name `after`.
-    pub(crate) fn list(&self, user: &str, after: &str, limit: usize) -> Result<Vec<StoredImage>, Error> {
-        let mut found: BTreeMap<String, ImageId> = BTreeMap::new();
-        self.images.for_each_name(|file_name| {
-            let id = ImageId::from_file_name(file_name);
-            if let Some(id) = id.filter(|id| id.user() == user && id.name() > after) {
-                found.insert(id.name().to_owned(), id);
-                if found.len() > limit {
-                    found.pop_last();
-                }
+    /// Gives a draft its name, unless something newer has it. Durable after [`Store::sync_images`].
+    pub(crate) fn keep(
+        &self,
+        draft: &mut Draft,
+        id: &ImageId,
+        version: Version,
+    ) -> Result<WriteOutcome, Error> {
+        let _names = self.names.lock()?;
+        let held = self.held(id)?.map(|held| held.copy());
+        if held.is_some_and(|copy| copy.version >= version) {
+            return Ok(WriteOutcome::Superseded);
+        }
+        draft.rename(&self.images, id)?;
+        match held {
+            None => Ok(WriteOutcome::Created),
+            Some(copy) if copy.deleted => {
+                // It is older than the image, and counts no more: if it cannot be removed now, it is swept later.
+                let _ = self.tombstones.remove(&self.work, id);
+                Ok(WriteOutcome::Created)
+            }
+            Some(_) => Ok(WriteOutcome::Replaced),
+        }
+    }
+
+    /// Writes a tombstone, durably, and removes the image, which is not durable before [`Store::sync_images`].
+    pub(crate) fn bury(&self, id: &ImageId, version: Version) -> Result<WriteOutcome, Error> {
+        // The slow part comes before the lock.
+        let tombstone = tombstones::prepare(&self.work, version)?;
+        let names = self.names.lock()?;
+        let outcome = match self.held(id)?.map(|held| held.copy()) {
+            Some(copy) if copy.version >= version => return Ok(WriteOutcome::Superseded),
+            Some(copy) if !copy.deleted => WriteOutcome::Replaced,
+            Some(_) | None => WriteOutcome::Created,
+        };
+        self.tombstones.place(&self.work, tombstone, id)?;
+        // From here on the image does not count. It goes once the tombstone is durable.
+        drop(names);
+        self.tombstones.sync(&self.work)?;
+        self.forget_image(id, version)?;
+        Ok(outcome)
+    }
+
+    /// Makes durable which names are there.
+    pub(crate) fn sync_images(&self) -> Result<(), Error> {
+        match self.durability {
+            Durability::Fsync => self.images.sync().map_err(|e| Error::Unsynced(e.to_string())),
+            Durability::Rename => Ok(()),
+        }
+    }
+
+    /// Removes what is here of this write. It may come back after a power loss.
+    pub(crate) fn forget(&self, id: &ImageId, version: Version) -> Result<(), Error> {
+        self.forget_image(id, version)?;
+        self.forget_tombstone(id, version)
+    }
+
+    /// Removes the image of this write, or an older one.
+    fn forget_image(&self, id: &ImageId, version: Version) -> Result<(), Error> {
+        let _names = self.names.lock()?;
+        if self.find(id)?.is_some_and(|image| image.version() <= version) {
+            self.images.remove(&id.file_name())?;
+        }
+        Ok(())
+    }
+
+    /// Removes the tombstone of this delete, if it is still there.
+    pub(crate) fn forget_tombstone(&self, id: &ImageId, version: Version) -> Result<(), Error> {
+        let _names = self.names.lock()?;
+        let found = self.tombstones.find(&self.work, id)?;
+        if found.is_some_and(|tombstone| tombstone <= version) {
+            self.tombstones.remove(&self.work, id)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `see` with each name that has an image or a tombstone, in no order, and with some of them twice.
+    pub(crate) fn for_each_name(&self, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
+        self.images.for_each_name(|name| {
+            if let Some(id) = ImageId::from_file_name(name) {
+                see(id);
             }
             Ok(())
         })?;
-        let mut images = Vec::with_capacity(found.len());
-        for id in found.into_values() {
-            if let Some((sealed_bytes, modified)) = self.images.look_at(&id.file_name())? {
-                images.push(StoredImage {
-                    id,
-                    sealed_bytes,
-                    modified,
-                });
+        self.tombstones.for_each(&self.work, see)
+    }
+
+    /// The tombstones whose version is `wanted`.
+    pub(crate) fn tombstones(
+        &self,
+        wanted: impl Fn(Version) -> bool,
+    ) -> Result<Vec<(ImageId, Version)>, Error> {
+        let mut ids = Vec::new();
+        self.tombstones.for_each(&self.work, |id| ids.push(id))?;
+        let mut found = Vec::new();
+        for id in ids {
+            if let Some(version) = self
+                .tombstones
+                .find(&self.work, &id)?
+                .filter(|version| wanted(*version))
+            {
+                found.push((id, version));
             }
         }
-        Ok(images)
+        Ok(found)
+    }
+
+    /// At most `limit` images and tombstones of `user` in the order of their names, beginning after the name `after`;
+    /// and the last of these names, if there are more.
+    pub(crate) fn list(
+        &self,
+        user: &str,
+        after: &str,
+        limit: usize,
+    ) -> Result<(Vec<StoredImage>, Option<String>), Error> {
+        let mut found: BTreeMap<String, ImageId> = BTreeMap::new();
+        let mut more = false;
+        self.for_each_name(|id| {
+            if id.user() == user && id.name() > after {
+                found.insert(id.name().to_owned(), id);
+                if found.len() > limit {
+                    found.pop_last();
+                    more = true;
+                }
+            }
+        })?;
+        // Also if that file vanishes now, or cannot be read.
+        let next = found
+            .last_key_value()
+            .map(|(name, _)| name.clone())
+            .filter(|_| more);
+        let images = found.into_values().filter_map(|id| self.describe(id).transpose());
+        Ok((images.collect::<Result<_, _>>()?, next))
+    }
+
+    /// What a listing says of a name; `None` if it has vanished meanwhile.
+    fn describe(&self, id: ImageId) -> Result<Option<StoredImage>, Error> {
+        let held = match self.held(&id) {
+            Ok(held) => held,
+            // A file that only others may read is one image that cannot be opened, and no reason to list nothing.
+            Err(Error::Io(_)) => {
+                let found = self.images.look_at(&id.file_name())?;
+                return Ok(found.map(|(sealed_bytes, modified)| StoredImage {
+                    id,
+                    sealed_bytes: Some(sealed_bytes),
+                    modified,
+                    version: Version::default(),
+                }));
+            }
+            Err(e) => return Err(e),
+        };
+        Ok(held.map(|held| match held {
+            Held::Image(sealed) => StoredImage {
+                sealed_bytes: Some(sealed.bytes()),
+                modified: sealed.modified(),
+                version: sealed.version(),
+                id,
+            },
+            Held::Tombstone(version) => StoredImage {
+                id,
+                sealed_bytes: None,
+                modified: SystemTime::UNIX_EPOCH + Duration::from_millis(version.time.ms()),
+                version,
+            },
+        }))
     }
 }
 

@@ -146,6 +146,11 @@ impl Clock {
         Time(later(last))
     }
 
+    /// Every later [`Clock::next`] is after the last life of its owner, however far that is ahead of the wall clock.
+    pub fn start_after(&self, last: Time) {
+        self.0.fetch_max(last.0, Ordering::AcqRel);
+    }
+
     /// The time now; no write has it.
     pub fn now(&self, wall_ms: u64) -> Time {
         Time(self.0.load(Ordering::Acquire).max(Time::from_ms(wall_ms).0))
@@ -160,6 +165,18 @@ impl Clock {
         }
         believable
     }
+}
+
+/// What became of a write. Nothing older ever takes the place of something newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WriteOutcome {
+    /// There was no image of that name.
+    Created,
+    /// An older image of that name is gone.
+    Replaced,
+    /// The same write, or a newer one, was there already.
+    Superseded,
 }
 
 /// What a node holds of a name.

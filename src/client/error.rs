@@ -13,9 +13,9 @@ pub enum ErrorKind {
     Silent,
     /// What arrived is not HTTP, or not an answer to what was asked.
     Protocol,
-    /// 503, 429, 408: the node is there and asks to wait.
+    /// 503, 504, 429, 408: the node is there and asks to wait.
     Busy,
-    /// 5xx other than 503 and 507: the node failed.
+    /// 5xx other than 503, 504 and 507: the node failed.
     Broken,
     /// 507: the node's disk is full.
     DiskFull,
@@ -40,7 +40,7 @@ impl ErrorKind {
     /// The kind of a final answer that is no success.
     pub(super) fn of_status(status: u16) -> ErrorKind {
         match status {
-            408 | 429 | 503 => ErrorKind::Busy,
+            408 | 429 | 503 | 504 => ErrorKind::Busy,
             507 => ErrorKind::DiskFull,
             500..=599 => ErrorKind::Broken,
             400..=499 => ErrorKind::Refused,

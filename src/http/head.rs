@@ -81,7 +81,7 @@ pub struct Head<'b> {
 }
 
 /// Fields that change how a request is understood and that must therefore not come twice.
-const SINGLE: [&str; 12] = [
+const SINGLE: [&str; 15] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -91,7 +91,10 @@ const SINGLE: [&str; 12] = [
     "content-digest",
     "content-type",
     "range",
+    "if-match",
     "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
     "if-range",
     "origin",
 ];

@@ -1,104 +1,133 @@
 //! Whose upload it is, decided before any of its body is read.
 //!
 //! Placement is computed by each node alone, from the view that it follows. A node that is not the one assigned
-//! refuses and names the other; it accepts what another node sent on.
+//! refuses and names the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::commit;
+use super::conditions::Conditions;
 use super::counters::Counters;
 use super::error::Error;
+use super::pause::pause;
 use super::shared::Node;
-use crate::balancer::{self, Verdict};
-use crate::election::View;
 use crate::image_id::ImageId;
-use crate::roster::NodeId;
-use crate::store;
+use crate::lease::Standing;
+use crate::roster::{NodeId, ViewId};
 use crate::store::draft::Draft;
+use crate::ticket::Claims;
+use crate::version::Version;
 
-/// After this many redirects an upload is told to come back later: two nodes see different clusters.
-const HOPS_MAX: u32 = 2;
+/// After this many redirects a request is told to come back later: nodes go by different views.
+const HOPS_MAX: u8 = 2;
+/// How long a request waits for a leader, and for all nodes to follow it.
+const READY_TIME_MAX: Duration = Duration::from_millis(1500);
 
 /// The particulars of an upload.
 pub(crate) struct Put {
-    /// From where it was redirected.
-    pub(crate) referral: Referral,
-    /// Do not replace an image of that name.
-    pub(crate) only_new: bool,
+    /// Who redirected it here, if a node did.
+    pub(crate) referral: Option<Claims>,
+    pub(crate) conditions: Conditions,
     /// SHA-256 of the image.
     pub(crate) digest: Option<[u8; 32]>,
 }
 
-/// Where an upload came from: a client, or another node's redirect.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Referral {
-    /// The term of the node that redirected last.
-    pub(crate) term: u64,
-    /// How many nodes redirected.
-    pub(crate) hops: u32,
+/// Who takes an upload.
+pub(crate) enum Admission {
+    Here(Admitted),
+    At(Referred),
 }
 
-/// Who takes an upload.
-pub(crate) enum Admission<'n> {
-    Here(Admitted<'n>),
-    /// Node `to`, in `term`; the client is redirected for the `hop`th time.
-    At {
-        to: NodeId,
-        term: u64,
-        hop: u32,
-    },
+/// Another node takes the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Referred {
+    pub(crate) to: NodeId,
+    pub(crate) view: ViewId,
+    /// How often the request was redirected, this time included.
+    pub(crate) hops: u8,
 }
 
 /// An upload that this node takes.
-pub(crate) struct Admitted<'n> {
-    /// What the node knew when it took the upload.
-    pub(crate) view: Arc<View>,
+pub(crate) struct Admitted {
+    /// The place of the write among all others.
+    pub(crate) version: Version,
     /// Where its bytes are written; vanishes if the upload is not stored.
-    pub(crate) draft: Draft<'n>,
+    pub(crate) draft: Draft,
 }
 
 /// Admits an upload of `length` bytes, if the client said how many. If it is admitted here, the client may send the body.
-pub(crate) fn admit<'n>(
-    node: &'n Node,
-    id: &ImageId,
-    put: &Put,
-    length: Option<u64>,
-) -> Result<Admission<'n>, Error> {
-    let view = node.cluster.view();
-    let referral = put.referral;
-    match balancer::verdict(node.id, id.user(), id.name(), &view.roster) {
-        // The node that redirected knew at least as much as this one does.
-        Verdict::Theirs(_) if (1..=HOPS_MAX).contains(&referral.hops) && referral.term >= view.term => {}
-        Verdict::Theirs(_) if referral.hops >= HOPS_MAX => return Err(Error::Disagreement),
-        Verdict::Theirs(to) => {
+pub(crate) fn admit(node: &Node, id: &ImageId, put: &Put, length: Option<u64>) -> Result<Admission, Error> {
+    let standing = match assign(node, id, put.referral.as_ref())? {
+        Ok(standing) => standing,
+        Err(referred) => {
             log::info!(
-                "Node {}: Request assigned to Node {to} (round-robin), rejecting",
-                node.id
+                "Node {}: Request assigned to Node {} (round-robin), rejecting",
+                node.id,
+                referred.to
             );
             Counters::add(&node.counters.uploads_redirected, 1);
-            return Ok(Admission::At {
-                to,
-                term: view.term,
-                hop: referral.hops + 1,
-            });
+            return Ok(Admission::At(referred));
         }
-        Verdict::Mine => {}
-    }
-    if node.is_leaving() {
-        return Err(Error::Leaving);
-    }
+    };
     if length.is_some_and(|length| length > node.body_bytes_max) {
         return Err(Error::TooLarge(node.body_bytes_max));
     }
-    if put.only_new && node.store.find(id)?.is_some() {
-        return Err(store::error::Error::Taken.into());
+    if !put.conditions.are_empty() {
+        commit::check(node, id, &put.conditions)?;
     }
     // Before the client is asked for the body: a folder that cannot be written would have it sent for nothing.
     let draft = node.store.begin()?;
     log::info!(
         "Node {}: Assigned to me via load balancing (alive nodes: {})",
         node.id,
-        view.roster
+        standing.roster
     );
     log::info!("Node {}: Processing image upload...", node.id);
-    Ok(Admission::Here(Admitted { view, draft }))
+    Ok(Admission::Here(Admitted {
+        version: node.next_version(),
+        draft,
+    }))
+}
+
+/// Whether this node takes writes of this name, or which other one does. Waits a moment for a leader, and for a view
+/// that another node has redirected by.
+pub(crate) fn assign(
+    node: &Node,
+    id: &ImageId,
+    referral: Option<&Claims>,
+) -> Result<Result<Arc<Standing>, Referred>, Error> {
+    let deadline = node.cluster.now() + READY_TIME_MAX;
+    loop {
+        if node.is_leaving() {
+            return Err(Error::Leaving);
+        }
+        let standing = node.cluster.standing();
+        let is_behind = referral.is_some_and(|claims| standing.view < Some(claims.view));
+        if let Some(view) = standing.view
+            && !is_behind
+        {
+            let to = standing.assigned(id.user(), id.name());
+            if to == node.id && standing.is_ready {
+                return Ok(Ok(standing));
+            }
+            if to != node.id {
+                return refer(to, view, referral).map(Err);
+            }
+        }
+        if node.cluster.now() >= deadline {
+            return Err(Error::NotReady);
+        }
+        pause();
+    }
+}
+
+/// A redirect to another node, unless there were too many.
+pub(crate) fn refer(to: NodeId, view: ViewId, referral: Option<&Claims>) -> Result<Referred, Error> {
+    let before = referral.map_or(0, |claims| claims.hops);
+    if before >= HOPS_MAX {
+        return Err(Error::Disagreement);
+    }
+    let hops = before + 1;
+    Ok(Referred { to, view, hops })
 }

@@ -33,6 +33,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_sent: AtomicU64,
     /// Images that were removed.
     pub(crate) images_deleted: AtomicU64,
+    /// Copies that were handed over to the node that they are assigned to.
+    pub(crate) images_handed_over: AtomicU64,
     /// Stored files that did not open.
     pub(crate) images_damaged: AtomicU64,
 }

@@ -1,34 +1,37 @@
-//! Removing an image.
+//! Removing an image: asks first, and removes then.
 
+use super::admit::{Referred, assign};
+use super::commit;
+use super::conditions::Conditions;
 use super::counters::Counters;
 use super::error::Error;
-use super::find::{self, Missing, Reach};
 use super::shared::Node;
 use crate::image_id::ImageId;
-use crate::roster::NodeId;
+use crate::ticket::Claims;
 
 /// What became of an image that was to be removed.
 pub(crate) enum Deleted {
     Gone,
-    /// Another node has it, whether this one did or not: ask that one, so that no older copy comes back.
-    At(NodeId),
-    Missing(Missing),
+    /// Another node takes writes of this name.
+    At(Referred),
+    Missing,
 }
 
-/// Removes this node's copy.
-pub(crate) fn delete(node: &Node, id: &ImageId, reach: Reach) -> Result<Deleted, Error> {
-    let removed = node.store.delete(id)?;
-    if removed {
-        Counters::add(&node.counters.images_deleted, 1);
-        log::info!("Node {}: Image {id} deleted", node.id);
+/// Removes an image in the whole cluster, if the conditions hold. Whatever else it ends with, nothing was removed,
+/// except with [`Error::Unconfirmed`] and errors of the folder's sync.
+pub(crate) fn delete(
+    node: &Node,
+    id: &ImageId,
+    conditions: &Conditions,
+    referral: Option<&Claims>,
+) -> Result<Deleted, Error> {
+    if let Err(referred) = assign(node, id, referral)? {
+        return Ok(Deleted::At(referred));
     }
-    Ok(match (removed, reach) {
-        (true, Reach::Local) => Deleted::Gone,
-        (false, Reach::Local) => Deleted::Missing(Missing::Here),
-        (_, Reach::Everywhere) => match find::elsewhere(node, id) {
-            Ok(other) => Deleted::At(other),
-            Err(_) if removed => Deleted::Gone,
-            Err(missing) => Deleted::Missing(missing),
-        },
-    })
+    if !commit::bury(node, id, conditions)? {
+        return Ok(Deleted::Missing);
+    }
+    Counters::add(&node.counters.images_deleted, 1);
+    log::info!("Node {}: Image {id} deleted", node.id);
+    Ok(Deleted::Gone)
 }

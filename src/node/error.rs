@@ -1,10 +1,23 @@
-//! What can go wrong in a node. Nothing is kept of an upload that ends in any of these.
+//! What can go wrong in a node. Nothing is kept of an upload that ends in any of these, unless it says otherwise.
 
 use crate::image;
+use crate::roster::NodeId;
 use crate::store;
 
 #[derive(Debug)]
 pub(crate) enum Error {
+    /// A precondition does not hold.
+    Precondition,
+    /// These nodes cannot be asked, and what they hold would decide. None: the nodes go by different views.
+    Unknown(Vec<NodeId>),
+    /// Too many listings read the folder.
+    TooManyListings,
+    /// There is no leader, or not all nodes follow it yet.
+    NotReady,
+    /// No node takes the write at the moment. Nothing of it is kept.
+    NotPlaced,
+    /// The write is stored, but not all nodes have confirmed that it counts: it may be kept or not.
+    Unconfirmed,
     /// The upload was redirected too often: the nodes see different clusters.
     Disagreement,
     /// This node is going away.

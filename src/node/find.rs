@@ -1,16 +1,23 @@
 //! Which node's copy of an image counts, and where it is.
 //!
-//! Placement says where an image goes while the alive ids stay as they are. They do not, so an image may lie on a node
-//! that would not get it today. A node looks beyond its own folder, and prefers the copy on the node that the image is
-//! assigned to today.
+//! In a settled cluster the node that is assigned a name has the only copy, and knows that. Otherwise the nodes are
+//! asked (`lookup`).
 
+use super::admit::{Referred, refer};
 use super::error::Error;
-use super::peers;
+use super::lookup::{holding, lookup};
 use super::shared::Node;
-use crate::balancer;
 use crate::image_id::ImageId;
+use crate::lease::Standing;
+use crate::report::Holding;
 use crate::roster::NodeId;
+use crate::store::held::Held;
 use crate::store::sealed::Sealed;
+use crate::ticket::Claims;
+use crate::version::Newest;
+
+/// A copy that was found elsewhere may be handed over before it is asked for, and one that was found here as well.
+const ATTEMPTS: usize = 3;
 
 /// Whether other nodes are asked too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +31,7 @@ pub(crate) enum Reach {
 /// Where the copy that counts is.
 pub(crate) enum Found<'n> {
     Here(Sealed<'n>),
-    At(NodeId),
+    At(Referred),
     Missing(Missing),
 }
 
@@ -34,48 +41,93 @@ pub(crate) enum Missing {
     Here,
     /// No node has it.
     Everywhere,
-    /// No node that could be asked has it; these could not be asked.
+    /// It cannot be known: these nodes could not be asked. None: the nodes go by different views.
     Unknown(Vec<NodeId>),
 }
 
-/// Finds an image: this node's copy, unless the node that it is assigned to has one too.
-pub(crate) fn find<'n>(node: &'n Node, id: &ImageId, reach: Reach) -> Result<Found<'n>, Error> {
-    let held = node.store.find(id)?;
-    let assigned = balancer::assigned(id.user(), id.name(), &node.cluster.view().roster);
-    Ok(match held {
-        // An older copy may have stayed here when the image was uploaded again under another view.
-        Some(_)
-            if reach == Reach::Everywhere
-                && assigned != node.id
-                && peers::has(node, assigned, id) == Some(true) =>
-        {
-            Found::At(assigned)
+/// Finds the copy that counts.
+pub(crate) fn find<'n>(
+    node: &'n Node,
+    id: &ImageId,
+    reach: Reach,
+    referral: Option<&Claims>,
+) -> Result<Found<'n>, Error> {
+    if reach == Reach::Local {
+        return Ok(own_image(node, id)?.map_or(Found::Missing(Missing::Here), Found::Here));
+    }
+    let standing = node.cluster.standing();
+    if let Some(found) = find_settled(node, id, &standing, referral)? {
+        return Ok(found);
+    }
+    for _ in 0..ATTEMPTS {
+        let lookup = lookup(node, id)?;
+        match lookup.newest {
+            Newest::Image {
+                version,
+                node: holder,
+            } if holder == node.id => {
+                // A later copy may have come meanwhile; none at all was handed over.
+                match own_image(node, id)? {
+                    Some(sealed) if sealed.version() >= version => return Ok(Found::Here(sealed)),
+                    Some(_) | None => {}
+                }
+            }
+            Newest::Image { node: to, .. } => {
+                let view = lookup.view.unwrap_or_default();
+                return refer(to, view, referral).map(Found::At);
+            }
+            Newest::Deleted(_) | Newest::Absent => return Ok(Found::Missing(Missing::Everywhere)),
+            Newest::Unknown(nodes) => return Ok(Found::Missing(Missing::Unknown(nodes))),
         }
-        Some(sealed) => Found::Here(sealed),
-        None if reach == Reach::Local => Found::Missing(Missing::Here),
-        None => match elsewhere(node, id) {
-            Ok(other) => Found::At(other),
-            Err(missing) => Found::Missing(missing),
-        },
+    }
+    Ok(Found::Missing(Missing::Unknown(Vec::new())))
+}
+
+/// In a settled cluster, or in a folder that the assigned node uses as well.
+fn find_settled<'n>(
+    node: &'n Node,
+    id: &ImageId,
+    standing: &Standing,
+    referral: Option<&Claims>,
+) -> Result<Option<Found<'n>>, Error> {
+    let assigned = standing.assigned(id.user(), id.name());
+    let is_shared = node.shares_with_all(standing);
+    if standing.is_settled && standing.is_folder_of(assigned) || is_shared {
+        let found = own_image(node, id)?.map_or(Found::Missing(Missing::Everywhere), Found::Here);
+        return Ok((is_shared || node.is_alone(standing)).then_some(found));
+    }
+    if !standing.is_settled {
+        return Ok(None);
+    }
+    let target = format!("/images/{id}?version");
+    let answer = node
+        .peers
+        .ask::<Holding>(&node.members, &[assigned], &target)
+        .pop();
+    let Some((_, Some(holding))) = answer else {
+        return Ok(None);
+    };
+    // What it holds is all there is only as long as the view in which that was so.
+    if holding.view != standing.view || !node.is_alone(standing) {
+        return Ok(None);
+    }
+    match holding.copy.filter(|copy| !copy.deleted) {
+        None => Ok(Some(Found::Missing(Missing::Everywhere))),
+        Some(_) => {
+            let view = standing.view.unwrap_or_default();
+            refer(assigned, view, referral).map(|referred| Some(Found::At(referred)))
+        }
+    }
+}
+
+fn own_image<'n>(node: &'n Node, id: &ImageId) -> Result<Option<Sealed<'n>>, Error> {
+    Ok(match node.store.held(id)? {
+        Some(Held::Image(sealed)) => Some(sealed),
+        Some(Held::Tombstone(_)) | None => None,
     })
 }
 
-/// Another node that has `id`. The one that it is assigned to is asked first: its copy is the newest.
-pub(crate) fn elsewhere(node: &Node, id: &ImageId) -> Result<NodeId, Missing> {
-    let assigned = balancer::assigned(id.user(), id.name(), &node.cluster.view().roster);
-    let mut others: Vec<NodeId> = node.others().collect();
-    others.sort_by_key(|other| *other != assigned);
-    let mut silent = Vec::new();
-    for other in others {
-        match peers::has(node, other, id) {
-            Some(true) => return Ok(other),
-            Some(false) => {}
-            None => silent.push(other),
-        }
-    }
-    Err(if silent.is_empty() {
-        Missing::Everywhere
-    } else {
-        Missing::Unknown(silent)
-    })
+/// What this node tells another one of a name.
+pub(crate) fn tell(node: &Node, id: &ImageId) -> Result<Holding, Error> {
+    Ok(holding(node, id)?)
 }

@@ -21,7 +21,7 @@ pub(crate) struct Source<'n> {
 }
 
 /// What it takes to open the segments of a file, wherever that is done.
-struct Opener {
+pub(crate) struct Opener {
     keyset: Arc<Keyset>,
     header: Header,
     associated_data: Vec<u8>,
@@ -45,16 +45,8 @@ impl<'n> Source<'n> {
     /// Reads the header.
     pub(crate) fn new(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Error> {
         let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Error::Damaged)?;
-        let mut header = [0; HEADER_BYTES];
-        sealed.read_start(&mut header)?;
-        let header = Header::parse(&header).map_err(|_| Error::Damaged)?;
-        let opener = Opener {
-            keyset: Arc::clone(&node.keyset),
-            header,
-            associated_data: id.associated_data(),
-            sealed_bytes: sealed.bytes(),
-            cipher: OnceLock::new(),
-        };
+        let header = *sealed.header().ok_or(Error::Damaged)?;
+        let opener = Opener::new(node, id, header, sealed.bytes());
         Ok(Source {
             node,
             sealed,
@@ -123,7 +115,17 @@ impl<'n> Source<'n> {
 }
 
 impl Opener {
-    fn open(&self, mut stored: Stored) -> Result<Opened, Error> {
+    pub(crate) fn new(node: &Node, id: &ImageId, header: Header, sealed_bytes: u64) -> Opener {
+        Opener {
+            keyset: Arc::clone(&node.keyset),
+            header,
+            associated_data: id.associated_data(),
+            sealed_bytes,
+            cipher: OnceLock::new(),
+        }
+    }
+
+    pub(crate) fn open(&self, mut stored: Stored) -> Result<Opened, Error> {
         let (index, start) = (stored.index, stored.start());
         let last = u64::from(index) * SEGMENT_BYTES as u64 + stored.filled as u64 == self.sealed_bytes;
         let buf = &mut stored.block.bytes_mut()[start..stored.filled];
@@ -141,6 +143,11 @@ impl Opener {
 }
 
 impl Stored {
+    /// Segment `index`, in the first `filled` bytes of `block`.
+    pub(crate) fn new(block: Block, index: u32, filled: usize) -> Stored {
+        Stored { block, index, filled }
+    }
+
     /// What was read, from the beginning of the block.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.block.bytes()[..self.filled]

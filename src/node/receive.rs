@@ -9,18 +9,21 @@
 //! sender that stalls.
 
 use super::admit::{Admitted, Put};
+use super::commit::commit;
 use super::counters::Counters;
 use super::error::Error;
 use super::etag::etag;
 use super::intake::Intake;
+use super::random::random;
+use super::received::Received;
 use super::sealer::Sealer;
 use super::shared::Node;
-use crate::durable::{Outcome, Replace};
 use crate::http::body::Body;
 use crate::image_id::ImageId;
 use crate::report::Receipt;
-use crate::seal::{self, Header, RANDOM_BYTES, SegmentCipher};
+use crate::seal::{self, Header, SegmentCipher};
 use crate::socket::Socket;
+use crate::version::WriteOutcome;
 
 /// Segments of one upload that may be sealed while the next is read. One keeps both sides busy; more would take
 /// blocks from other uploads and gain nothing.
@@ -32,7 +35,7 @@ pub(crate) fn receive(
     socket: &mut Socket,
     body: &mut Body,
     id: &ImageId,
-    (put, admitted): (&Put, Admitted<'_>),
+    (put, admitted): (&Put, Admitted),
 ) -> Result<Receipt, Error> {
     let outcome = store(node, socket, body, id, (put, admitted));
     match &outcome {
@@ -50,10 +53,10 @@ fn store(
     socket: &mut Socket,
     body: &mut Body,
     id: &ImageId,
-    (put, admitted): (&Put, Admitted<'_>),
+    (put, admitted): (&Put, Admitted),
 ) -> Result<Receipt, Error> {
-    let Admitted { view, draft } = admitted;
-    let header = Header::new(random()?);
+    let Admitted { version, draft } = admitted;
+    let header = Header::new(version, random()?);
     let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
     let mut sealer = Sealer::new(node, cipher, draft);
     let mut intake = Intake::new(node, socket, body, put.digest.is_some());
@@ -78,32 +81,21 @@ fn store(
         "Node {}: Image encrypted ({bytes} bytes -> {bytes} bytes)",
         node.id
     );
-    let replace = if put.only_new {
-        Replace::Refused
-    } else {
-        Replace::Allowed
-    };
-    let outcome = sealer.into_draft().commit(id, replace)?;
+    let draft = sealer.into_draft();
+    let committed = commit(node, id, Received { draft, header }, &put.conditions)?;
+    let placed_by = &committed.standing;
     Ok(Receipt {
         user: id.user().to_owned(),
         name: id.name().to_owned(),
         bytes,
         sealed_bytes: seal::sealed_bytes(bytes),
-        node: node.id,
-        term: view.term,
-        alive: Some(view.roster.ids().to_vec()),
-        etag: etag(&header),
+        node: committed.node,
+        version: Some(committed.header.version()),
+        term: placed_by.view.map_or(0, |view| view.term),
+        view: placed_by.view.map_or_else(String::new, |view| view.to_string()),
+        alive: placed_by.view.map(|_| placed_by.roster.ids().to_vec()),
+        etag: etag(&committed.header),
         durability: Some(node.store.durability().to_string()),
-        replaced: outcome == Outcome::Replaced,
+        replaced: committed.outcome == WriteOutcome::Replaced,
     })
-}
-
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the edge draws the random bytes that sealing takes as an argument"
-)]
-fn random() -> Result<[u8; RANDOM_BYTES], Error> {
-    let mut bytes = [0; RANDOM_BYTES];
-    getrandom::fill(&mut bytes).map_err(|e| Error::Random(e.to_string()))?;
-    Ok(bytes)
 }

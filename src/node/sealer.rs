@@ -14,13 +14,13 @@ use crate::store::draft::Draft;
 pub(crate) struct Sealer<'n> {
     node: &'n Node,
     cipher: Arc<SegmentCipher>,
-    draft: Draft<'n>,
+    draft: Draft,
     sealed: Arc<Mailbox<(u32, Segment)>>,
     in_flight: usize,
 }
 
 impl<'n> Sealer<'n> {
-    pub(crate) fn new(node: &'n Node, cipher: SegmentCipher, draft: Draft<'n>) -> Sealer<'n> {
+    pub(crate) fn new(node: &'n Node, cipher: SegmentCipher, draft: Draft) -> Sealer<'n> {
         Sealer {
             node,
             cipher: Arc::new(cipher),
@@ -62,7 +62,7 @@ impl<'n> Sealer<'n> {
         Ok(self.node.blocks.take())
     }
 
-    pub(crate) fn into_draft(self) -> Draft<'n> {
+    pub(crate) fn into_draft(self) -> Draft {
         self.draft
     }
 }

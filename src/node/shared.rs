@@ -1,16 +1,22 @@
 //! What all threads of a node share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::counters::Counters;
-use crate::cluster::Cluster;
+use super::list::Listings;
+use super::names::NameLocks;
+use super::peers::Peers;
+use crate::cluster::{Cluster, time};
 use crate::keyset::Keyset;
+use crate::lease::Standing;
 use crate::members::Members;
 use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
 use crate::store::Store;
+use crate::ticket::TicketKey;
+use crate::version::{Clock, Version};
 
 pub(crate) struct Node {
     pub(crate) id: NodeId,
@@ -18,6 +24,18 @@ pub(crate) struct Node {
     pub(crate) keyset: Arc<Keyset>,
     pub(crate) store: Store,
     pub(crate) cluster: Cluster,
+    /// Gives the times of writes.
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) tickets: TicketKey,
+    pub(crate) peers: Peers,
+    pub(crate) names: NameLocks,
+    /// Held for reading while a name is changed; for writing, to be sure that nobody goes by an earlier view.
+    pub(crate) commits: RwLock<()>,
+    /// Held for reading from before a name is changed until the write is confirmed.
+    pub(crate) confirmations: RwLock<()>,
+    pub(crate) listings: Listings,
+    /// One copy at a time is taken over.
+    pub(crate) taking_over: Mutex<()>,
     pub(crate) pool: SealingPool,
     pub(crate) blocks: Blocks,
     pub(crate) counters: Counters,
@@ -35,13 +53,42 @@ impl Node {
         self.members.iter().map(|(id, _)| id).filter(|id| *id != self.id)
     }
 
+    /// The version of a write that begins now.
+    pub(crate) fn next_version(&self) -> Version {
+        Version {
+            time: self.clock.next(self.wall_ms()),
+            node: self.id,
+        }
+    }
+
+    #[allow(
+        clippy::unused_self,
+        reason = "the clock of the machine that the node runs on"
+    )]
+    pub(crate) fn wall_ms(&self) -> u64 {
+        time::wall_ms()
+    }
+
+    /// Whether every member uses this node's folder: then what lies in it is all there is.
+    pub(crate) fn shares_with_all(&self, standing: &Standing) -> bool {
+        self.others().all(|other| standing.companions.contains(&other))
+    }
+
+    /// Whether what was read after `standing` was asked for is certain without asking anybody.
+    pub(crate) fn is_alone(&self, standing: &Standing) -> bool {
+        let now = self.cluster.standing();
+        now.view == standing.view && now.is_alone(self.cluster.now())
+    }
+
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// Tells the others, and admits no more uploads.
+    /// Admits no more uploads, waits for those that are being confirmed, and tells the others. What is still received
+    /// is handed over to them.
     pub(crate) fn leave(&self) {
-        self.cluster.leave();
         self.leaving.store(true, Ordering::Relaxed);
+        let _confirmed = self.confirmations.write().unwrap_or_else(PoisonError::into_inner);
+        self.cluster.leave();
     }
 }

@@ -134,12 +134,12 @@ impl Job {
 mod tests {
     use super::*;
     use crate::keyset::{KEY_BYTES, Key};
-    use crate::seal::{Header, RANDOM_BYTES};
+    use crate::seal::{Header, SALT_AND_PREFIX_BYTES};
 
     #[test]
     fn all_that_waits_is_done_in_pairs_or_alone() {
         let pool = SealingPool::new().unwrap();
-        let header = Header::new([5; RANDOM_BYTES]);
+        let header = Header::of([5; SALT_AND_PREFIX_BYTES]);
         let cipher = Arc::new(SegmentCipher::new(
             &Key::new([7; KEY_BYTES]),
             &header,

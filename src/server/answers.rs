@@ -8,12 +8,14 @@ use crate::http::answer::Answer;
 use crate::http::head;
 use crate::image;
 use crate::image_id::ImageId;
-use crate::members::Members;
 use crate::node;
+use crate::node::admit::Referred;
 use crate::node::find::Missing;
-use crate::report::{Page, Receipt};
-use crate::roster::NodeId;
+use crate::node::shared::Node;
+use crate::report::{Holding, Page, Receipt, TakenOver};
 use crate::store;
+use crate::ticket::{Claims, LIFETIME_MS, Purpose};
+use crate::version::{Version, WriteOutcome};
 
 /// 201 for a new name, 200 for one that was taken.
 pub(crate) fn receipt(receipt: &Receipt) -> Answer {
@@ -22,16 +24,47 @@ pub(crate) fn receipt(receipt: &Receipt) -> Answer {
     Answer::json(status, json).field("ETag", &receipt.etag)
 }
 
-/// 307: another node has or takes the image.
+/// 307: another node has or takes the image. `query` goes on with `&`.
 pub(crate) fn redirect(
-    members: &Members,
-    to: NodeId,
-    id: &ImageId,
-    query: impl Display,
+    node: &Node,
+    referred: Referred,
+    (method, id): (&str, &ImageId),
+    query: &str,
     text: impl Display,
 ) -> Answer {
-    let address = members.address(to).unwrap_or_default();
-    Answer::text(307, text).field("Location", format_args!("http://{address}/images/{id}{query}"))
+    let Referred { to, view, hops } = referred;
+    let claims = Claims {
+        purpose: Purpose::Redirect,
+        node: to,
+        view,
+        hops,
+        expiry_ms: node.wall_ms() + LIFETIME_MS,
+        version: Version::default(),
+    };
+    let ticket = node.tickets.sign(&claims, method, id);
+    let address = node.members.address(to).unwrap_or_default();
+    let location = format_args!("http://{address}/images/{id}?ticket={ticket}{query}");
+    Answer::text(307, text).field("Location", location)
+}
+
+/// 412, RFC 9110 section 13.
+pub(crate) fn precondition_failed() -> Answer {
+    Answer::text(
+        412,
+        "The image is not as the request demands (If-Match, If-None-Match, If-Unmodified-Since); nothing was changed.",
+    )
+}
+
+/// 200: what is here of a name.
+pub(crate) fn holding(holding: &Holding) -> Answer {
+    let json = serde_json::to_vec(holding).expect("a holding has only plain fields");
+    Answer::json(200, json)
+}
+
+/// 200: a copy was taken over, or a newer one is here.
+pub(crate) fn taken_over(outcome: WriteOutcome) -> Answer {
+    let json = serde_json::to_vec(&TakenOver { outcome }).expect("an outcome has only plain fields");
+    Answer::json(200, json)
 }
 
 /// 204: the image is gone.
@@ -52,10 +85,13 @@ pub(crate) fn missing(missing: &Missing) -> Answer {
         Missing::Everywhere => Answer::text(404, "No node holds an image of this name."),
         Missing::Unknown(silent) => {
             let names: Vec<String> = silent.iter().map(|id| format!("Node {id}")).collect();
-            busy(format_args!(
-                "Not found, but {} could not be asked.",
-                names.join(", ")
-            ))
+            match names.len() {
+                0 => busy("The nodes see different clusters at the moment."),
+                _ => busy(format_args!(
+                    "{} could not be asked, and may hold what counts.",
+                    names.join(", ")
+                )),
+            }
         }
     }
 }
@@ -85,12 +121,19 @@ pub(crate) fn refusal(error: &Error) -> Answer {
             Answer::text(415, "Images are taken as they are, without Content-Encoding.")
         }
         Error::ContentRange => Answer::text(400, "An image is uploaded whole: Content-Range is not taken."),
-        Error::IfNoneMatch => Answer::text(400, "If-None-Match on an upload is * or absent."),
+        Error::EntityTag => Answer::text(
+            400,
+            "If-Match and If-None-Match are * or a list of entity tags, each in quotes.",
+        ),
+        Error::LocalDelete => Answer::text(
+            400,
+            "?local is for reading: a delete removes the image from the whole cluster.",
+        ),
+        Error::CopyLength => Answer::text(411, "A copy says how long it is (Content-Length)."),
         Error::ContentDigest => Answer::text(
             400,
             "Content-Digest is written sha-256=:BASE64:, with 32 bytes in it.",
         ),
-        Error::Referral => Answer::text(400, "term and hop are whole numbers."),
         Error::Limit(max) => Answer::text(400, format_args!("limit is 1 to {max}.")),
         Error::ConnectionQuota => busy("Too many connections are open."),
         Error::WorkerQuota => busy("Others wait for a worker as well."),
@@ -115,6 +158,15 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
     use node::error::Error;
     Some(match error {
         Error::Lost(_) => return None,
+        Error::Precondition => precondition_failed(),
+        Error::Unknown(nodes) => missing(&Missing::Unknown(nodes.clone())),
+        Error::NotReady => busy("The nodes have not agreed on a leader yet."),
+        Error::NotPlaced => busy("No node takes this image at the moment; nothing was changed."),
+        Error::Unconfirmed => Answer::text(
+            504,
+            "The other nodes have not confirmed this in time: it may be done or not. Ask again.",
+        ),
+        Error::TooManyListings => busy("Too many listings are made at the moment."),
         Error::Disagreement => busy("The nodes see different clusters at the moment."),
         Error::Leaving => busy("This node is leaving."),
         Error::TooLarge(max) => Answer::text(
@@ -150,6 +202,13 @@ fn store_failure(error: &store::error::Error) -> Answer {
         store::error::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
         store::error::Error::Exhausted(_) => busy("Too many files and connections are open."),
         store::error::Error::Taken => Answer::text(412, "An image of this name exists."),
+        store::error::Error::Unsynced(text) => {
+            log::error!("{text}");
+            Answer::text(
+                500,
+                "The disk did not confirm the change: it may be kept or not. Ask again.",
+            )
+        }
         store::error::Error::Io(text) => {
             log::error!("{text}");
             Answer::text(500, "The images folder cannot be used: see this node's log.")

@@ -26,12 +26,14 @@ pub(crate) enum Error {
     LengthMissing,
     ContentEncoding,
     ContentRange,
-    /// `If-None-Match` on an upload is not `*`.
-    IfNoneMatch,
+    /// `If-Match` or `If-None-Match` is malformed.
+    EntityTag,
+    /// `?local` on a DELETE.
+    LocalDelete,
+    /// A copy that is handed over does not say how long it is.
+    CopyLength,
     /// `Content-Digest` is malformed.
     ContentDigest,
-    /// `?term=` or `?hop=` are no numbers.
-    Referral,
     /// `?limit=` is out of bounds; this is the highest.
     Limit(usize),
     /// Too many connections are open.

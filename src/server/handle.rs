@@ -5,23 +5,26 @@ use std::io;
 use super::answers;
 use super::connection::Connection;
 use super::download::{self, Reply, Sent};
+use super::error;
 use super::metrics;
-use super::request::{Action, Get, Request};
+use super::request::{Action, Delete, Get, Put, Request};
 use super::service::Service;
 use super::status;
 use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::Body;
 use crate::http::head::Framing;
 use crate::image_id::ImageId;
-use crate::node::admit::{Admission, Admitted, Put, admit};
+use crate::node::admit::{self, Admission, Admitted};
 use crate::node::counters::Counters;
 use crate::node::delete::{Deleted, delete};
 use crate::node::error::Error;
-use crate::node::find::{Found, Reach, find};
+use crate::node::find::{Found, Missing, find, tell};
 use crate::node::list::{List, list};
 use crate::node::receive::receive;
 use crate::node::send::Form;
-use crate::roster::NodeId;
+use crate::node::take_over;
+use crate::ticket::{Claims, Purpose};
+use crate::version::Version;
 
 /// What becomes of the connection.
 pub(crate) enum After {
@@ -58,7 +61,8 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
                 Sent::Cut => return After::Reset,
             }
         }
-        Action::Delete(id, reach) => delete_image(service, id, *reach),
+        Action::Delete(id, wanted) => delete_image(service, id, wanted),
+        Action::Holding(id) => holding(service, id),
         Action::List(wanted) => list_images(service, wanted),
         Action::Cluster => Some(status::cluster(service)),
         Action::Healthz => Some(status::healthz()),
@@ -108,6 +112,12 @@ struct RequestBody {
     continued: bool,
 }
 
+/// What the ticket of a request says, if it is a valid one for this request.
+fn claims(service: &Service, ticket: Option<&str>, method: &str, id: &ImageId) -> Option<Claims> {
+    let node = &service.node;
+    node.tickets.verify(ticket?, node.id, method, id, node.wall_ms())
+}
+
 /// `None`: the client is gone.
 fn put_image(
     service: &Service,
@@ -121,20 +131,56 @@ fn put_image(
         Framing::Length(length) => Some(length),
         Framing::None | Framing::Chunked => None,
     };
-    match admit(node, id, put, length) {
+    let referral = claims(service, put.ticket.as_deref(), "PUT", id);
+    if let Some(claims) = referral.filter(|claims| claims.purpose == Purpose::HandOver) {
+        let Some(sealed_bytes) = length else {
+            return Some(answers::refusal(&error::Error::CopyLength));
+        };
+        let copy = (claims.version, sealed_bytes);
+        return take_over_image(service, connection, request, (id, copy), body);
+    }
+    let put = admit::Put {
+        referral,
+        conditions: put.conditions.clone(),
+        digest: put.digest,
+    };
+    match admit::admit(node, id, &put, length) {
         Err(error) => answers::failure(&error),
-        Ok(Admission::At { to, term, hop }) => {
-            let query = format_args!("?term={term}&hop={hop}");
-            let text = format_args!("Request assigned to Node {to}");
-            Some(answers::redirect(&node.members, to, id, query, text))
+        Ok(Admission::At(referred)) => {
+            let text = format_args!("Request assigned to Node {}", referred.to);
+            Some(answers::redirect(node, referred, ("PUT", id), "", text))
         }
         Ok(Admission::Here(admitted)) => {
             body.continued = request.expects_continue;
             if body.continued && connection.socket.write_all(CONTINUE).is_err() {
                 return None;
             }
-            take_in(service, connection, &mut body.content, id, (put, admitted))
+            take_in(service, connection, &mut body.content, id, (&put, admitted))
         }
+    }
+}
+
+/// A copy from another node.
+fn take_over_image(
+    service: &Service,
+    connection: &mut Connection,
+    request: &Request,
+    (id, copy): (&ImageId, (Version, u64)),
+    body: &mut RequestBody,
+) -> Option<Answer> {
+    let node = &service.node;
+    let draft = match take_over::admit(node, id, copy.1) {
+        Ok(draft) => draft,
+        Err(error) => return answers::failure(&error),
+    };
+    body.continued = request.expects_continue;
+    if body.continued && connection.socket.write_all(CONTINUE).is_err() {
+        return None;
+    }
+    let source = (&mut connection.socket, &mut body.content);
+    match take_over::image(node, source, id, copy, draft) {
+        Ok(outcome) => Some(answers::taken_over(outcome)),
+        Err(error) => answers::failure(&error),
     }
 }
 
@@ -143,7 +189,7 @@ fn take_in(
     connection: &mut Connection,
     body: &mut Body,
     id: &ImageId,
-    upload: (&Put, Admitted<'_>),
+    upload: (&admit::Put, Admitted),
 ) -> Option<Answer> {
     let node = &service.node;
     match receive(node, &mut connection.socket, body, id, upload) {
@@ -161,26 +207,51 @@ fn take_in(
 }
 
 fn get_image(service: &Service, connection: &Connection, id: &ImageId, get: &Get, reply: &Reply) -> Sent {
-    match find(&service.node, id, get.reach) {
+    let referral = claims(service, get.ticket.as_deref(), "GET", id);
+    match find(&service.node, id, get.reach, referral.as_ref()) {
         Ok(Found::Here(sealed)) => download::send(service, &connection.socket, (id, &sealed), get, reply),
-        Ok(Found::At(other)) => {
-            // It has the image, so it need not look further.
+        Ok(Found::At(referred)) => {
             let query = match get.form {
-                Form::Image => "?local",
-                Form::Sealed => "?local&sealed",
+                Form::Image => "",
+                Form::Sealed => "&sealed",
             };
-            Sent::Answer(held_by(service, other, id, query))
+            let text = format_args!("Held by Node {}", referred.to);
+            Sent::Answer(answers::redirect(
+                &service.node,
+                referred,
+                ("GET", id),
+                query,
+                text,
+            ))
         }
         Ok(Found::Missing(missing)) => Sent::Answer(answers::missing(&missing)),
         Err(error) => answers::failure(&error).map_or(Sent::Cut, Sent::Answer),
     }
 }
 
-fn delete_image(service: &Service, id: &ImageId, reach: Reach) -> Option<Answer> {
-    match delete(&service.node, id, reach) {
+fn delete_image(service: &Service, id: &ImageId, wanted: &Delete) -> Option<Answer> {
+    let node = &service.node;
+    let referral = claims(service, wanted.ticket.as_deref(), "DELETE", id);
+    if let Some(claims) = referral.filter(|claims| claims.purpose == Purpose::HandOver) {
+        return match take_over::tombstone(node, id, claims.version) {
+            Ok(outcome) => Some(answers::taken_over(outcome)),
+            Err(error) => answers::failure(&error),
+        };
+    }
+    match delete(node, id, &wanted.conditions, referral.as_ref()) {
         Ok(Deleted::Gone) => Some(answers::deleted()),
-        Ok(Deleted::At(other)) => Some(held_by(service, other, id, "")),
-        Ok(Deleted::Missing(missing)) => Some(answers::missing(&missing)),
+        Ok(Deleted::At(referred)) => {
+            let text = format_args!("Request assigned to Node {}", referred.to);
+            Some(answers::redirect(node, referred, ("DELETE", id), "", text))
+        }
+        Ok(Deleted::Missing) => Some(answers::missing(&Missing::Everywhere)),
+        Err(error) => answers::failure(&error),
+    }
+}
+
+fn holding(service: &Service, id: &ImageId) -> Option<Answer> {
+    match tell(&service.node, id) {
+        Ok(holding) => Some(answers::holding(&holding)),
         Err(error) => answers::failure(&error),
     }
 }
@@ -190,9 +261,4 @@ fn list_images(service: &Service, wanted: &List) -> Option<Answer> {
         Ok(page) => Some(answers::page(&page)),
         Err(error) => answers::failure(&error),
     }
-}
-
-fn held_by(service: &Service, other: NodeId, id: &ImageId, query: &str) -> Answer {
-    let text = format_args!("Held by Node {other}");
-    answers::redirect(&service.node.members, other, id, query, text)
 }

@@ -6,7 +6,7 @@ use super::error::Error;
 use crate::http::head::{Framing, Head, Method};
 use crate::http::target::Target;
 use crate::image_id::{self, ImageId};
-use crate::node::admit::{Put, Referral};
+use crate::node::conditions::{Conditions, Tags};
 use crate::node::find::Reach;
 use crate::node::list::List;
 use crate::node::send::Form;
@@ -32,8 +32,13 @@ pub(crate) struct Request {
 /// What is to be done.
 pub(crate) enum Action {
     Put(ImageId, Put),
+    /// Tell another node what is here of a name.
+    Holding(ImageId),
+    /// Send an image.
     Get(ImageId, Get),
-    Delete(ImageId, Reach),
+    /// Remove an image.
+    Delete(ImageId, Delete),
+    /// List a user's images.
     List(List),
     Cluster,
     Healthz,
@@ -41,6 +46,22 @@ pub(crate) enum Action {
     Metrics,
     /// `GET /`
     Index,
+}
+
+/// The particulars of an upload.
+pub(crate) struct Put {
+    /// `?ticket=`, as sent.
+    pub(crate) ticket: Option<String>,
+    pub(crate) conditions: Conditions,
+    /// `Content-Digest`: SHA-256 of the image.
+    pub(crate) digest: Option<[u8; 32]>,
+}
+
+/// The particulars of a delete.
+pub(crate) struct Delete {
+    /// `?ticket=`, as sent.
+    pub(crate) ticket: Option<String>,
+    pub(crate) conditions: Conditions,
 }
 
 /// The particulars of a download.
@@ -51,8 +72,9 @@ pub(crate) struct Get {
     pub(crate) form: Form,
     /// `Range`, as sent.
     pub(crate) range: Option<String>,
-    /// `If-None-Match`, as sent.
-    pub(crate) if_none_match: Option<String>,
+    /// `?ticket=`, as sent.
+    pub(crate) ticket: Option<String>,
+    pub(crate) conditions: Conditions,
     /// `If-Range`, as sent.
     pub(crate) if_range: Option<String>,
 }
@@ -98,6 +120,7 @@ fn reading(head: &Head<'_>, allowed: &'static str) -> Result<(), Error> {
 fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Error> {
     match head.method {
         Method::Put => put(head, target).map(|put| Action::Put(id, put)),
+        Method::Get if target.asks("version") => Ok(Action::Holding(id)),
         Method::Get | Method::Head => Ok(Action::Get(
             id,
             Get {
@@ -108,11 +131,20 @@ fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Er
                     Form::Image
                 },
                 range: head.fields.text("range").map(str::to_owned),
-                if_none_match: head.fields.text("if-none-match").map(str::to_owned),
+                ticket: ticket(target),
+                conditions: conditions(head)?,
                 if_range: head.fields.text("if-range").map(str::to_owned),
             },
         )),
-        Method::Delete => Ok(Action::Delete(id, reach(target))),
+        // Removing one copy of several would bring back an older one.
+        Method::Delete if reach(target) == Reach::Local => Err(Error::LocalDelete),
+        Method::Delete => Ok(Action::Delete(
+            id,
+            Delete {
+                ticket: ticket(target),
+                conditions: conditions(head)?,
+            },
+        )),
         Method::Other | Method::Unknown => Err(Error::Method("GET, HEAD, PUT, DELETE")),
     }
 }
@@ -139,11 +171,6 @@ fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Error> {
     if head.fields.text("content-range").is_some() {
         return Err(Error::ContentRange);
     }
-    let only_new = match head.fields.text("if-none-match") {
-        None => false,
-        Some("*") => true,
-        Some(_) => return Err(Error::IfNoneMatch),
-    };
     let digest = head
         .fields
         .bytes("content-digest")
@@ -151,8 +178,8 @@ fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Error> {
         .transpose()?
         .flatten();
     Ok(Put {
-        referral: referral(target)?,
-        only_new,
+        ticket: ticket(target),
+        conditions: conditions(head)?,
         digest,
     })
 }
@@ -174,15 +201,26 @@ fn digest(field: &[u8]) -> Result<Option<[u8; 32]>, Error> {
     Ok(Some(digest))
 }
 
-fn referral(target: &Target<'_>) -> Result<Referral, Error> {
-    let number = |key: &str| match target.value(key) {
-        None => Ok(0),
-        Some(text) => text.parse::<u64>().map_err(|_| Error::Referral),
+fn ticket(target: &Target<'_>) -> Option<String> {
+    target.value("ticket").map(str::to_owned)
+}
+
+/// RFC 9110 section 13.1. A tag that is malformed is refused, a date that is none is passed over, as the RFC asks.
+fn conditions(head: &Head<'_>) -> Result<Conditions, Error> {
+    let tags = |name| match head.fields.bytes(name) {
+        None => Ok(None),
+        Some(value) => std::str::from_utf8(value)
+            .ok()
+            .and_then(Tags::parse)
+            .map(Some)
+            .ok_or(Error::EntityTag),
     };
-    let hops = u32::try_from(number("hop")?).unwrap_or(u32::MAX);
-    Ok(Referral {
-        term: number("term")?,
-        hops,
+    let date = |name| httpdate::parse_http_date(head.fields.text(name)?).ok();
+    Ok(Conditions {
+        if_match: tags("if-match")?,
+        if_none_match: tags("if-none-match")?,
+        if_modified_since: date("if-modified-since"),
+        if_unmodified_since: date("if-unmodified-since"),
     })
 }
 
@@ -199,6 +237,7 @@ fn list(user: &str, target: &Target<'_>) -> Result<List, Error> {
     Ok(List {
         user: user.to_owned(),
         reach: reach(target),
+        tombstones: target.asks("versions"),
         after,
         limit,
     })
@@ -235,7 +274,7 @@ mod tests {
             ),
             (
                 "PUT /images/a/b.png",
-                "Content-Length: 1\r\nIf-None-Match: \"x\"\r\n",
+                "Content-Length: 1\r\nIf-None-Match: \"x\r\n",
                 400,
             ),
             (
@@ -243,7 +282,8 @@ mod tests {
                 "Content-Length: 1\r\nContent-Digest: sha-256=:AAAA:\r\n",
                 400,
             ),
-            ("PUT /images/a/b.png?term=x", "Content-Length: 1\r\n", 400),
+            ("PUT /images/a/b.png", "Content-Length: 1\r\nIf-Match: x\r\n", 400),
+            ("DELETE /images/a/b.png?local", "", 400),
             ("POST /images/a/b.png", "", 405),
             ("PUT /cluster", "", 405),
             ("DELETE /images/a/", "", 405),
@@ -293,21 +333,19 @@ mod tests {
     }
 
     #[test]
-    fn a_put_carries_its_referral_and_its_digest() {
+    fn a_put_carries_its_ticket_its_conditions_and_its_digest() {
         let fields = "Content-Length: 1\r\nIf-None-Match: *\r\n\
                       Content-Digest: md5=:AA==:, sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\r\n";
         let Ok(Request {
             action: Action::Put(id, put),
             ..
-        }) = understood("PUT /images/a/b.png?term=5&hop=1", fields)
+        }) = understood("PUT /images/a/b.png?ticket=abc&term=5", fields)
         else {
             panic!("not understood as an upload");
         };
         assert_eq!(id.to_string(), "a/b.png");
-        assert_eq!(
-            (put.referral, put.only_new),
-            (Referral { term: 5, hops: 1 }, true)
-        );
+        assert_eq!(put.ticket.as_deref(), Some("abc"));
+        assert_eq!(put.conditions.if_none_match, Some(Tags::Any));
         assert_eq!(put.digest, Some([0; 32]));
     }
 }

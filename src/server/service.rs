@@ -8,7 +8,7 @@ use super::quota::Quota;
 use crate::node::shared::Node;
 
 pub(crate) struct Service {
-    pub(crate) node: Node,
+    pub(crate) node: Arc<Node>,
     pub(crate) gate: Gate,
     /// Open connections.
     pub(crate) connections: Arc<Quota>,

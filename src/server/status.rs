@@ -5,17 +5,23 @@ use super::error::Error;
 use super::process;
 use super::service::Service;
 use crate::http::answer::Answer;
+use crate::lease::Standing;
 use crate::report::Status;
 
 /// `GET /cluster`.
 pub(crate) fn cluster(service: &Service) -> Answer {
     let node = &service.node;
     let (view, report) = (node.cluster.view(), node.cluster.report());
+    let standing = node.cluster.standing();
     let status = Status {
         node: node.id,
         leader: view.leader,
         term: view.term,
         alive: view.roster.ids().to_vec(),
+        view: view.id().map_or_else(String::new, |view| view.to_string()),
+        ready: standing.is_ready,
+        settled: standing.is_settled,
+        warnings: warnings(&standing),
         peers: report.peers.clone(),
         counters: serde_json::to_value(&node.counters).expect("counters are plain numbers"),
         connections: service.connections.used(),
@@ -28,6 +34,19 @@ pub(crate) fn cluster(service: &Service) -> Answer {
     // By way of a value, which has its fields in alphabetical order.
     let json = serde_json::to_value(&status).expect("a status has only plain fields");
     Answer::json(200, format!("{json:#}\n"))
+}
+
+/// What a person has to know of the cluster, in sentences.
+fn warnings(standing: &Standing) -> Vec<String> {
+    let clocks = standing.clocks_off.iter().map(|(peer, off)| {
+        format!("The clock of Node {peer} is {off} ms away from this node's: set both by NTP.")
+    });
+    let away = standing.away().map(|away| {
+        format!(
+            "Node {away} is away: what it alone holds cannot be read, and nothing is moved until it is back."
+        )
+    });
+    clocks.chain(away).collect()
 }
 
 /// `GET /healthz`: alive.
@@ -44,6 +63,9 @@ pub(crate) fn readyz(service: &Service) -> Answer {
     }
     if node.cluster.view().leader.is_none() {
         return refuse("This node knows no leader yet.".to_owned());
+    }
+    if !node.cluster.standing().is_ready {
+        return refuse("Not all nodes follow the leader yet.".to_owned());
     }
     match node.store.probe() {
         Ok(()) => Answer::text(200, "ready"),

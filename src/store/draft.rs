@@ -4,25 +4,25 @@ use std::os::unix::fs::FileExt;
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
 use super::error::{Error, failed};
-use crate::durable::{self, Durability, Folder, Outcome, Replace, TemporaryFile};
+use crate::durable::{Durability, Folder, Replace, TemporaryFile};
 use crate::image_id::ImageId;
 
 /// An image under a temporary name. It vanishes when dropped, unless it is committed.
-pub(crate) struct Draft<'s> {
+pub(crate) struct Draft {
     temporary: TemporaryFile,
-    /// Where it gets its name.
-    images: &'s Folder,
     durability: Durability,
     direct: bool,
+    /// How far it reaches.
+    bytes: u64,
 }
 
-impl<'s> Draft<'s> {
-    pub(super) fn new(temporary: TemporaryFile, images: &'s Folder, durability: Durability) -> Draft<'s> {
+impl Draft {
+    pub(super) fn new(temporary: TemporaryFile, durability: Durability) -> Draft {
         Draft {
             temporary,
-            images,
             durability,
             direct: false,
+            bytes: 0,
         }
     }
 
@@ -46,6 +46,7 @@ impl<'s> Draft<'s> {
         if bytes.is_empty() {
             return Ok(());
         }
+        self.bytes = self.bytes.max(offset + bytes.len() as u64);
         let file = self.temporary.file();
         if direct != self.direct {
             self.direct = set_direct(file, direct);
@@ -54,18 +55,40 @@ impl<'s> Draft<'s> {
         written.map_err(|e| failed("write", &self.temporary.path(), &e))
     }
 
-    /// Makes the bytes durable and gives them their name. When this returns, a receipt may be sent.
-    pub(crate) fn commit(self, id: &ImageId, replace: Replace) -> Result<Outcome, Error> {
-        let (images, name) = (self.images, id.file_name());
-        let committed = self.temporary.commit(images, &name, replace, self.durability);
-        if let Err(durable::Error::Unsynced {
-            outcome: Outcome::Created,
-            ..
-        }) = committed
-        {
-            // Not acknowledged, so it must not stay; an image that was replaced cannot be brought back.
-            let _ = images.remove(&name);
+    /// Makes the bytes durable. Once only: see [`TemporaryFile::sync`].
+    pub(crate) fn sync(&self) -> Result<(), Error> {
+        match self.durability {
+            Durability::Fsync => Ok(self.temporary.sync()?),
+            Durability::Rename => Ok(()),
         }
-        Ok(committed?)
+    }
+
+    /// Gives the bytes their name, in place of what has it.
+    pub(super) fn rename(&mut self, images: &Folder, id: &ImageId) -> Result<(), Error> {
+        self.temporary
+            .rename(images, id.file_name().as_ref(), Replace::Allowed)?;
+        Ok(())
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// To be called before [`Draft::read`]: reads come in any length.
+    pub(crate) fn prepare_to_read(&mut self) {
+        self.direct = set_direct(self.temporary.file(), false);
+    }
+
+    /// Fills all of `buf` with the bytes from `offset` on.
+    pub(crate) fn read_exact(&self, offset: u64, buf: &mut [u8]) -> Result<(), Error> {
+        let read = self.temporary.file().read_exact_at(buf, offset);
+        read.map_err(|e| failed("read", &self.temporary.path(), &e))
+    }
+
+    /// Fills `buf` with bytes from `offset` on, and returns how many; 0 at the end.
+    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        let count = self.temporary.file().read_at(buf, offset);
+        count.map_err(|e| failed("read", &self.temporary.path(), &e))
     }
 }

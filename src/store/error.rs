@@ -17,6 +17,8 @@ pub enum Error {
     Exhausted(String),
     /// The name was taken, and the caller asked not to replace.
     Taken,
+    /// The change is made, but the sync of the folder failed: nobody knows whether it outlives a power loss.
+    Unsynced(String),
     /// Anything else, with the operation and the path.
     Io(String),
 }
@@ -24,7 +26,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Full(text) | Error::Exhausted(text) | Error::Io(text) => text.fmt(f),
+            Error::Full(text) | Error::Exhausted(text) | Error::Unsynced(text) | Error::Io(text) => {
+                text.fmt(f)
+            }
             Error::Taken => "an image of this name exists".fmt(f),
         }
     }
@@ -41,7 +45,7 @@ impl From<durable::Error> for Error {
                 path,
                 error,
             } => failed(operation, &path, &error),
-            durable::Error::Unsynced { path, error, .. } => failed("sync", &path, &error),
+            durable::Error::Unsynced { .. } => Error::Unsynced(error.to_string()),
         }
     }
 }

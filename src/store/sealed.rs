@@ -10,12 +10,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
 use super::error::{Error, failed};
 use super::recent::Recent;
 use crate::durable::Folder;
+use crate::seal::{HEADER_BYTES, Header};
+use crate::version::Version;
 
 /// A stored image, open for reading. It stays readable when the name is replaced or removed meanwhile.
 pub struct Sealed<'s> {
@@ -25,7 +27,9 @@ pub struct Sealed<'s> {
     /// Of the file, in `images`.
     name: String,
     bytes: u64,
-    modified: SystemTime,
+    header: Option<Header>,
+    /// When the file was written here.
+    written: SystemTime,
     inode: u64,
     /// Whether blocks are read past the page cache; decided with the first of them.
     pub(super) direct: OnceLock<bool>,
@@ -41,14 +45,24 @@ impl<'s> Sealed<'s> {
     ) -> Result<Option<Sealed<'s>>, Error> {
         let unknown = |e: io::Error| failed("look at", &images.path().join(&name), &e);
         let metadata = file.metadata().map_err(unknown)?;
-        let modified = metadata.modified().map_err(unknown)?;
-        Ok(metadata.is_file().then(|| Sealed {
+        let written = metadata.modified().map_err(unknown)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let mut header = [0; HEADER_BYTES];
+        let header = match file.read_exact_at(&mut header, 0) {
+            Ok(()) => Header::parse(&header).ok(),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+            Err(e) => return Err(failed("read", &images.path().join(&name), &e)),
+        };
+        Ok(Some(Sealed {
             images,
             recent,
             file,
             name,
             bytes: metadata.len(),
-            modified,
+            header,
+            written,
             inode: metadata.ino(),
             direct: OnceLock::new(),
         }))
@@ -59,15 +73,31 @@ impl<'s> Sealed<'s> {
         self.bytes
     }
 
-    /// When the image got its name.
-    pub(crate) fn modified(&self) -> SystemTime {
-        self.modified
+    /// The header of the file; none if it is damaged.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
     }
 
-    /// Fills `buf` with the first bytes of the file; fewer in it are an error. Not to be used after
+    /// The write that the file is of; of a damaged file, the one before all others.
+    pub fn version(&self) -> Version {
+        self.header.as_ref().map(Header::version).unwrap_or_default()
+    }
+
+    /// When the image was written. That is the same wherever the file has been handed over to.
+    pub fn modified(&self) -> SystemTime {
+        match self.version().time.ms() {
+            0 => self.written,
+            ms => self
+                .written
+                .min(SystemTime::UNIX_EPOCH + Duration::from_millis(ms)),
+        }
+    }
+
+    /// Fills `buf` with bytes from `offset` on, and returns how many; 0 at the end. Not to be used after
     /// [`read_block`](Sealed::read_block).
-    pub(crate) fn read_start(&self, buf: &mut [u8]) -> Result<(), Error> {
-        self.file.read_exact_at(buf, 0).map_err(|e| self.unreadable(&e))
+    pub(crate) fn read_piece(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
+        let count = self.file.read_at(buf, offset);
+        count.map_err(|e| self.unreadable(&e))
     }
 
     /// Fills `block` with the bytes at `offset`, as far as there are any, and returns how many. Address, length and
@@ -102,7 +132,7 @@ impl<'s> Sealed<'s> {
     fn is_direct(&self) -> bool {
         *self.direct.get_or_init(|| {
             self.bytes >= DIRECT_BYTES_MIN as u64
-                && !self.recent.note(self.inode, self.modified)
+                && !self.recent.note(self.inode, self.written)
                 && set_direct(&self.file, true)
         })
     }

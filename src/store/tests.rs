@@ -8,7 +8,8 @@ use tempfile::TempDir;
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
 use super::*;
-use crate::durable::Outcome;
+use crate::seal::{Header, RANDOM_BYTES};
+use crate::version::Time;
 
 fn store(durability: Durability) -> (TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -20,21 +21,52 @@ fn id(name: &str) -> ImageId {
     ImageId::new("alice", name).unwrap()
 }
 
-fn put(store: &Store, name: &str, bytes: &[u8]) -> Result<Outcome, Error> {
+/// Bytes without a header are older than every version.
+fn put(store: &Store, name: &str, bytes: &[u8]) -> Result<WriteOutcome, Error> {
+    put_version(store, name, bytes, version(1))
+}
+
+fn put_version(store: &Store, name: &str, bytes: &[u8], version: Version) -> Result<WriteOutcome, Error> {
     let mut draft = store.begin()?;
     draft.write(0, bytes)?;
-    draft.commit(&id(name), Replace::Allowed)
+    draft.sync()?;
+    let outcome = store.keep(&mut draft, &id(name), version)?;
+    store.sync_images()?;
+    Ok(outcome)
+}
+
+fn version(ms: u64) -> Version {
+    Version {
+        time: Time::from_ms(ms),
+        node: NodeId(2),
+    }
+}
+
+/// A file with this version in its header.
+fn sealed(ms: u64) -> Vec<u8> {
+    let header = Header::new(version(ms), [7; RANDOM_BYTES]);
+    [&header.encode()[..], &[9; 100]].concat()
+}
+
+fn put_sealed(store: &Store, name: &str, ms: u64) -> WriteOutcome {
+    put_version(store, name, &sealed(ms), version(ms)).unwrap()
+}
+
+/// The copy that is held: its milliseconds, and whether it is a tombstone.
+fn held(store: &Store, name: &str) -> Option<(u64, bool)> {
+    let held = store.held(&id(name)).unwrap()?.copy();
+    Some((held.version.time.ms(), held.deleted))
 }
 
 fn content(store: &Store, name: &str) -> Option<Vec<u8>> {
     let sealed = store.find(&id(name)).unwrap()?;
     let mut bytes = vec![0; usize::try_from(sealed.bytes()).unwrap()];
-    sealed.read_start(&mut bytes).unwrap();
+    assert_eq!(sealed.read_piece(0, &mut bytes).unwrap(), bytes.len());
     Some(bytes)
 }
 
 fn work(store: &Store) -> PathBuf {
-    store.images.path().join(WORK_FOLDER)
+    store.images.path().join(".pixseal")
 }
 
 fn unfinished(store: &Store) -> usize {
@@ -49,8 +81,8 @@ fn unfinished(store: &Store) -> usize {
 fn a_committed_image_is_found_and_a_dropped_one_is_not() {
     for durability in [Durability::Fsync, Durability::Rename] {
         let (_folder, store) = store(durability);
-        assert_eq!(put(&store, "a.png", b"one").unwrap(), Outcome::Created);
-        assert_eq!(put(&store, "a.png", b"two!").unwrap(), Outcome::Replaced);
+        assert_eq!(put(&store, "a.png", b"one").unwrap(), WriteOutcome::Created);
+        assert_eq!(put(&store, "a.png", b"two!").unwrap(), WriteOutcome::Replaced);
         assert_eq!(content(&store, "a.png").unwrap(), b"two!");
         let mut draft = store.begin().unwrap();
         draft.write(0, b"never").unwrap();
@@ -75,7 +107,7 @@ fn aligned_blocks_and_any_tail_come_back() {
         for (i, piece) in bytes.chunks(block).enumerate() {
             draft.write((i * block) as u64, piece).unwrap();
         }
-        draft.commit(&id("a.png"), Replace::Allowed).unwrap();
+        store.keep(&mut draft, &id("a.png"), version(1)).unwrap();
         assert!(content(&store, "a.png").unwrap() == bytes, "tail {tail}");
     }
 }
@@ -129,17 +161,101 @@ fn a_file_that_lost_its_end_is_an_error() {
 }
 
 #[test]
-fn a_taken_name_is_kept_when_asked() {
+fn nothing_older_takes_the_place_of_something_newer() {
     let (_folder, store) = store(Durability::Fsync);
-    put(&store, "a.png", b"one").unwrap();
-    let mut draft = store.begin().unwrap();
-    draft.write(0, b"two").unwrap();
-    assert!(matches!(
-        draft.commit(&id("a.png"), Replace::Refused),
-        Err(Error::Taken)
-    ));
-    assert_eq!(content(&store, "a.png").unwrap(), b"one");
+    assert_eq!(put_sealed(&store, "a.png", 5), WriteOutcome::Created);
+    for ms in [4, 5] {
+        assert_eq!(put_sealed(&store, "a.png", ms), WriteOutcome::Superseded);
+        assert_eq!(
+            store.bury(&id("a.png"), version(ms)).unwrap(),
+            WriteOutcome::Superseded
+        );
+        assert_eq!(held(&store, "a.png"), Some((5, false)));
+    }
     assert_eq!(unfinished(&store), 0);
+    assert_eq!(put_sealed(&store, "a.png", 6), WriteOutcome::Replaced);
+    assert_eq!(held(&store, "a.png"), Some((6, false)));
+}
+
+#[test]
+fn a_tombstone_hides_what_is_older_and_nothing_newer() {
+    for durability in [Durability::Fsync, Durability::Rename] {
+        let (_folder, store) = store(durability);
+        put_sealed(&store, "a.png", 5);
+        assert_eq!(
+            store.bury(&id("a.png"), version(6)).unwrap(),
+            WriteOutcome::Replaced
+        );
+        assert_eq!(content(&store, "a.png"), None);
+        assert_eq!(held(&store, "a.png"), Some((6, true)));
+        assert_eq!(
+            put_sealed(&store, "a.png", 5),
+            WriteOutcome::Superseded,
+            "a copy comes late"
+        );
+        assert_eq!(
+            store.bury(&id("a.png"), version(7)).unwrap(),
+            WriteOutcome::Created
+        );
+        assert_eq!(put_sealed(&store, "a.png", 8), WriteOutcome::Created);
+        assert_eq!(held(&store, "a.png"), Some((8, false)));
+        assert!(store.tombstones(|_| true).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn an_image_that_outlived_its_delete_is_hidden() {
+    let (_folder, store) = store(Durability::Fsync);
+    store.bury(&id("a.png"), version(6)).unwrap();
+    // As after a power loss between the tombstone and the removal of the image.
+    fs::write(store.images.path().join(id("a.png").file_name()), sealed(5)).unwrap();
+    assert_eq!(held(&store, "a.png"), Some((6, true)));
+    let (listed, _) = store.list("alice", "", 10).unwrap();
+    assert_eq!(
+        listed.iter().map(|image| image.sealed_bytes).collect::<Vec<_>>(),
+        [None]
+    );
+}
+
+#[test]
+fn what_is_forgotten_is_that_write_or_older() {
+    let (_folder, store) = store(Durability::Fsync);
+    put_sealed(&store, "a.png", 5);
+    store.forget(&id("a.png"), version(4)).unwrap();
+    assert_eq!(held(&store, "a.png"), Some((5, false)));
+    store.forget(&id("a.png"), version(5)).unwrap();
+    assert_eq!(held(&store, "a.png"), None);
+    store.bury(&id("a.png"), version(6)).unwrap();
+    store.forget_tombstone(&id("a.png"), version(5)).unwrap();
+    assert_eq!(held(&store, "a.png"), Some((6, true)));
+    let expired = store.tombstones(|version| version.time.ms() < 7).unwrap();
+    assert_eq!(expired, [(id("a.png"), version(6))]);
+    store.forget_tombstone(&id("a.png"), version(6)).unwrap();
+    assert_eq!(held(&store, "a.png"), None);
+}
+
+#[test]
+fn two_stores_in_one_folder_are_one_folder_and_a_copy_is_another() {
+    let (folder, two) = store(Durability::Fsync);
+    let at = SystemTime::UNIX_EPOCH + Duration::from_secs(9);
+    let images = two.images.path().to_owned();
+    let three = Store::open(&images, NodeId(3), Durability::Fsync).unwrap();
+    let of_two = two.begin_life(at, 1).unwrap();
+    let of_three = three.begin_life(at, 2).unwrap();
+    assert_eq!(of_two.folder, of_three.folder);
+    assert_eq!(of_three.companions, [NodeId(2)].into());
+    three.keep_met(&[NodeId(1), NodeId(2)].into()).unwrap();
+    three.keep_clock(Time::from_ms(70_000)).unwrap();
+    let again = Store::open(&images, NodeId(3), Durability::Fsync).unwrap();
+    let again = again.begin_life(at, 3).unwrap();
+    assert_eq!(again.met, [NodeId(1), NodeId(2)].into());
+    assert!(again.clock > Time::from_ms(70_000));
+    let copy = folder.path().join("copy");
+    fs::create_dir_all(copy.join(".pixseal")).unwrap();
+    let name = images.join(".pixseal").join("folder");
+    fs::copy(name, copy.join(".pixseal").join("folder")).unwrap();
+    let copy = Store::open(&copy, NodeId(2), Durability::Fsync).unwrap();
+    assert_ne!(copy.begin_life(at, 4).unwrap().folder, of_two.folder);
 }
 
 #[test]
@@ -152,6 +268,7 @@ fn a_node_sweeps_only_its_own_drafts() {
     let mut left: Vec<_> = fs::read_dir(work(&store))
         .unwrap()
         .map(|e| e.unwrap().file_name())
+        .filter(|name| name.to_string_lossy().ends_with(".part"))
         .collect();
     left.sort();
     assert_eq!(left, ["22-0.part", "3-0.part"]);
@@ -160,20 +277,12 @@ fn a_node_sweeps_only_its_own_drafts() {
 #[test]
 fn the_incarnation_grows_whatever_the_clock_does() {
     let (_folder, store) = store(Durability::Fsync);
-    let at = |ms| SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(ms);
-    assert_eq!(store.next_incarnation(at(5000)).unwrap(), 5000);
-    assert_eq!(store.next_incarnation(at(1000)).unwrap(), 5001);
-    assert_eq!(store.next_incarnation(at(9000)).unwrap(), 9000);
+    let begin = |ms| store.begin_life(SystemTime::UNIX_EPOCH + Duration::from_millis(ms), 1);
+    assert_eq!(begin(5000).unwrap().incarnation, 5000);
+    assert_eq!(begin(1000).unwrap().incarnation, 5001);
+    assert_eq!(begin(9000).unwrap().incarnation, 9000);
     fs::write(work(&store).join("2.incarnation"), "x").unwrap();
-    assert!(matches!(store.next_incarnation(at(9000)), Err(Error::Io(_))));
-}
-
-#[test]
-fn deleting_is_told_apart_from_nothing_to_delete() {
-    let (_folder, store) = store(Durability::Fsync);
-    put(&store, "a.png", b"one").unwrap();
-    assert!(store.delete(&id("a.png")).unwrap());
-    assert!(!store.delete(&id("a.png")).unwrap());
+    assert!(matches!(begin(9000), Err(Error::Io(_))));
 }
 
 #[test]
@@ -184,13 +293,28 @@ fn lists_come_in_pages_in_order_and_hold_nothing_foreign() {
     }
     fs::write(store.images.path().join("notes.txt"), b"x").unwrap();
     fs::write(store.images.path().join("encrypted_z.bob.png"), b"x").unwrap();
-    let names = |after: &str, limit| -> Vec<String> {
-        let entries = store.list("alice", after, limit).unwrap();
-        entries.iter().map(|entry| entry.id.name().to_owned()).collect()
+    let names = |after: &str, limit| -> (Vec<String>, Option<String>) {
+        let (images, next) = store.list("alice", after, limit).unwrap();
+        (
+            images.iter().map(|image| image.id.name().to_owned()).collect(),
+            next,
+        )
     };
-    assert_eq!(names("", 10), ["a.png", "b.png", "c.png"]);
-    assert_eq!(names("", 2), ["a.png", "b.png"]);
-    assert_eq!(names("b.png", 2), ["c.png"]);
+    let expected = |names: &[&str], next: Option<&str>| {
+        (
+            names.iter().map(|name| (*name).to_owned()).collect(),
+            next.map(str::to_owned),
+        )
+    };
+    assert_eq!(names("", 10), expected(&["a.png", "b.png", "c.png"], None));
+    assert_eq!(names("", 3), expected(&["a.png", "b.png", "c.png"], None));
+    assert_eq!(names("", 2), expected(&["a.png", "b.png"], Some("b.png")));
+    assert_eq!(names("b.png", 2), expected(&["c.png"], None));
+    // A file that cannot be read does not end the list.
+    let unreadable = store.images.path().join(id("a.png").file_name());
+    fs::remove_file(&unreadable).unwrap();
+    fs::create_dir(&unreadable).unwrap();
+    assert_eq!(names("", 2), expected(&["b.png"], Some("b.png")));
 }
 
 #[test]
@@ -234,18 +358,11 @@ fn what_the_disk_does_not_give_is_an_error_of_its_own() {
     put(&store, "a.png", b"one").unwrap();
     let path = store.images.path().join(id("a.png").file_name());
     let cannot_be_read = OpenOptions::new().write(true).open(&path).unwrap();
-    let sealed = Sealed::new(
+    let outcome = Sealed::new(
         &store.images,
         &store.recent,
         cannot_be_read,
         id("a.png").file_name(),
-    )
-    .unwrap()
-    .unwrap();
-    for outcome in [
-        sealed.read_start(&mut [0; 3]),
-        sealed.read_block(0, &mut [0; 4096]).map(drop),
-    ] {
-        assert!(matches!(outcome, Err(Error::Io(text)) if text.starts_with("cannot read ")));
-    }
+    );
+    assert!(matches!(outcome, Err(Error::Io(text)) if text.starts_with("cannot read ")));
 }

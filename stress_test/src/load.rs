@@ -196,10 +196,11 @@ impl<'a> Load<'a> {
         sample.body_bytes_sent = upload.body_bytes_sent;
         sample.outcome = match upload.outcome {
             Ok(receipt) => UploadOutcome::Stored {
-                node: upload.accepted.unwrap_or(receipt.node),
+                // Not always the node that took it in: an upload whose name moves meanwhile is handed over first.
+                node: receipt.node,
                 term: receipt.term,
                 claimed: receipt.alive.is_some(),
-                wrong_receipt: contradiction(&receipt, image, sample.bytes, upload.accepted),
+                wrong_receipt: contradiction(&receipt, image, sample.bytes),
                 views: match receipt.alive {
                     Some(alive) => vec![alive],
                     None => self.views(client, receipt.node, receipt.term),
@@ -245,7 +246,7 @@ impl<'a> Load<'a> {
 }
 
 /// What is wrong in a receipt.
-fn contradiction(receipt: &Receipt, image: &ImageId, bytes: u64, accepted: Option<NodeId>) -> Option<String> {
+fn contradiction(receipt: &Receipt, image: &ImageId, bytes: u64) -> Option<String> {
     if receipt.user != image.user() || receipt.name != image.name() {
         return Some(format!("the receipt is for {}/{}", receipt.user, receipt.name));
     }
@@ -255,11 +256,5 @@ fn contradiction(receipt: &Receipt, image: &ImageId, bytes: u64, accepted: Optio
             receipt.bytes
         ));
     }
-    match accepted {
-        Some(node) if node != receipt.node => Some(format!(
-            "node {node}'s receipt is signed by node {}",
-            receipt.node
-        )),
-        _ => None,
-    }
+    None
 }

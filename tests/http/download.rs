@@ -235,6 +235,6 @@ fn no_link_and_no_special_file_is_followed() {
         serde_json::json!([])
     );
     // An upload takes the place of the link, not of what it points to.
-    assert_eq!(node.put("/images/alice/link.png", &picture::dot()).status, 200);
+    assert_eq!(node.put("/images/alice/link.png", &picture::dot()).status, 201);
     assert_eq!(fs::read(&secret).unwrap(), b"what no client may see");
 }

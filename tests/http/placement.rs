@@ -1,7 +1,7 @@
 //! Three nodes: who takes an upload, who knows where an image is, and what is said when a node is gone.
 
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use pixseal::balancer;
 use pixseal::client::Client;
@@ -10,7 +10,10 @@ use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
-use pixseal::roster::{NodeId, Roster};
+use pixseal::roster::{NodeId, Roster, ViewId};
+use pixseal::secrets;
+use pixseal::ticket::{Claims, Purpose, TicketKey};
+use pixseal::version::Version;
 use serde_json::json;
 
 use crate::support::PATIENCE;
@@ -55,7 +58,7 @@ fn exactly_one_node_takes_an_upload_and_the_others_name_it() {
             );
             let (named, location) = followed(&cluster, &answer);
             assert_eq!(named.id, holder);
-            assert!(location.starts_with(&format!("{target}?term=")) && location.ends_with("&hop=1"));
+            assert!(location.starts_with(&format!("{target}?ticket=")), "{location}");
             let stored = named.put(&location, &image);
             assert!([200, 201].contains(&stored.status), "{}", stored.text());
             assert_eq!(stored.json()["node"], json!(holder));
@@ -99,48 +102,72 @@ fn without_an_offer_a_redirect_closes_since_the_body_may_be_on_its_way() {
     }
 }
 
+/// A ticket as node 3 would sign it for `node`, for a PUT of `target`.
+fn ticket(cluster: &TestCluster, node: u32, target: &str, hops: u8, lifetime_ms: i64) -> String {
+    let key = secrets::load_or_create(&cluster.node(1).secrets())
+        .unwrap()
+        .cluster_key;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let claims = Claims {
+        purpose: Purpose::Redirect,
+        node: NodeId(node),
+        view: ViewId::default(),
+        hops,
+        expiry_ms: u64::try_from(now.as_millis())
+            .unwrap()
+            .saturating_add_signed(lifetime_ms),
+        version: Version::default(),
+    };
+    let name = target.rsplit_once('/').unwrap().1;
+    let id = ImageId::new(USER, name).unwrap();
+    format!(
+        "{target}?ticket={}",
+        TicketKey::new(&key).sign(&claims, "PUT", &id)
+    )
+}
+
 #[test]
 fn redirects_end() {
     let cluster = TestCluster::start(3);
-    let term = cluster.node(1).state().unwrap()["term"].as_u64().unwrap();
-    let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
     let node = cluster.node(1);
-    let ask = |term: u64, hop: u64| offer(node, &format!("{target}?term={term}&hop={hop}"));
+    let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
+    let sent_on = offer(node, &ticket(&cluster, 1, &target, 1, 9000));
+    assert_eq!(sent_on.status, 307, "it was redirected once");
+    let answer = offer(node, &ticket(&cluster, 1, &target, 2, 9000));
     assert_eq!(
-        ask(term, 1).status,
-        100,
-        "the redirecting node knew as much: accepted"
+        (answer.status, answer.field("retry-after")),
+        (503, Some("1")),
+        "twice"
     );
+    let own = format!("/images/{USER}/{}", cluster.name_on(1, USER));
+    let taken = offer(node, &ticket(&cluster, 1, &own, 9, 9000));
     assert_eq!(
-        ask(term + 1, 1).status,
-        100,
-        "the redirecting node knew more: accepted"
-    );
-    let behind = ask(term - 1, 1);
-    assert_eq!(
-        behind.status, 307,
-        "the redirecting node knew less: sent on, once"
-    );
-    assert!(behind.field("location").unwrap().ends_with("&hop=2"));
-    assert_eq!(
-        ask(term, 2).status,
-        100,
-        "the last hop that is ever named: accepted"
-    );
-    for (term, hop) in [(term - 1, 2), (term, 3), (term, u64::MAX)] {
-        let answer = ask(term, hop);
-        assert_eq!(
-            (answer.status, answer.field("retry-after")),
-            (503, Some("1")),
-            "term {term}, hop {hop}"
-        );
-    }
-    let own = format!("/images/{USER}/{}?term={term}&hop=2", cluster.name_on(1, USER));
-    assert_eq!(
-        offer(node, &own).status,
-        100,
+        taken.status, 100,
         "its own images it takes after any number of hops"
     );
+}
+
+#[test]
+fn nobody_but_a_node_chooses_who_takes_an_image() {
+    let cluster = TestCluster::start(3);
+    let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
+    let other = format!("/images/{USER}/{}", cluster.name_on(1, USER));
+    for forged in [
+        target.clone(),
+        format!("{target}?term=18446744073709551615&hop=1"),
+        format!("{target}?ticket=AAAA"),
+        ticket(&cluster, 1, &other, 2, 9000).replace(&other, &target),
+        ticket(&cluster, 1, &target, 2, -1),
+    ] {
+        let statuses: Vec<u16> = cluster
+            .nodes
+            .iter()
+            .map(|node| offer(node, &forged).status)
+            .collect();
+        assert_eq!(statuses, [307, 100, 307], "{forged}");
+    }
+    let of_another_node = ticket(&cluster, 3, &target, 2, 9000);
+    assert_eq!(offer(cluster.node(1), &of_another_node).status, 307);
 }
 
 #[test]
@@ -169,15 +196,29 @@ fn every_node_finds_an_image() {
     }
 }
 
+/// The last answer to a request that is redirected.
+fn final_answer(cluster: &TestCluster, method: &str, target: &str) -> ReceivedAnswer {
+    let mut answer = cluster.node(1).ask(method, target);
+    while answer.status == 307 {
+        let (node, location) = followed(cluster, &answer);
+        answer = node.ask(method, &location);
+    }
+    answer
+}
+
 #[test]
-fn a_missing_image_is_404_only_if_every_node_said_no() {
+fn a_missing_image_is_404_only_if_no_node_can_hold_it() {
     let mut cluster = TestCluster::start(3);
-    let target = format!("/images/{USER}/none.png");
-    assert_eq!(cluster.node(1).ask("GET", &target).status, 404);
-    assert_eq!(cluster.node(1).ask("DELETE", &target).status, 404);
+    cluster.await_settled();
+    let [on_two, on_one] = [2, 1].map(|id| format!("/images/{USER}/{}", cluster.name_on(id, USER)));
+    for target in [&on_two, &on_one] {
+        assert_eq!(cluster.node(1).ask("GET", target).status, 404);
+        assert_eq!(final_answer(&cluster, "DELETE", target).status, 404);
+    }
     cluster.node_mut(2).kill();
+    cluster.await_agreement();
     for method in ["GET", "DELETE"] {
-        let answer = cluster.node(1).ask(method, &target);
+        let answer = final_answer(&cluster, method, &on_two);
         assert_eq!(
             (answer.status, answer.field("retry-after")),
             (503, Some("1")),
@@ -185,13 +226,12 @@ fn a_missing_image_is_404_only_if_every_node_said_no() {
         );
         assert!(answer.text().contains("Node 2"), "{}", answer.text());
         assert!(!answer.text().contains("Node 3"));
+        assert_eq!(
+            final_answer(&cluster, method, &on_one).status,
+            404,
+            "it never was node 2's"
+        );
     }
-    cluster.await_agreement();
-    assert_eq!(
-        cluster.node(1).ask("GET", &target).status,
-        503,
-        "known to be dead is not a no"
-    );
 }
 
 #[test]
@@ -214,10 +254,11 @@ fn an_image_survives_that_its_place_has_moved() {
     };
     cluster.node_mut(3).start();
     cluster.await_agreement();
-    let found = cluster.node(3).ask("GET", &target);
-    assert_eq!((found.status, followed(&cluster, &found).0.id), (307, holder));
-    let (node, location) = followed(&cluster, &found);
-    assert_eq!(node.ask("GET", &location).body, image);
+    assert_eq!(final_answer(&cluster, "GET", &target).body, image);
+    cluster.await_settled();
+    let held: Vec<usize> = cluster.nodes.iter().map(|node| node.files().len()).collect();
+    assert_eq!(held, [0, 0, 1], "node {holder} had it, and it belongs to node 3");
+    assert_eq!(cluster.node(3).ask("GET", &target).body, image);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pixseal::image_id::ImageId;
-use pixseal::seal::{Header, RANDOM_BYTES, SegmentCipher, TAG_BYTES};
+use pixseal::seal::{Header, SALT_AND_PREFIX_BYTES, SegmentCipher, TAG_BYTES};
 use pixseal::secrets;
 
 /// Exit status, standard output, standard error.
@@ -52,7 +52,7 @@ impl SealFolder {
 
     fn put(&self, user: &str, name: &str, plain: &[u8]) -> PathBuf {
         let id = ImageId::new(user, name).unwrap();
-        let header = Header::new([3; RANDOM_BYTES]);
+        let header = Header::of([3; SALT_AND_PREFIX_BYTES]);
         let keyset = secrets::load_keyset(&self.path("secrets")).unwrap();
         let mut segment = [plain, &[0; TAG_BYTES]].concat();
         SegmentCipher::new(keyset.primary(), &header, &id.associated_data()).seal(0, true, &mut segment);

@@ -77,7 +77,7 @@ fn seal_all(secrets: &Path, images: &Path, user: &str) -> BTreeMap<String, Strin
         let plain = plaintext(size);
         let file = seal_file(
             &keyset,
-            &Header::new([random; seal::RANDOM_BYTES]),
+            &Header::of([random; seal::SALT_AND_PREFIX_BYTES]),
             &id.associated_data(),
             &plain,
         );
@@ -175,7 +175,7 @@ fn tink_and_we_refuse_the_same_damage() {
     } = place();
     assert_done(&seal_command(&secrets, &["keyset", "new"]));
     let id = ImageId::new("alice", "whole.png").unwrap();
-    let header = Header::new([7; seal::RANDOM_BYTES]);
+    let header = Header::of([7; seal::SALT_AND_PREFIX_BYTES]);
     let file = seal_file(
         &read_keyset(&secrets),
         &header,

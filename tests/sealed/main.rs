@@ -127,9 +127,19 @@ fn a_file_opens_with_every_enabled_key_of_a_rotated_keyset() {
     assert!(open_both_ways(&rotated, owner, &file) == Ok(plain.clone()));
 
     let before = keyset(&vectors["keyset"]);
-    let old = seal_file(&before, &Header::new([1; seal::RANDOM_BYTES]), owner, &plain);
+    let old = seal_file(
+        &before,
+        &Header::of([1; seal::SALT_AND_PREFIX_BYTES]),
+        owner,
+        &plain,
+    );
     assert!(open_both_ways(&rotated, owner, &old) == Ok(plain.clone()));
-    let new = seal_file(&rotated, &Header::new([1; seal::RANDOM_BYTES]), owner, &plain);
+    let new = seal_file(
+        &rotated,
+        &Header::of([1; seal::SALT_AND_PREFIX_BYTES]),
+        owner,
+        &plain,
+    );
     assert!(open_both_ways(&before, owner, &new) == Err(seal::Error));
 }
 
@@ -140,7 +150,7 @@ fn sample() -> (Keyset, &'static [u8], Vec<u8>) {
     let plain = plaintext(2 * SEGMENT_BYTES as u64 + 77);
     let file = seal_file(
         &keyset,
-        &Header::new([9; seal::RANDOM_BYTES]),
+        &Header::of([9; seal::SALT_AND_PREFIX_BYTES]),
         b"alice/cat.png",
         &plain,
     );
@@ -152,7 +162,7 @@ fn every_byte_of_a_small_file_is_protected() {
     let (keyset, owner, _) = sample();
     let file = seal_file(
         &keyset,
-        &Header::new([2; seal::RANDOM_BYTES]),
+        &Header::of([2; seal::SALT_AND_PREFIX_BYTES]),
         owner,
         &plaintext(100),
     );
@@ -217,7 +227,7 @@ fn a_large_file_cannot_be_cut_grown_or_shuffled() {
 #[test]
 fn segments_of_two_files_cannot_be_mixed() {
     let (keyset, owner, file) = sample();
-    let other = Header::new([8; seal::RANDOM_BYTES]);
+    let other = Header::of([8; seal::SALT_AND_PREFIX_BYTES]);
     let other = seal_file(&keyset, &other, owner, &plaintext(2 * SEGMENT_BYTES as u64 + 77));
     let mixed = [&file[..SEGMENT_BYTES], &other[SEGMENT_BYTES..]].concat();
     assert_eq!(open_both_ways(&keyset, owner, &mixed), Err(seal::Error));

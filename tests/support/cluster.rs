@@ -187,6 +187,14 @@ impl TestCluster {
         })
     }
 
+    /// Waits until every running node knows that all members are there and that every image is in its place.
+    pub fn await_settled(&self) {
+        super::wait_for("the cluster is settled", || {
+            let settled = |node: &TestNode| node.state().is_some_and(|state| state["settled"] == true);
+            self.running().all(settled).then_some(())
+        });
+    }
+
     /// A name that `user`'s image would have to have to be assigned to node `id` while all nodes are alive.
     pub fn name_on(&self, id: u32, user: &str) -> String {
         let all = self.nodes.iter().map(|node| NodeId(node.id));
@@ -319,7 +327,12 @@ impl TestNode {
                 names.push(entry.unwrap().file_name().into_string().unwrap());
             }
         }
-        names.retain(|name| name != ".pixseal" && !name.ends_with(".incarnation"));
+        // What a node remembers and locks is always there.
+        let kept = [".pixseal", "folder", "names.lock", "tombstones"];
+        let remembered = [".incarnation", ".clock", ".met"];
+        names.retain(|name| {
+            !kept.contains(&name.as_str()) && !remembered.iter().any(|ending| name.ends_with(ending))
+        });
         names.sort();
         names
     }

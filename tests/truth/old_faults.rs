@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::request::{self, Answer, Outcome, Request};
-use crate::settings;
 use crate::support::cluster::TestCluster;
 use crate::support::wire::{self, Wire, put_head};
 use crate::support::{picture, wait_for};
@@ -18,11 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How often in a row every node has to be right before nothing else is expected to come.
 const ROUNDS_RIGHT: u32 = 30;
 const LONG_AGO: &str = "Thu, 01 Jan 1970 00:00:10 GMT";
-
-/// Whether the servers are held to what these tests say.
-fn is_asked() -> bool {
-    settings::settings().is_some()
-}
 
 fn send(
     cluster: &TestCluster,
@@ -117,9 +111,6 @@ fn trio_with_two_copies(first: &[u8], second: &[u8]) -> (TestCluster, String, An
 
 #[test]
 fn what_was_written_while_its_node_was_away_is_what_every_node_serves() {
-    if !is_asked() {
-        return;
-    }
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
     let (cluster, path, _) = trio_with_two_copies(&first, &second);
     assert_only(&cluster, &path, Some(&second));
@@ -127,9 +118,6 @@ fn what_was_written_while_its_node_was_away_is_what_every_node_serves() {
 
 #[test]
 fn what_was_removed_while_an_older_copy_was_away_does_not_come_back() {
-    if !is_asked() {
-        return;
-    }
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
     let (mut cluster, path) = trio();
     put(&cluster, 1, &path, &first);
@@ -143,9 +131,6 @@ fn what_was_removed_while_an_older_copy_was_away_does_not_come_back() {
 
 #[test]
 fn a_paused_node_serves_nothing_older_when_it_wakes() {
-    if !is_asked() {
-        return;
-    }
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
     let (cluster, path) = trio();
     put(&cluster, 1, &path, &first);
@@ -187,9 +172,6 @@ fn takers(cluster: &TestCluster, target: &str) -> usize {
 
 #[test]
 fn a_query_that_no_node_signed_is_an_ordinary_offer() {
-    if !is_asked() {
-        return;
-    }
     let (cluster, path) = trio();
     for query in [
         "?term=18446744073709551615&hop=1",
@@ -203,9 +185,6 @@ fn a_query_that_no_node_signed_is_an_ordinary_offer() {
 
 #[test]
 fn a_location_that_was_kept_over_a_restart_is_an_ordinary_offer() {
-    if !is_asked() {
-        return;
-    }
     let (mut cluster, path) = trio();
     // Each time the leader goes, the term grows.
     for _ in 0..2 {
@@ -249,9 +228,6 @@ fn a_location_that_was_kept_over_a_restart_is_an_ordinary_offer() {
 
 #[test]
 fn conditions_are_obeyed_by_writes() {
-    if !is_asked() {
-        return;
-    }
     let (cluster, path) = trio();
     let images = [1, 2, 3].map(|seed| picture::noise(9, 9, seed));
     let missing = settled(&cluster, (1, "PUT"), &path, "If-Match: *\r\n", Some(&images[0]));
@@ -287,9 +263,6 @@ fn conditions_are_obeyed_by_writes() {
 
 #[test]
 fn an_image_on_another_node_counts_for_if_none_match() {
-    if !is_asked() {
-        return;
-    }
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
     let (mut cluster, path) = trio();
     cluster.node_mut(3).stop();
@@ -304,9 +277,6 @@ fn an_image_on_another_node_counts_for_if_none_match() {
 
 #[test]
 fn an_image_that_was_not_modified_is_not_sent() {
-    if !is_asked() {
-        return;
-    }
     let (cluster, path) = trio();
     put(&cluster, 1, &path, &picture::dot());
     for node in 1..=3 {
@@ -321,9 +291,6 @@ fn an_image_that_was_not_modified_is_not_sent() {
 
 #[test]
 fn a_removal_that_was_not_acknowledged_removed_nothing() {
-    if !is_asked() {
-        return;
-    }
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
     // The newest copy is on the node that is asked, an older one where the image belongs.
     let (cluster, path, receipt) = trio_with_two_copies(&first, &second);
@@ -349,9 +316,6 @@ fn a_removal_that_was_not_acknowledged_removed_nothing() {
 
 #[test]
 fn a_page_goes_on_behind_a_file_that_is_none() {
-    if !is_asked() {
-        return;
-    }
     let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     for name in ["a", "b", "c", "d", "e", "f"] {
@@ -386,9 +350,6 @@ fn a_page_goes_on_behind_a_file_that_is_none() {
 
 #[test]
 fn nobody_waits_for_a_node_that_is_known_to_be_dead() {
-    if !is_asked() {
-        return;
-    }
     let (cluster, _) = trio();
     cluster.node(3).signal(Signal::STOP);
     await_loss_of_node_3(&cluster);

@@ -1,0 +1,234 @@
+//! The end of a write: it gets its place among all versions, and is confirmed once no reader can miss it.
+//!
+//! ```text
+//! sync ─► name lock ─► conditions ─► assigned here, in the view of now? ─► rename ─► sync of the folder ─► confirm
+//!                                    └► assigned elsewhere by now: hand over, the receipt is that node's
+//! ```
+//!
+//! Writes of one name are taken by one node at a time (`lease`), and by that one under the lock of the name. A write
+//! whose name was assigned to another node while it arrived is handed over before it is acknowledged, so that nothing
+//! is left in the wrong place.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::conditions::{Conditions, Judgement, State};
+use super::error::Error;
+use super::hand_over;
+use super::lookup::{Lookup, lookup, own_copy};
+use super::pause::pause;
+use super::received::Received;
+use super::shared::Node;
+use crate::image_id::ImageId;
+use crate::lease::Standing;
+use crate::roster::{NodeId, ViewId};
+use crate::seal::Header;
+use crate::version::{Newest, Version, WriteOutcome};
+
+/// How long a write that is received waits for a node that takes it.
+const PLACE_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long a write that is stored waits until it may be acknowledged.
+const CONFIRM_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// A write that is stored and confirmed.
+pub(crate) struct Committed {
+    /// The node that has it.
+    pub(crate) node: NodeId,
+    pub(crate) header: Header,
+    pub(crate) outcome: WriteOutcome,
+    /// By what the node was chosen.
+    pub(crate) standing: Arc<Standing>,
+}
+
+/// Stores a received image under its name, here or on the node that it is assigned to by now.
+pub(crate) fn commit(
+    node: &Node,
+    id: &ImageId,
+    mut received: Received,
+    conditions: &Conditions,
+) -> Result<Committed, Error> {
+    received.draft.sync()?;
+    let deadline = node.cluster.now() + PLACE_TIME_MAX;
+    loop {
+        let standing = node.cluster.standing();
+        let placed = if standing.takes(id.user(), id.name()) {
+            let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
+            let kept = keep(node, id, &mut received, conditions)?;
+            if kept.is_some() {
+                node.store.sync_images()?;
+                confirm(node, received.version())?;
+            }
+            kept.map(|outcome| (node.id, outcome))
+        } else if conditions.are_empty() {
+            hand_over::upload(node, id, &mut received, &standing)?
+        } else {
+            None
+        };
+        if let Some((holder, outcome)) = placed {
+            return Ok(Committed {
+                node: holder,
+                header: received.header,
+                outcome,
+                standing,
+            });
+        }
+        if node.cluster.now() >= deadline {
+            return Err(Error::NotPlaced);
+        }
+        pause();
+    }
+}
+
+/// Gives a received image its name, if the conditions hold and this node takes writes of the name.
+fn keep(
+    node: &Node,
+    id: &ImageId,
+    received: &mut Received,
+    conditions: &Conditions,
+) -> Result<Option<WriteOutcome>, Error> {
+    let _lock = node.names.lock(id);
+    let Some(view) = allowed(node, id, conditions)? else {
+        return Ok(None);
+    };
+    let store = &node.store;
+    let version = received.version();
+    let kept = in_view(node, id, view, || store.keep(&mut received.draft, id, version))?;
+    if kept != Some(WriteOutcome::Superseded) {
+        return Ok(kept);
+    }
+    // Writes of one name take effect in the order in which they end.
+    received.renew(node, id)?;
+    let version = received.version();
+    in_view(node, id, view, || store.keep(&mut received.draft, id, version))
+}
+
+/// Writes a tombstone and removes the image, if there is one and the conditions hold. `false`: there is none.
+pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<bool, Error> {
+    let deadline = node.cluster.now() + PLACE_TIME_MAX;
+    loop {
+        let lock = node.names.lock(id);
+        let lookup = look(node, id)?;
+        match lookup.newest {
+            Newest::Image { .. } => {}
+            Newest::Deleted(_) | Newest::Absent if conditions.judge_write(None) == Judgement::Go => {
+                return Ok(false);
+            }
+            Newest::Deleted(_) | Newest::Absent => return Err(Error::Precondition),
+            Newest::Unknown(nodes) => return Err(Error::Unknown(nodes)),
+        }
+        judge(conditions, &lookup)?;
+        let version = node.next_version();
+        let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
+        let buried = match lookup.view {
+            Some(view) => in_view(node, id, view, || node.store.bury(id, version))?,
+            None => None,
+        };
+        drop(lock);
+        if buried.is_some() {
+            node.store.sync_images()?;
+            confirm(node, version)?;
+            return Ok(true);
+        }
+        if node.cluster.now() >= deadline {
+            return Err(Error::NotPlaced);
+        }
+        pause();
+    }
+}
+
+/// The view in which a write is allowed by its conditions; none if there is no view at the moment.
+fn allowed(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<Option<ViewId>, Error> {
+    if conditions.are_empty() {
+        return Ok(node.cluster.standing().view);
+    }
+    let lookup = look(node, id)?;
+    if let Newest::Unknown(nodes) = lookup.newest {
+        return Err(Error::Unknown(nodes));
+    }
+    judge(conditions, &lookup)?;
+    Ok(lookup.view)
+}
+
+/// Whether the conditions hold now; asked before a body is received, and again before it gets its name.
+pub(crate) fn check(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<(), Error> {
+    allowed(node, id, conditions).map(drop)
+}
+
+fn judge(conditions: &Conditions, lookup: &Lookup) -> Result<(), Error> {
+    let state = lookup.state.as_ref().map(|(etag, modified)| State {
+        etag,
+        modified: *modified,
+    });
+    match conditions.judge_write(state) {
+        Judgement::Go => Ok(()),
+        Judgement::NotModified | Judgement::Failed => Err(Error::Precondition),
+    }
+}
+
+/// What the name holds, for a node that is assigned it: without asking, where that is certain.
+pub(crate) fn look(node: &Node, id: &ImageId) -> Result<Lookup, Error> {
+    let standing = node.cluster.standing();
+    if let Some(found) = look_alone(node, id, &standing)? {
+        return Ok(found);
+    }
+    Ok(lookup(node, id)?)
+}
+
+fn look_alone(node: &Node, id: &ImageId, standing: &Standing) -> Result<Option<Lookup>, Error> {
+    if !standing.is_settled || standing.assigned(id.user(), id.name()) != node.id {
+        return Ok(None);
+    }
+    let copy = own_copy(node, id)?;
+    if !node.is_alone(standing) {
+        return Ok(None);
+    }
+    let (newest, state) = match copy {
+        None => (Newest::Absent, None),
+        Some(copy) if copy.deleted => (Newest::Deleted(copy.version), None),
+        Some(copy) => {
+            let newest = Newest::Image {
+                version: copy.version,
+                node: node.id,
+            };
+            let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(copy.modified);
+            (newest, Some((copy.etag, modified)))
+        }
+    };
+    Ok(Some(Lookup {
+        newest,
+        state,
+        view: standing.view,
+    }))
+}
+
+/// Does `change` if this node takes writes of the name in this very view. Nobody reports this node as clean in a later
+/// view while that goes on: see `settle`.
+fn in_view<T>(
+    node: &Node,
+    id: &ImageId,
+    view: ViewId,
+    change: impl FnOnce() -> Result<T, crate::store::error::Error>,
+) -> Result<Option<T>, Error> {
+    let _commits = node.commits.read().unwrap_or_else(PoisonError::into_inner);
+    let standing = node.cluster.standing();
+    if standing.view != Some(view) || !standing.takes(id.user(), id.name()) {
+        return Ok(None);
+    }
+    Ok(Some(change()?))
+}
+
+/// Waits until all nodes of the view have heard of a reserve that covers this version, and would hear of any view in
+/// which somebody else takes the name: then no later reader can be told of an earlier state.
+fn confirm(node: &Node, version: Version) -> Result<(), Error> {
+    let deadline = node.cluster.now() + CONFIRM_TIME_MAX;
+    loop {
+        let now = node.cluster.now();
+        if node.cluster.standing().confirms(now, version.time) {
+            return Ok(());
+        }
+        if now >= deadline {
+            return Err(Error::Unconfirmed);
+        }
+        pause();
+    }
+}

@@ -1,0 +1,164 @@
+//! Giving a copy to the node that it belongs to: sealed bytes as they are, durable there before they go here.
+//!
+//! A ticket shows that a node asks. The other node verifies every tag, and keeps what is newer than its own copy; either
+//! way the copy is of no use here any more.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an edge: deadlines for what is sent to others"
+)]
+
+use std::time::{Duration, Instant};
+
+use super::error::Error;
+use super::received::Received;
+use super::shared::Node;
+use crate::image_id::ImageId;
+use crate::lease::Standing;
+use crate::report::TakenOver;
+use crate::roster::NodeId;
+use crate::store;
+use crate::store::held::Held;
+use crate::ticket::{Claims, LIFETIME_MS, Purpose};
+use crate::version::{Version, WriteOutcome};
+
+/// A node that takes nothing for this long, or gives no receipt, has failed.
+const STEP_TIME_MAX: Duration = Duration::from_secs(5);
+/// How much is read and sent at a time.
+const PIECE_BYTES: usize = 256 << 10;
+/// The longest receipt.
+const ANSWER_BYTES_MAX: usize = 4 << 10;
+
+/// Reads bytes at an offset into a buffer, and says how many; 0 at the end.
+type ReadAt<'c> = &'c dyn Fn(u64, &mut [u8]) -> Result<usize, store::error::Error>;
+
+/// What is handed over.
+enum Cargo<'c> {
+    /// A sealed file of so many bytes.
+    Sealed(u64, ReadAt<'c>),
+    Tombstone,
+}
+
+/// Gives an upload that is received, but not stored, to a node that takes it. `None`: there is none at the moment.
+pub(crate) fn upload(
+    node: &Node,
+    id: &ImageId,
+    received: &mut Received,
+    standing: &Standing,
+) -> Result<Option<(NodeId, WriteOutcome)>, Error> {
+    let assigned = standing.assigned(id.user(), id.name());
+    let mut candidates: Vec<NodeId> = match standing.view {
+        Some(_) => vec![assigned],
+        // A node that has left does not know who has which name now, but each of the others does.
+        None if node.is_leaving() => node.others().collect(),
+        None => Vec::new(),
+    };
+    candidates.retain(|other| *other != node.id);
+    let version = received.version();
+    received.draft.prepare_to_read();
+    let draft = &received.draft;
+    let read = |offset, buf: &mut [u8]| draft.read(offset, buf);
+    let taken = candidates.into_iter().find_map(|to| {
+        let outcome = give(node, to, id, version, &Cargo::Sealed(draft.bytes(), &read))?;
+        Some((to, outcome))
+    });
+    match taken {
+        // A later write was stored there already, and may have been read: this one cannot come before it any more.
+        Some((_, WriteOutcome::Superseded)) => Err(Error::NotPlaced),
+        taken => Ok(taken),
+    }
+}
+
+/// Gives this node's copy of a name to the node that it is assigned to, and forgets it here. `false`: that node does not
+/// take it at the moment.
+pub(crate) fn copy(node: &Node, to: NodeId, id: &ImageId) -> Result<bool, store::error::Error> {
+    let Some(held) = node.store.held(id)? else {
+        return Ok(true);
+    };
+    let (version, outcome) = match &held {
+        Held::Tombstone(version) => (*version, give(node, to, id, *version, &Cargo::Tombstone)),
+        Held::Image(sealed) => {
+            let read = |offset, buf: &mut [u8]| sealed.read_piece(offset, buf);
+            let version = sealed.version();
+            let cargo = Cargo::Sealed(sealed.bytes(), &read);
+            (version, give(node, to, id, version, &cargo))
+        }
+    };
+    if outcome.is_none() {
+        return Ok(false);
+    }
+    let _lock = node.names.lock(id);
+    node.store.forget(id, version)?;
+    Ok(true)
+}
+
+/// What the other node made of it; `None` if it did not take it.
+fn give(node: &Node, to: NodeId, id: &ImageId, version: Version, cargo: &Cargo<'_>) -> Option<WriteOutcome> {
+    let method = match cargo {
+        Cargo::Sealed(..) => "PUT",
+        Cargo::Tombstone => "DELETE",
+    };
+    let claims = Claims {
+        purpose: Purpose::HandOver,
+        node: to,
+        view: node.cluster.standing().view.unwrap_or_default(),
+        hops: 0,
+        expiry_ms: node.wall_ms() + LIFETIME_MS,
+        version,
+    };
+    let ticket = node.tickets.sign(&claims, method, id);
+    let target = format!("/images/{id}?ticket={ticket}");
+    // A kept connection may have been closed meanwhile; a new one tells the truth.
+    let attempts = 2;
+    (0..attempts).find_map(|_| send(node, to, (method, &target), cargo))?
+}
+
+/// `None`: the connection failed. `Some(None)`: the node answered that it does not take it.
+fn send(
+    node: &Node,
+    to: NodeId,
+    (method, target): (&str, &str),
+    cargo: &Cargo<'_>,
+) -> Option<Option<WriteOutcome>> {
+    let deadline = || Instant::now() + STEP_TIME_MAX;
+    let mut connection = node.peers.connect(&node.members, to)?;
+    let bytes = match cargo {
+        Cargo::Sealed(bytes, _) => *bytes,
+        Cargo::Tombstone => 0,
+    };
+    let fields = match cargo {
+        // The body goes out only once the node has said that it takes it.
+        Cargo::Sealed(..) => {
+            format!("Content-Length: {bytes}\r\nExpect: 100-continue\r\nConnection: offer\r\n")
+        }
+        Cargo::Tombstone => String::new(),
+    };
+    connection
+        .send_head(method, target, &fields, &[], deadline())
+        .ok()?;
+    let mut response = connection.head(deadline()).ok()?;
+    if let Cargo::Sealed(_, read) = cargo
+        && response.status == 100
+    {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut sent = 0;
+        while sent < bytes {
+            let wanted = usize::try_from(bytes - sent).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+            let count = read(sent, &mut piece[..wanted]).ok().filter(|count| *count > 0)?;
+            connection.send(&piece[..count], deadline()).ok()?;
+            sent += count as u64;
+        }
+        response = connection.head(deadline()).ok()?;
+    }
+    let content = connection
+        .read_all(&response, ANSWER_BYTES_MAX, deadline())
+        .ok()?;
+    if response.keep_alive {
+        node.peers.keep(to, connection);
+    }
+    if response.status != 200 {
+        return Some(None);
+    }
+    let taken: TakenOver = serde_json::from_slice(&content).ok()?;
+    Some(Some(taken.outcome))
+}

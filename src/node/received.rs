@@ -1,0 +1,50 @@
+//! An upload that was received and sealed, but has no name yet.
+
+use super::error::Error;
+use super::opening::{Opener, Stored};
+use super::random::random;
+use super::shared::Node;
+use crate::image_id::ImageId;
+use crate::seal::{HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher};
+use crate::store::draft::Draft;
+use crate::version::Version;
+
+pub(crate) struct Received {
+    pub(crate) draft: Draft,
+    pub(crate) header: Header,
+}
+
+impl Received {
+    pub(crate) fn version(&self) -> Version {
+        self.header.version()
+    }
+
+    /// The same image as a write of now: a version is part of what is sealed, and this one was overtaken by another
+    /// write of the same name, which began later and was stored earlier.
+    pub(crate) fn renew(&mut self, node: &Node, id: &ImageId) -> Result<(), Error> {
+        let header = Header::new(node.next_version(), random()?);
+        let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
+        let mut draft = node.store.begin()?;
+        let bytes = self.draft.bytes();
+        let opener = Opener::new(node, id, self.header, bytes);
+        self.draft.prepare_to_read();
+        let (mut offset, mut index) = (0, 0);
+        while offset < bytes {
+            let mut block = node.blocks.take();
+            let filled =
+                usize::try_from(bytes - offset).map_or(SEGMENT_BYTES, |left| left.min(SEGMENT_BYTES));
+            self.draft.read_exact(offset, &mut block.bytes_mut()[..filled])?;
+            let mut block = opener.open(Stored::new(block, index, filled))?.into_block();
+            let start = if index == 0 { HEADER_BYTES } else { 0 };
+            block.bytes_mut()[..start].copy_from_slice(&header.encode()[..start]);
+            let last = offset + filled as u64 == bytes;
+            cipher.seal(index, last, &mut block.bytes_mut()[start..filled]);
+            draft.write(offset, &block.bytes()[..filled])?;
+            offset += filled as u64;
+            index += 1;
+        }
+        draft.sync()?;
+        *self = Received { draft, header };
+        Ok(())
+    }
+}

@@ -1,0 +1,28 @@
+//! What a folder holds of a name.
+
+use super::sealed::Sealed;
+use crate::version::{Copy, Version};
+
+/// The newest of what a folder holds of a name.
+pub enum Held<'s> {
+    /// A sealed image.
+    Image(Sealed<'s>),
+    /// The trace of a delete.
+    Tombstone(Version),
+}
+
+impl Held<'_> {
+    /// Which write it is of.
+    pub fn copy(&self) -> Copy {
+        match self {
+            Held::Image(sealed) => Copy {
+                version: sealed.version(),
+                deleted: false,
+            },
+            Held::Tombstone(version) => Copy {
+                version: *version,
+                deleted: true,
+            },
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What a node remembers from one start to the next, in small files beside its images.
+//!
+//! ```text
+//! .pixseal/<node>.incarnation    how often the node has started
+//! .pixseal/<node>.clock          its clock, a while before it stopped
+//! .pixseal/<node>.met            the members that it has ever heard, one id a line
+//! .pixseal/folder                a random number that names the folder
+//! ```
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use super::error::{Error, failed};
+use super::work::WorkFolder;
+use crate::durable::{Durability, Folder, Replace};
+use crate::roster::NodeId;
+use crate::version::Time;
+
+const INCARNATION: &str = ".incarnation";
+const FOLDER: &str = "folder";
+/// How old the clock that a life leaves behind is, at most, in milliseconds.
+pub(crate) const CLOCK_AGE_MS_MAX: u64 = 10_000;
+
+/// All that a node remembers when it starts.
+pub(crate) struct Memory {
+    /// The number of this start: higher than at any start before, also when the clock went back (then the file
+    /// remembers) and when the file was lost (then the clock is higher).
+    pub(crate) incarnation: u64,
+    /// Every write of this node was before this.
+    pub(crate) clock: Time,
+    /// The members that this node has ever heard.
+    pub(crate) met: BTreeSet<NodeId>,
+    /// The other nodes that have used the same folder.
+    pub(crate) companions: BTreeSet<NodeId>,
+    /// Names the images folder: nodes that share it, and no others, have the same number. A copy has another one.
+    pub(crate) folder: u64,
+}
+
+/// Begins a new life at `now`. `random` names the folder, if it has no name yet.
+pub(super) fn begin_life(
+    work: &WorkFolder,
+    images: &Folder,
+    now: SystemTime,
+    random: u64,
+) -> Result<Memory, Error> {
+    Ok(Memory {
+        incarnation: next_incarnation(work, now)?,
+        clock: last_clock(work)?,
+        met: met(work)?,
+        companions: companions(work)?,
+        folder: folder_id(work, images, random)?,
+    })
+}
+
+/// To be called more often than [`CLOCK_AGE_MS_MAX`].
+pub(super) fn keep_clock(work: &WorkFolder, clock: Time) -> Result<(), Error> {
+    let (name, text) = (format!("{}.clock", work.node), format!("{}\n", clock.0));
+    work.write(&name, &text, Replace::Allowed, Durability::Rename)
+}
+
+pub(super) fn keep_met(work: &WorkFolder, met: &BTreeSet<NodeId>) -> Result<(), Error> {
+    let text: String = met.iter().map(|id| format!("{id}\n")).collect();
+    work.write(
+        &format!("{}.met", work.node),
+        &text,
+        Replace::Allowed,
+        work.durability,
+    )
+}
+
+fn next_incarnation(work: &WorkFolder, now: SystemTime) -> Result<u64, Error> {
+    let name = format!("{}{INCARNATION}", work.node);
+    let last: u64 = number(work, &name)?.unwrap_or(0);
+    let clock = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis());
+    let next = (last + 1).max(u64::try_from(clock).unwrap_or(0));
+    work.write(&name, &format!("{next}\n"), Replace::Allowed, work.durability)?;
+    Ok(next)
+}
+
+fn last_clock(work: &WorkFolder) -> Result<Time, Error> {
+    let last: Option<u64> = number(work, &format!("{}.clock", work.node))?;
+    Ok(last.map_or(Time::default(), |last| Time(last).plus_ms(CLOCK_AGE_MS_MAX)))
+}
+
+fn met(work: &WorkFolder) -> Result<BTreeSet<NodeId>, Error> {
+    let text = work.read(&format!("{}.met", work.node))?;
+    let lines = text.iter().flat_map(|text| text.lines());
+    Ok(lines.filter_map(|line| line.parse().ok().map(NodeId)).collect())
+}
+
+fn companions(work: &WorkFolder) -> Result<BTreeSet<NodeId>, Error> {
+    let mut companions = BTreeSet::new();
+    work.folder().for_each_name(|name| {
+        let id = name.strip_suffix(INCARNATION).and_then(|id| id.parse().ok());
+        companions.extend(id.map(NodeId).filter(|id| *id != work.node));
+        Ok(())
+    })?;
+    Ok(companions)
+}
+
+fn folder_id(work: &WorkFolder, images: &Folder, random: u64) -> Result<u64, Error> {
+    work.write(FOLDER, &format!("{random}\n"), Replace::Refused, work.durability)?;
+    let number: u64 = number(work, FOLDER)?.unwrap_or(random);
+    let metadata = images.file().metadata();
+    let inode = metadata.map_err(|e| failed("look at", images.path(), &e))?.ino();
+    Ok(number ^ inode.rotate_left(32))
+}
+
+fn number<T: FromStr>(work: &WorkFolder, name: &str) -> Result<Option<T>, Error> {
+    let Some(text) = work.read(name)? else {
+        return Ok(None);
+    };
+    let path = work.folder().path().join(name);
+    let broken = |_| Error::Io(format!("{} does not hold a number: remove it", path.display()));
+    text.trim().parse().map(Some).map_err(broken)
+}

@@ -1,0 +1,46 @@
+//! A lock on the names of a folder that also holds against other processes: nodes may share a folder.
+//!
+//! What compares versions and then renames must not be overtaken in between, or an older image would take the place of
+//! a newer one. The lock is held for some 20 µs, and the kernel gives it back when its holder ends.
+
+use std::fs::File;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::error::{Error, failed};
+use super::work::WorkFolder;
+
+const FILE: &str = "names.lock";
+
+/// The lock belongs to the open file, so the threads of this process need one of their own.
+pub(crate) struct FolderLock(Mutex<File>);
+
+/// The lock, until dropped.
+pub(crate) struct FolderGuard<'l>(MutexGuard<'l, File>);
+
+impl FolderLock {
+    pub(super) fn open(work: &WorkFolder) -> Result<FolderLock, Error> {
+        let file = work.folder().open_lock_file(FILE)?;
+        Ok(FolderLock(Mutex::new(file)))
+    }
+
+    pub(super) fn lock(&self) -> Result<FolderGuard<'_>, Error> {
+        let file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match flock(&*file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(FolderGuard(file)),
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(failed("lock", FILE.as_ref(), &e.into())),
+            }
+        }
+    }
+}
+
+impl Drop for FolderGuard<'_> {
+    fn drop(&mut self) {
+        // If it fails, the kernel gives it back when the file is closed.
+        let _ = flock(&*self.0, FlockOperation::Unlock);
+    }
+}

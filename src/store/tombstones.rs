@@ -1,0 +1,100 @@
+//! The traces of deletes: a small file each, in a folder beside the images.
+//!
+//! ```text
+//! .pixseal/tombstones/encrypted_<stem>.<user>.png    the version of the delete, as text, and a newline
+//! ```
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::error::{Error, failed};
+use super::work::WorkFolder;
+use crate::durable::{Durability, Folder, Replace, TemporaryFile};
+use crate::image_id::ImageId;
+use crate::version::Version;
+
+const FOLDER: &str = "tombstones";
+
+pub(crate) struct Tombstones {
+    folder: ArcSwapOption<Folder>,
+}
+
+impl Tombstones {
+    pub(super) fn new() -> Tombstones {
+        Tombstones {
+            folder: ArcSwapOption::empty(),
+        }
+    }
+
+    pub(super) fn find(&self, work: &WorkFolder, id: &ImageId) -> Result<Option<Version>, Error> {
+        let (folder, name) = (self.folder(work)?, id.file_name());
+        let Some(file) = folder.open_file(&name)? else {
+            return Ok(None);
+        };
+        let path = || folder.path().join(&name);
+        let text = io::read_to_string(file).map_err(|e| failed("read", &path(), &e))?;
+        let version = text.trim().parse();
+        let broken = |e| Error::Io(format!("{}: {e}: remove it", path().display()));
+        version.map(Some).map_err(broken)
+    }
+
+    /// Gives a tombstone its name, which is not durable before [`Tombstones::sync`].
+    pub(super) fn place(
+        &self,
+        work: &WorkFolder,
+        mut tombstone: TemporaryFile,
+        id: &ImageId,
+    ) -> Result<(), Error> {
+        tombstone.rename(&*self.folder(work)?, id.file_name().as_ref(), Replace::Allowed)?;
+        Ok(())
+    }
+
+    /// Makes durable which tombstones there are.
+    pub(super) fn sync(&self, work: &WorkFolder) -> Result<(), Error> {
+        match work.durability {
+            Durability::Fsync => {
+                let synced = self.folder(work)?.sync();
+                synced.map_err(|e| Error::Unsynced(e.to_string()))
+            }
+            Durability::Rename => Ok(()),
+        }
+    }
+
+    pub(super) fn remove(&self, work: &WorkFolder, id: &ImageId) -> Result<bool, Error> {
+        Ok(self.folder(work)?.remove(&id.file_name())?)
+    }
+
+    /// Calls `see` with each name that has a tombstone, in no order.
+    pub(super) fn for_each(&self, work: &WorkFolder, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
+        self.folder(work)?.for_each_name(|name| {
+            if let Some(id) = ImageId::from_file_name(name) {
+                see(id);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    fn folder(&self, work: &WorkFolder) -> Result<Arc<Folder>, Error> {
+        if let Some(folder) = self.folder.load_full() {
+            return Ok(folder);
+        }
+        let folder = work.open_or_create(FOLDER)?;
+        work.folder().sync()?;
+        self.folder.store(Some(Arc::clone(&folder)));
+        Ok(folder)
+    }
+}
+
+/// A tombstone without a name, durable if that is wanted.
+pub(super) fn prepare(work: &WorkFolder, version: Version) -> Result<TemporaryFile, Error> {
+    let temporary = work.create_temporary()?;
+    let written = temporary.file().write_all(format!("{version}\n").as_bytes());
+    written.map_err(|e| failed("write", &temporary.path(), &e))?;
+    if work.durability == Durability::Fsync {
+        temporary.sync()?;
+    }
+    Ok(temporary)
+}
