@@ -54,7 +54,7 @@ use self::recent::Recent;
 use self::sealed::Sealed;
 use self::tombstones::Tombstones;
 use self::work::WorkFolder;
-use crate::durable::{Durability, Folder};
+use crate::durable::{Durability, Folder, Replace};
 use crate::image_id::ImageId;
 use crate::roster::NodeId;
 use crate::version::{Time, Version, WriteOutcome};
@@ -89,7 +89,7 @@ impl Store {
         let work = WorkFolder::open(Arc::clone(&images), node, durability)?;
         let store = Store {
             names: FolderLock::open(&work)?,
-            tombstones: Tombstones::new(),
+            tombstones: Tombstones::open(&work)?,
             images,
             work,
             durability,
@@ -142,7 +142,7 @@ impl Store {
     pub(crate) fn held(&self, id: &ImageId) -> Result<Option<Held<'_>>, Error> {
         // The image first: a tombstone is written before the image goes, so that one of the two is always seen.
         let image = self.find(id)?;
-        let tombstone = self.tombstones.find(&self.work, id)?;
+        let tombstone = self.tombstone(id)?;
         Ok(match (image, tombstone) {
             (Some(image), Some(version)) if version > image.version() => Some(Held::Tombstone(version)),
             (Some(image), _) => Some(Held::Image(image)),
@@ -151,7 +151,13 @@ impl Store {
         })
     }
 
-    /// Gives a draft its name, unless something newer has it. Durable after [`Store::sync_images`].
+    /// Whether other processes use the folder. Until this is said, they do.
+    pub(crate) fn set_shared(&self, is_shared: bool) {
+        self.names.set_shared(is_shared);
+    }
+
+    /// Gives a draft its name, unless something newer has it. Durable after [`Store::sync_images`]. The caller has the
+    /// name to itself in this process.
     pub(crate) fn keep(
         &self,
         draft: &mut Draft,
@@ -159,20 +165,37 @@ impl Store {
         version: Version,
     ) -> Result<WriteOutcome, Error> {
         let _names = self.names.lock()?;
-        let held = self.held(id)?.map(|held| held.copy());
-        if held.is_some_and(|copy| copy.version >= version) {
+        let tombstone = self.tombstone(id)?;
+        if tombstone.is_some_and(|tombstone| tombstone >= version) {
             return Ok(WriteOutcome::Superseded);
         }
-        draft.rename(&self.images, id)?;
-        match held {
-            None => Ok(WriteOutcome::Created),
-            Some(copy) if copy.deleted => {
-                // It is older than the image, and counts no more: if it cannot be removed now, it is swept later.
-                let _ = self.tombstones.remove(&self.work, id);
-                Ok(WriteOutcome::Created)
-            }
-            Some(_) => Ok(WriteOutcome::Replaced),
+        // Most names are new: then there is nothing to compare with.
+        let outcome = match draft.rename(&self.images, id, Replace::Refused) {
+            Err(Error::Taken) => match self.find(id)? {
+                Some(image) if image.version() >= version => return Ok(WriteOutcome::Superseded),
+                replaced => {
+                    draft.rename(&self.images, id, Replace::Allowed)?;
+                    if replaced.is_some() && tombstone.is_none() {
+                        WriteOutcome::Replaced
+                    } else {
+                        WriteOutcome::Created
+                    }
+                }
+            },
+            renamed => renamed.map(|()| WriteOutcome::Created)?,
+        };
+        if tombstone.is_some() {
+            // It is older than the image, and counts no more: if it cannot be removed now, it is swept later.
+            let _ = self.tombstones.remove(&self.work, id);
         }
+        Ok(outcome)
+    }
+
+    fn tombstone(&self, id: &ImageId) -> Result<Option<Version>, Error> {
+        if self.tombstones.are_none() && !self.names.is_shared() {
+            return Ok(None);
+        }
+        self.tombstones.find(&self.work, id)
     }
 
     /// Writes a tombstone, durably, and removes the image, which is not durable before [`Store::sync_images`].

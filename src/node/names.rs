@@ -7,37 +7,46 @@ use crate::image_id::ImageId;
 
 #[derive(Default)]
 pub(crate) struct NameLocks {
-    taken: Mutex<HashSet<ImageId>>,
+    names: Mutex<Names>,
     released: Condvar,
+}
+
+#[derive(Default)]
+struct Names {
+    locked: HashSet<ImageId>,
+    /// Threads that wait for a name. Waking nobody costs a system call, and that is the usual case.
+    waiting: usize,
 }
 
 /// The lock on one name, until dropped.
 pub(crate) struct NameLock<'l> {
     locks: &'l NameLocks,
-    id: ImageId,
+    id: &'l ImageId,
 }
 
 impl NameLocks {
     /// Waits until nobody else has this name.
-    pub(crate) fn lock(&self, id: &ImageId) -> NameLock<'_> {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        while !taken.insert(id.clone()) {
-            taken = self.released.wait(taken).unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn lock<'l>(&'l self, id: &'l ImageId) -> NameLock<'l> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        while !names.locked.insert(id.clone()) {
+            names.waiting += 1;
+            names = self.released.wait(names).unwrap_or_else(PoisonError::into_inner);
+            names.waiting -= 1;
         }
-        NameLock {
-            locks: self,
-            id: id.clone(),
-        }
+        NameLock { locks: self, id }
     }
 }
 
 impl Drop for NameLock<'_> {
     fn drop(&mut self) {
-        let mut taken = self.locks.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.remove(&self.id);
-        drop(taken);
-        // Those who wait may want different names.
-        self.locks.released.notify_all();
+        let mut names = self.locks.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.locked.remove(self.id);
+        let is_awaited = names.waiting > 0;
+        drop(names);
+        if is_awaited {
+            // Those who wait may want different names.
+            self.locks.released.notify_all();
+        }
     }
 }
 
@@ -50,7 +59,8 @@ mod tests {
     fn one_at_a_time_has_a_name() {
         let (locks, inside) = (NameLocks::default(), AtomicUsize::new(0));
         let id = ImageId::new("alice", "cat.png").unwrap();
-        let _other = locks.lock(&ImageId::new("alice", "dog.png").unwrap());
+        let other = ImageId::new("alice", "dog.png").unwrap();
+        let _other = locks.lock(&other);
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {

@@ -115,6 +115,7 @@ impl Settler {
     fn run(mut self) {
         while !self.stop.load(Ordering::Relaxed) {
             let standing = self.node.cluster.standing();
+            self.node.store.set_shared(!standing.companions.is_empty());
             let now = self.node.cluster.now();
             let worked = match standing.view {
                 Some(view) if self.is_due(view, now) && self.is_whole(&standing) => self.settle(view),

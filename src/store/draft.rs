@@ -63,10 +63,9 @@ impl Draft {
         }
     }
 
-    /// Gives the bytes their name, in place of what has it.
-    pub(super) fn rename(&mut self, images: &Folder, id: &ImageId) -> Result<(), Error> {
-        self.temporary
-            .rename(images, id.file_name().as_ref(), Replace::Allowed)?;
+    /// Gives the bytes their name.
+    pub(super) fn rename(&mut self, images: &Folder, id: &ImageId, replace: Replace) -> Result<(), Error> {
+        self.temporary.rename(images, id.file_name().as_ref(), replace)?;
         Ok(())
     }
 

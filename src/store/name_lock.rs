@@ -4,6 +4,7 @@
 //! a newer one. The lock is held for some 20 µs, and the kernel gives it back when its holder ends.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
@@ -14,8 +15,12 @@ use super::work::WorkFolder;
 
 const FILE: &str = "names.lock";
 
-/// The lock belongs to the open file, so the threads of this process need one of their own.
-pub(crate) struct FolderLock(Mutex<File>);
+pub(crate) struct FolderLock {
+    /// The lock belongs to the open file, so the threads of this process need one of their own.
+    file: Mutex<File>,
+    /// Other processes use the folder. As long as there are none, a caller that has the name to itself needs no lock.
+    is_shared: AtomicBool,
+}
 
 /// The lock, until dropped.
 pub(crate) struct FolderGuard<'l>(MutexGuard<'l, File>);
@@ -23,14 +28,29 @@ pub(crate) struct FolderGuard<'l>(MutexGuard<'l, File>);
 impl FolderLock {
     pub(super) fn open(work: &WorkFolder) -> Result<FolderLock, Error> {
         let file = work.folder().open_lock_file(FILE)?;
-        Ok(FolderLock(Mutex::new(file)))
+        Ok(FolderLock {
+            file: Mutex::new(file),
+            is_shared: AtomicBool::new(true),
+        })
     }
 
-    pub(super) fn lock(&self) -> Result<FolderGuard<'_>, Error> {
-        let file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn set_shared(&self, is_shared: bool) {
+        self.is_shared.store(is_shared, Ordering::Release);
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Acquire)
+    }
+
+    /// `None`: nobody else uses the folder.
+    pub(super) fn lock(&self) -> Result<Option<FolderGuard<'_>>, Error> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match flock(&*file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(FolderGuard(file)),
+                Ok(()) => return Ok(Some(FolderGuard(file))),
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(failed("lock", FILE.as_ref(), &e.into())),
             }

@@ -6,6 +6,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -19,13 +20,25 @@ const FOLDER: &str = "tombstones";
 
 pub(crate) struct Tombstones {
     folder: ArcSwapOption<Folder>,
+    /// This process has written none, and there was none when it started.
+    are_none: AtomicBool,
 }
 
 impl Tombstones {
-    pub(super) fn new() -> Tombstones {
-        Tombstones {
+    pub(super) fn open(work: &WorkFolder) -> Result<Tombstones, Error> {
+        let tombstones = Tombstones {
             folder: ArcSwapOption::empty(),
-        }
+            are_none: AtomicBool::new(false),
+        };
+        let mut count = 0;
+        tombstones.for_each(work, |_| count += 1)?;
+        tombstones.are_none.store(count == 0, Ordering::Release);
+        Ok(tombstones)
+    }
+
+    /// Whether there are none, unless another process has written some.
+    pub(super) fn are_none(&self) -> bool {
+        self.are_none.load(Ordering::Acquire)
     }
 
     pub(super) fn find(&self, work: &WorkFolder, id: &ImageId) -> Result<Option<Version>, Error> {
@@ -47,6 +60,7 @@ impl Tombstones {
         mut tombstone: TemporaryFile,
         id: &ImageId,
     ) -> Result<(), Error> {
+        self.are_none.store(false, Ordering::Release);
         tombstone.rename(&*self.folder(work)?, id.file_name().as_ref(), Replace::Allowed)?;
         Ok(())
     }
