@@ -265,7 +265,9 @@ impl Election {
                 to: PeerState::Alive,
                 cause,
             }));
-            self.bully.resume_after_sleep(self.awake());
+            // A datagram counts its time in whole microseconds.
+            let clock = Duration::from_micros(micros(self.clock));
+            self.bully.resume_after_sleep(self.awake(), clock);
         }
     }
 
@@ -321,9 +323,10 @@ impl Election {
         if !self.is_fresh(datagram.echo) {
             return Err(Rejection::Unproven);
         }
+        let echo = Duration::from_micros(datagram.echo.sequence);
         out.extend(
             self.detector
-                .record_heard(sender, awake, self.clock)
+                .record_heard(sender, awake, self.clock, echo)
                 .map(Output::Note),
         );
         if self.detector.is_present(sender) {
@@ -333,7 +336,7 @@ impl Election {
                 peer: sender,
                 incarnation: datagram.stamp.incarnation,
                 view: datagram.stance.view(sender),
-                echo: Duration::from_micros(datagram.echo.sequence),
+                echo,
                 facts: datagram.facts,
             }));
             if self.bully.leader() == Some(self.own) {
@@ -437,8 +440,7 @@ impl Election {
     }
 
     fn send(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
-        let micros = u64::try_from(self.clock.as_micros()).expect("no process lives 500,000 years");
-        self.stamp.sequence = micros.max(self.stamp.sequence + 1);
+        self.stamp.sequence = micros(self.clock).max(self.stamp.sequence + 1);
         let stance = self.bully.stance(&self.view, self.awake());
         let Announcement { facts, clean_in } = self.announcement;
         let datagram = Datagram {
@@ -458,4 +460,9 @@ impl Election {
             bytes: self.key.encode(&datagram),
         });
     }
+}
+
+/// The clock as datagrams carry it.
+fn micros(clock: Duration) -> u64 {
+    u64::try_from(clock.as_micros()).expect("no process lives 500,000 years")
 }

@@ -26,6 +26,8 @@ pub(super) struct Bully {
     /// How long this node listens for an existing leader before it may lead.
     listen: Duration,
     listening_since: Duration,
+    /// When that was on the clock: what peers say counts once they have received something that was sent since.
+    woken_at: Duration,
     /// Since when this node has known that a lower node leads.
     incumbent_since: Option<Duration>,
     /// This node followed a leader that failed. If it leads next, it is a successor and counts as established at once.
@@ -62,6 +64,7 @@ impl Bully {
             claims: BTreeMap::new(),
             listen,
             listening_since: Duration::ZERO,
+            woken_at: Duration::ZERO,
             incumbent_since: None,
             lost_a_leader: false,
             leaving: false,
@@ -126,9 +129,11 @@ impl Bully {
         }
     }
 
-    /// This node was not running, and another node may lead by now: it gives up its role and listens again.
-    pub(super) fn resume_after_sleep(&mut self, awake: Duration) {
+    /// This node was not running, and another node may lead by now: it gives up its role and listens again. The
+    /// datagrams that waited meanwhile tell of the time before.
+    pub(super) fn resume_after_sleep(&mut self, awake: Duration, clock: Duration) {
         self.listening_since = awake;
+        self.woken_at = clock;
         self.role = Role::Seeking;
     }
 
@@ -237,7 +242,7 @@ impl Bully {
             return None;
         }
         let since = self.listening_since;
-        let listened = if detector.all_heard_after(since) {
+        let listened = if detector.all_answered_since(self.woken_at) {
             since
         } else {
             since + self.listen

@@ -119,6 +119,8 @@ pub(super) struct TrackedPeer {
     heard: Duration,
     /// The same on the clock: this is what other nodes are told.
     pub(super) heard_clock: Option<Duration>,
+    /// When this node had sent, on the clock, what the peer had received by then.
+    echo: Duration,
     /// When another node last heard it.
     heard_by_others: Duration,
     /// When it last died or left, or this node started.
@@ -134,6 +136,7 @@ impl Detector {
             stamp: Stamp::default(),
             heard: Duration::ZERO,
             heard_clock: None,
+            echo: Duration::ZERO,
             heard_by_others: Duration::ZERO,
             ended: Duration::ZERO,
             refused: false,
@@ -163,11 +166,11 @@ impl Detector {
         self.peer(id).is_some_and(|peer| peer.state.is_present())
     }
 
-    /// Whether every peer was heard after `since`.
-    pub(super) fn all_heard_after(&self, since: Duration) -> bool {
+    /// Whether every peer has received something that this node sent at `since` on the clock or later, and answered.
+    pub(super) fn all_answered_since(&self, since: Duration) -> bool {
         self.peers
             .values()
-            .all(|peer| peer.state == PeerState::Alive && peer.heard > since)
+            .all(|peer| peer.state == PeerState::Alive && peer.echo >= since)
     }
 
     /// When a present peer will have been silent to this node for the whole timeout, whatever others say.
@@ -191,12 +194,13 @@ impl Detector {
         Some(peer.end(id, to, Cause::Restarted, awake))
     }
 
-    /// The peer is alive and hears us.
+    /// The peer is alive and hears us: it has received what was sent at `echo` on the clock.
     pub(super) fn record_heard(
         &mut self,
         id: NodeId,
         awake: Duration,
         clock: Duration,
+        echo: Duration,
     ) -> Option<Transition> {
         let peer = self
             .peers
@@ -204,6 +208,7 @@ impl Detector {
             .filter(|peer| peer.state != PeerState::Left)?;
         peer.heard = awake;
         peer.heard_clock = Some(clock);
+        peer.echo = echo;
         peer.refused = false;
         (peer.state != PeerState::Alive).then(|| peer.become_present(id, PeerState::Alive, Cause::Heard))
     }

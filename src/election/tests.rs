@@ -30,7 +30,11 @@ fn alone(health_timeout: Duration) -> Election {
 
 /// Node 1 tells its stance, with an echo of what node 2 sent last.
 fn hear(node: &mut Election, stance: Stance) -> Vec<Output> {
-    let now = node.clock + Duration::from_millis(1);
+    hear_at(node, node.clock + Duration::from_millis(1), node.stamp, stance)
+}
+
+/// The same at `now`, with an echo of what node 2 sent with the stamp `echo`.
+fn hear_at(node: &mut Election, now: Duration, echo: Stamp, stance: Stance) -> Vec<Output> {
     let datagram = Datagram {
         sender: PEER,
         receiver: node.own,
@@ -38,7 +42,7 @@ fn hear(node: &mut Election, stance: Stance) -> Vec<Output> {
             incarnation: 1,
             sequence: u64::try_from(now.as_micros()).unwrap(),
         },
-        echo: node.stamp,
+        echo,
         facts: Facts::default(),
         stance,
         message: Message::Probe,
@@ -108,6 +112,53 @@ fn a_leader_of_the_last_term_can_still_be_succeeded() {
         node.step(node.deadline(), Input::Tick);
     }
     assert_eq!(node.view().term, u64::MAX);
+}
+
+/// What waited in its socket was sent to the leader that it was.
+#[test]
+fn a_leader_that_wakes_leads_only_after_peers_have_heard_it_again() {
+    let mut node = alone(HEALTH_TIMEOUT);
+    hear(&mut node, Stance::Seeks { term: 0, last: None });
+    let (echo, term) = (node.stamp, node.view().term);
+    let follows = Stance::Follows {
+        term,
+        leader: node.own,
+        number: node.view().number,
+        established: true,
+    };
+    hear(&mut node, follows.clone());
+    let woke = node.clock + Duration::from_millis(900);
+    for late in 0..3 {
+        hear_at(
+            &mut node,
+            woke + Duration::from_micros(late),
+            echo,
+            follows.clone(),
+        );
+        assert_eq!(node.view().leader, None, "by a datagram from before it slept");
+    }
+    let leads = Stance::Leads {
+        term: term + 1,
+        number: 1,
+        established: true,
+        roster: Roster::new(PEER, [node.own]),
+    };
+    hear_at(&mut node, woke + Duration::from_micros(3), echo, leads);
+    assert_eq!(node.view().leader, Some(PEER));
+    // If nobody else leads, it need not wait longer than for one answer.
+    let mut node = alone(HEALTH_TIMEOUT);
+    hear(&mut node, Stance::Seeks { term: 0, last: None });
+    let woke = node.clock + Duration::from_millis(900);
+    node.step(woke, Input::Tick);
+    assert_eq!(node.view().leader, None);
+    hear(
+        &mut node,
+        Stance::Seeks {
+            term,
+            last: Some(NodeId(2)),
+        },
+    );
+    assert_eq!(node.view().leader, Some(NodeId(2)));
 }
 
 #[test]

@@ -140,6 +140,17 @@ fn stopped_leader_continues_and_judges_nobody() {
     compare(&world, "stopped_leader");
 }
 
+/// What waited in its socket is not from those that it led.
+#[test]
+fn briefly_stopped_leader_follows_its_successor() {
+    let mut world = three_agreed();
+    world.pause(THREE);
+    world.run_for(millis(1_000));
+    world.resume(THREE);
+    world.run_for(millis(3_000));
+    compare(&world, "briefly_stopped_leader");
+}
+
 #[test]
 fn leader_leaves_and_nobody_waits() {
     let mut world = three_agreed();

@@ -19,6 +19,8 @@ use crate::support::random::Random;
 pub(crate) const SECRET: [u8; 32] = [7; 32];
 /// What a socket holds while its process is stopped: small datagrams fill a default buffer about so.
 const INBOX_MAX: usize = 256;
+/// How long a node that wakes takes to read a datagram that waited.
+const READING: Duration = Duration::from_micros(3);
 
 pub(crate) struct World {
     pub(crate) now: Duration,
@@ -176,7 +178,7 @@ impl World {
         self.say(&format!("-- node {node} is stopped"));
     }
 
-    /// As the shell does it: first everything that has arrived, then the time.
+    /// As the shell does it: first everything that has arrived, one after the other, then the time.
     pub(crate) fn resume(&mut self, node: NodeId) {
         self.say(&format!("-- node {node} continues"));
         let now = self.now;
@@ -185,6 +187,7 @@ impl World {
         process.resumed = now;
         let inbox = std::mem::take(&mut process.inbox);
         for bytes in inbox {
+            self.now += READING;
             self.step(node, Input::Datagram(&bytes));
         }
         self.step(node, Input::Tick);
@@ -219,10 +222,10 @@ impl World {
     pub(crate) fn run_until(&mut self, end: Duration) {
         while let Some(next) = self.scheduled.first_entry().filter(|next| next.key().0 <= end) {
             let ((at, _), event) = next.remove_entry();
-            self.now = at;
+            self.now = self.now.max(at);
             self.happen(event);
         }
-        self.now = end;
+        self.now = self.now.max(end);
     }
 
     pub(crate) fn run_for(&mut self, time: Duration) {
