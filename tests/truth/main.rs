@@ -9,7 +9,7 @@
 //! - [`load`], [`uploads`], [`probe`]: who asks
 //! - [`schedule`], [`disturbance`], [`weather`]: who is away when
 //! - [`calm`], [`availability`], [`report`]: what has to hold afterwards and meanwhile
-//! - [`old_faults`]: what was wrong once, each as a test
+//! - [`old_faults`]: what was wrong once, each as a test; [`hand_over`]: a node is killed in the middle of one
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -20,6 +20,7 @@
 mod availability;
 mod calm;
 mod disturbance;
+mod hand_over;
 mod judge;
 mod ledger;
 mod liars;

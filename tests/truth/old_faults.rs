@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ROUNDS_RIGHT: u32 = 30;
 const LONG_AGO: &str = "Thu, 01 Jan 1970 00:00:10 GMT";
 
-fn send(
+pub(crate) fn send(
     cluster: &TestCluster,
     (node, method): (u32, &str),
     path: &str,
@@ -54,7 +54,7 @@ fn settled(
     })
 }
 
-fn put(cluster: &TestCluster, node: u32, path: &str, image: &[u8]) -> Answer {
+pub(crate) fn put(cluster: &TestCluster, node: u32, path: &str, image: &[u8]) -> Answer {
     let answer = settled(cluster, (node, "PUT"), path, "", Some(image));
     assert!([200, 201].contains(&answer.status), "PUT: {}", answer.status);
     answer
@@ -84,7 +84,7 @@ fn assert_only(cluster: &TestCluster, path: &str, right: Option<&[u8]>) {
 }
 
 /// Waits until nodes 1 and 2 know that node 3 is gone, whether it ended or is paused.
-fn await_loss_of_node_3(cluster: &TestCluster) {
+pub(crate) fn await_loss_of_node_3(cluster: &TestCluster) {
     wait_for("node 3 is known to be gone", || {
         let knows = |id| Some(cluster.node(id).state()?["alive"] == serde_json::json!([1, 2]));
         (knows(1)? && knows(2)?).then_some(())
