@@ -17,7 +17,8 @@
 //! | stresstest | stress_image_2.png | 4331614531881366574 | 2 |
 //!
 //! `mod` moves most keys when the alive set changes. That is accepted: the rule is fixed by the people who
-//! use it, and readers look beyond the assigned node.
+//! use it. Unless the cluster is settled, a node asks all others before it answers ([`crate::lease`]), and images are
+//! handed over to their node once all members are back.
 
 use sha2::{Digest, Sha256};
 

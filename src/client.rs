@@ -1,8 +1,8 @@
 //! The client's side of the cluster: upload, read, list, remove, ask for the state.
 //!
 //! Keeps one connection to each node, blocks, and limits every wait. A [`Client`] belongs to one thread; threads that
-//! work in parallel have one each. Retries happen here, not in the server: uploads are idempotent, and a node that
-//! just died is unreachable until the others have noticed.
+//! work in parallel have one each. Retries happen here, not in the server: a node that just died is unreachable
+//! until the others have noticed, and an upload that ended in doubt may be sent again.
 //!
 //! - [`error`]: what can go wrong
 //! - [`connection`]: one connection, a request out, an answer in

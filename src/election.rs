@@ -13,8 +13,8 @@
 //! - A peer counts as alive only because of a fresh, authentic datagram: its own, or that of a node that heard it.
 //! - A node that was not running declares nobody dead for the time it missed, and no longer claims to lead.
 //!
-//! What does not hold: during a partition each side has its own leader. Availability comes before agreement here:
-//! uploads are idempotent, and readers ask every node.
+//! What does not hold: during a partition each side has its own leader, and takes writes. Availability comes before
+//! agreement here. When the sides meet, the newest version of each name wins ([`crate::version`]).
 //!
 //! A higher id that returns waits for `bully::STABLE` before it replaces an established leader. Paused nodes, broken
 //! links and restarts differ only in how long they are silent; none has code of its own.

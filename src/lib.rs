@@ -77,6 +77,8 @@
 //!
 //! # What always holds
 //!
+//! `docs/consistency.md` says at length what a name holds while nodes come and go.
+//!
 //! - A receipt is sent only after the image is durable under its final name; a name appears only with all its bytes.
 //! - After an acknowledged write no reader gets an earlier state, through any node; what cannot be known is not answered.
 //! - One node takes writes of a name at a time. Of two copies the one with the later version counts, and nothing older

@@ -48,7 +48,8 @@ pub struct Receipt {
 /// `GET /images/{user}/`: one page of a user's images, of one node or of the whole cluster.
 ///
 /// ```json
-/// {"user":"alice","images":[{"name":"cat.png","bytes":1234,"modified":1790000000,"node":2}],"next":null,"missing":[]}
+/// {"user":"alice","images":[{"name":"cat.png","bytes":1234,"modified":1790000000,"node":2,
+///  "version":"1790000000123.0.2"}],"next":null,"missing":[]}
 /// ```
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Page {
@@ -60,7 +61,7 @@ pub struct Page {
     /// The name to continue `?after=`; none on the last page.
     #[serde(default)]
     pub next: Option<String>,
-    /// Nodes that could not be asked: their images are missing.
+    /// Nodes that could not be asked: what they alone hold is missing, and so is what they may hold in a newer version.
     #[serde(default)]
     pub missing: Vec<NodeId>,
 }

@@ -1,9 +1,8 @@
 //! A user's images, of this node or of the whole cluster, in pages.
 //!
 //! Of several copies of a name the newest counts. A name is left out if that is a tombstone, or if a node that could not
-//! be asked may hold a newer one: such nodes are named. Unless the
-//! cluster is settled, all nodes are asked twice: a copy that is handed over while a page is made lies on one of the two
-//! nodes in one of the two rounds.
+//! be asked may hold a newer one: such nodes are named. Unless the cluster is settled, all nodes are asked twice: a copy
+//! that is handed over while a page is made lies on one of the two nodes in one of the two rounds.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, PoisonError};

@@ -173,7 +173,7 @@ fn warnings(run: &Summary) -> Vec<String> {
     warn(
         run.placement.accepted_twice_in_change > 0,
         format!(
-            "{} images were accepted by more than one node while the membership changed (harmless: uploads are idempotent)",
+            "{} images were accepted by more than one node while the membership changed (harmless: the newest version counts)",
             run.placement.accepted_twice_in_change
         ),
     );
