@@ -8,6 +8,7 @@
     reason = "an edge: files, standard streams and deadlines"
 )]
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -20,8 +21,10 @@ use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
 use pixseal::durable::{Durability, Folder, Replace};
-use pixseal::image_id::ImageId;
+use pixseal::image_id::{self, ImageId};
 use pixseal::members::Members;
+use pixseal::report::Status;
+use pixseal::roster::NodeId;
 
 const USAGE: &str = "\
 Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png in them)
@@ -88,15 +91,14 @@ fn run(arguments: &[String]) -> Result<usize, String> {
         println!("client {}", env!("CARGO_PKG_VERSION"));
         return Ok(0);
     }
-    let login = std::env::var("USER")
-        .ok()
-        .filter(|user| pixseal::image_id::check_user(user).is_ok());
+    let is_status = matches.free.first().is_some_and(|command| command == "status");
     let config = Config {
         members: read_members(matches.opt_str("cluster").as_deref())?,
-        user: matches
-            .opt_str("user")
-            .or(login)
-            .unwrap_or_else(|| "user".to_owned()),
+        user: match matches.opt_str("user") {
+            Some(user) => check_user("--user", user)?,
+            None if is_status => String::new(),
+            None => login()?,
+        },
         output: matches.opt_str("output").unwrap_or_else(|| ".".to_owned()).into(),
         timeout: Duration::from_secs(
             matches
@@ -104,7 +106,6 @@ fn run(arguments: &[String]) -> Result<usize, String> {
                 .map_err(|e| format!("--timeout: {e}"))?,
         ),
     };
-    pixseal::image_id::check_user(&config.user).map_err(|e| format!("--user {}: {e}", config.user))?;
     let mut client = Client::new(&config.members, Patience::default());
     match matches.free.split_first() {
         Some((command, files)) if command == "put" && !files.is_empty() => put(&mut client, &config, files),
@@ -119,6 +120,22 @@ fn run(arguments: &[String]) -> Result<usize, String> {
         })),
         Some((command, [])) if command == "status" => Ok(status(&mut client)),
         _ => Err("say what to do: put, get, ls, rm or status; see client --help".to_owned()),
+    }
+}
+
+/// The login name. One that cannot name a user is refused: under another name its images would mix with other people's.
+fn login() -> Result<String, String> {
+    match std::env::var_os("USER").filter(|user| !user.is_empty()) {
+        None => Ok("user".to_owned()),
+        Some(user) => check_user("the login name", user.to_string_lossy().into_owned())
+            .map_err(|why| format!("{why}; say whose images with --user")),
+    }
+}
+
+fn check_user(origin: &str, user: String) -> Result<String, String> {
+    match image_id::check_user(&user) {
+        Ok(()) => Ok(user),
+        Err(e) => Err(format!("{origin} {user}: {e}")),
     }
 }
 
@@ -143,6 +160,7 @@ fn put(client: &mut Client, config: &Config, arguments: &[String]) -> Result<usi
     for argument in arguments {
         collect(Path::new(argument), &mut files).map_err(|e| format!("{argument}: {e}"))?;
     }
+    refuse_repeated_names(&files)?;
     let mut progress = Progress::new(files.len(), files.iter().map(|(_, bytes)| bytes).sum());
     let mut failed = 0;
     for (path, bytes) in &files {
@@ -183,6 +201,23 @@ fn collect(path: &Path, files: &mut Vec<(PathBuf, u64)>) -> std::io::Result<()> 
     for file in inside {
         let bytes = std::fs::metadata(&file)?.len();
         files.push((file, bytes));
+    }
+    Ok(())
+}
+
+/// An image has the name of its file, without the folder: of two files with one name, the second would replace the first.
+fn refuse_repeated_names(files: &[(PathBuf, u64)]) -> Result<(), String> {
+    let mut known = HashMap::with_capacity(files.len());
+    for (path, _) in files {
+        let name = path.file_name().unwrap_or_default();
+        if let Some(first) = known.insert(name, path) {
+            return Err(format!(
+                "{} is given twice, as {} and as {}: rename one of them, or upload it for another --user; nothing was sent",
+                name.display(),
+                first.display(),
+                path.display()
+            ));
+        }
     }
     Ok(())
 }
@@ -301,7 +336,7 @@ fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String
     }
 }
 
-/// Prints the table and returns how many nodes did not answer.
+/// Prints the table and what the nodes warn of, and returns how many nodes did not answer.
 fn status(client: &mut Client) -> usize {
     let members: Vec<_> = client
         .members()
@@ -312,9 +347,11 @@ fn status(client: &mut Client) -> usize {
         "node", "address", "leader", "term", "alive", "images", "bytes"
     );
     let mut silent = 0;
+    let mut warnings = Warnings::default();
     for (id, address) in members {
         match client.status(id) {
             Ok(status) => {
+                warnings.add(id, &status);
                 let leader = status
                     .leader
                     .map_or_else(|| "-".to_owned(), |leader| leader.to_string());
@@ -332,7 +369,30 @@ fn status(client: &mut Client) -> usize {
             }
         }
     }
+    warnings.print();
     silent
+}
+
+/// What nodes warn of, each with the nodes that say it, in the order in which it was first heard.
+#[derive(Default)]
+struct Warnings(Vec<(String, Vec<NodeId>)>);
+
+impl Warnings {
+    fn add(&mut self, node: NodeId, status: &Status) {
+        for text in &status.warnings {
+            match self.0.iter_mut().find(|(known, _)| known == text) {
+                Some((_, nodes)) => nodes.push(node),
+                None => self.0.push((text.clone(), vec![node])),
+            }
+        }
+    }
+
+    fn print(&self) {
+        for (text, nodes) in &self.0 {
+            let nodes: Vec<String> = nodes.iter().map(|id| format!("Node {id}")).collect();
+            println!("warning of {}: {text}", nodes.join(", "));
+        }
+    }
 }
 
 /// A line that is drawn over and over on a terminal; without one, a line for each file.

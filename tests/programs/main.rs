@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod client;
 mod readme;
 mod seal;
 mod server;

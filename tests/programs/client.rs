@@ -1,0 +1,151 @@
+//! The `client` program: what it refuses before anything is sent, and what it says of the nodes.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::cluster::TestCluster;
+use crate::support::{picture, wait_for};
+
+/// What a run of the client left: its exit status, and what it said.
+struct Outcome {
+    status: i32,
+    stdout: String,
+    stderr: String,
+}
+
+fn client(folder: &Path, login: &str, arguments: &[&str]) -> Outcome {
+    let output = Command::new(env!("CARGO_BIN_EXE_client"))
+        .args(arguments)
+        .current_dir(folder)
+        .env("USER", login)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Outcome {
+        status: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A folder with images in it, and a cluster file that names one node: this listener, which nobody may connect to.
+fn prepare(files: &[&str]) -> (TempDir, TcpListener) {
+    let folder = TempDir::new().unwrap();
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    node.set_nonblocking(true).unwrap();
+    let address = node.local_addr().unwrap();
+    fs::write(
+        folder.path().join("cluster.toml"),
+        format!("[nodes]\n1 = \"{address}\"\n"),
+    )
+    .unwrap();
+    for file in files {
+        let file = folder.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, picture::dot()).unwrap();
+    }
+    (folder, node)
+}
+
+/// The client ends with one line that contains all `words`, as wrong usage, and has not connected to the node.
+fn assert_refused(outcome: &Outcome, node: &TcpListener, words: &[&str]) {
+    let said = &outcome.stderr;
+    assert_eq!((outcome.status, said.lines().count()), (2, 1), "{said}");
+    for word in words {
+        assert!(said.contains(word), "{word:?} is missing: {said}");
+    }
+    assert_eq!(outcome.stdout, "");
+    assert_eq!(
+        node.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock,
+        "something was sent: {said}"
+    );
+}
+
+#[test]
+fn a_name_that_is_given_twice_is_refused_before_anything_is_sent() {
+    let (folder, node) = prepare(&["a/cat.png", "b/cat.png", "b/dog.png"]);
+    for arguments in [
+        &["a/cat.png", "b/cat.png"][..],
+        &["a", "b"],
+        &["b/dog.png", "b/cat.png", "a"],
+        &["a", "a/cat.png"],
+    ] {
+        let put = [&["put", "--user", "alice"], arguments].concat();
+        let outcome = client(folder.path(), "alice", &put);
+        assert_refused(
+            &outcome,
+            &node,
+            &["cat.png is given twice", "rename one", "nothing was sent"],
+        );
+    }
+}
+
+#[test]
+fn a_login_name_that_cannot_be_a_user_is_refused_and_not_replaced() {
+    let (folder, node) = prepare(&["cat.png"]);
+    for command in [
+        &["put", "cat.png"][..],
+        &["get", "cat.png"],
+        &["rm", "cat.png"],
+        &["ls"],
+    ] {
+        let outcome = client(folder.path(), "jean.dupont", command);
+        assert_refused(&outcome, &node, &["the login name jean.dupont", "--user"]);
+    }
+    let asked = client(
+        folder.path(),
+        "alice",
+        &["put", "--user", "jean.dupont", "cat.png"],
+    );
+    assert_refused(&asked, &node, &["--user jean.dupont", "A-Z a-z 0-9"]);
+}
+
+#[test]
+fn a_login_name_that_cannot_be_a_user_is_no_obstacle_where_none_is_needed() {
+    let cluster = TestCluster::start(1);
+    let folder = TempDir::new().unwrap();
+    let members = folder.path().join("cluster.toml");
+    fs::write(&members, &cluster.node(1).members).unwrap();
+    fs::write(folder.path().join("cat.png"), picture::dot()).unwrap();
+    let status = client(folder.path(), "jean.dupont", &["status"]);
+    assert_eq!(status.status, 0, "{}", status.stderr);
+    let put = client(
+        folder.path(),
+        "jean.dupont",
+        &["put", "cat.png", "--user", "jean_dupont"],
+    );
+    assert_eq!(put.status, 0, "{}", put.stderr);
+    assert_eq!(
+        cluster.node(1).ask("GET", "/images/jean_dupont/cat.png").status,
+        200
+    );
+}
+
+#[test]
+fn status_shows_each_warning_once_with_the_nodes_that_say_it() {
+    let mut cluster = TestCluster::start(3);
+    cluster.node_mut(1).kill();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("cluster.toml"), &cluster.node(2).members).unwrap();
+    let shown = wait_for("the others miss node 1", || {
+        let outcome = client(folder.path(), "alice", &["status"]);
+        assert_eq!(outcome.status, 1, "{}", outcome.stdout);
+        outcome
+            .stdout
+            .contains("warning of Node 2, Node 3: ")
+            .then_some(outcome.stdout)
+    });
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 5, "a head, three nodes, one warning:\n{shown}");
+    assert!(lines[0].trim_start().starts_with("node  address"), "{shown}");
+    assert!(lines[1].ends_with("unreachable"), "{shown}");
+    assert!(
+        lines[4].starts_with("warning of Node 2, Node 3: Node 1 is away: "),
+        "{shown}"
+    );
+}
