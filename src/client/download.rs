@@ -28,6 +28,11 @@ pub struct Download {
 }
 
 impl Download {
+    /// Its entity tag, with its quotes, if the node sent one.
+    pub fn etag(&self) -> Option<&str> {
+        self.response.etag.as_deref()
+    }
+
     /// Reads into `buf` (not empty) and returns how many bytes; 0 is the end of the image.
     pub fn read(&mut self, buf: &mut [u8], deadline: Instant) -> Result<usize, Error> {
         self.connection.read(&mut self.body, buf, deadline)

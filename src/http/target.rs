@@ -41,7 +41,7 @@ impl<'b> Target<'b> {
     }
 
     /// Whether the query holds `key`, with or without a value.
-    pub(crate) fn asks(&self, key: &str) -> bool {
+    pub fn asks(&self, key: &str) -> bool {
         self.pairs().any(|(name, _)| name == key)
     }
 

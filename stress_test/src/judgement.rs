@@ -143,6 +143,10 @@ fn handling_faults(run: &Summary) -> Vec<String> {
         ),
         (read.missing, "acknowledged images are lost"),
         (read.different, "images came back with other bytes than were sent"),
+        (
+            read.undone,
+            "acknowledged writes were undone: an older copy is served again",
+        ),
         (read.unreadable, "acknowledged images could not be read back"),
     ];
     counted
@@ -175,6 +179,13 @@ fn warnings(run: &Summary) -> Vec<String> {
         format!(
             "{} images were accepted by more than one node while the membership changed (harmless: the newest version counts)",
             run.placement.accepted_twice_in_change
+        ),
+    );
+    warn(
+        run.verification.unversioned > 0,
+        format!(
+            "{} receipts name no version: whether these writes were undone could not be checked",
+            run.verification.unversioned
         ),
     );
     if let Some(balance) = &run.balance {

@@ -12,8 +12,8 @@
 //! the world: `load`, `watch`, `verify`, `image_source`, `spawned_cluster`, `drill`, `upload_log`, `progress_display`, `usage`,
 //! `machine`. [`run`] brings them together. [`summary::Summary`] is everything a run has to say: every output is made of it.
 //!
-//! True for any number of images: memory grows by four bytes for each (which node has it) and by nothing else; the body
-//! of an image is sent once; the report is made of what was measured, never of what was asked for.
+//! True for any number of images: memory grows by 48 bytes for each (which node acknowledged which copy of it) and by
+//! nothing else; the body of an image is sent once; the report is made of what was measured, never of what was asked for.
 
 pub mod arguments;
 pub mod config;
@@ -23,6 +23,7 @@ mod image_source;
 pub mod paint;
 mod temporary_folder;
 
+mod acknowledged;
 mod load;
 mod sample;
 pub mod stop_signal;

@@ -23,6 +23,7 @@ use pixseal::image_id::ImageId;
 use pixseal::report::Receipt;
 use pixseal::roster::NodeId;
 
+use crate::acknowledged::{Acknowledged, AcknowledgedCopy, Acknowledgements};
 use crate::config::RunConfig;
 use crate::image_source::image_name;
 use crate::image_source::{Image, ImageSource};
@@ -50,8 +51,7 @@ pub(crate) struct Load<'a> {
     pub(crate) origin: Instant,
     /// When the whole run times out.
     pub(crate) deadline: Instant,
-    /// For each image, the id of the node that acknowledged it plus one, or 0.
-    pub(crate) holders: &'a [AtomicU32],
+    pub(crate) acknowledged: &'a Acknowledgements,
     next: AtomicU64,
     failures: AtomicU32,
 }
@@ -79,7 +79,7 @@ impl<'a> Load<'a> {
         watch: &'a Watch,
         stop: &'a StopSignal,
         deadline: Instant,
-        holders: &'a [AtomicU32],
+        acknowledged: &'a Acknowledgements,
     ) -> Load<'a> {
         let (next, failures) = (AtomicU64::new(1), AtomicU32::new(0));
         Load {
@@ -89,7 +89,7 @@ impl<'a> Load<'a> {
             stop,
             origin: Instant::now(),
             deadline,
-            holders,
+            acknowledged,
             next,
             failures,
         }
@@ -198,6 +198,7 @@ impl<'a> Load<'a> {
             Ok(receipt) => UploadOutcome::Stored {
                 // Not always the node that took it in: an upload whose name moves meanwhile is handed over first.
                 node: receipt.node,
+                copy: AcknowledgedCopy::of(&receipt),
                 term: receipt.term,
                 claimed: receipt.alive.is_some(),
                 wrong_receipt: contradiction(&receipt, image, sample.bytes),
@@ -226,12 +227,13 @@ impl<'a> Load<'a> {
         self.watch.views(term)
     }
 
-    /// Records which node has the image; gives up when no image is accepted any more.
+    /// Records which node has which copy of the image; gives up when no image is accepted any more.
     fn record(&self, sample: &Sample) {
         match &sample.outcome {
-            UploadOutcome::Stored { node, .. } => {
+            UploadOutcome::Stored { node, copy, .. } => {
                 let index = usize::try_from(sample.number - 1).expect("bounded by --images");
-                self.holders[index].store(node.0.saturating_add(1), Ordering::Relaxed);
+                let (holder, copy) = (*node, *copy);
+                self.acknowledged[index].get_or_init(|| Acknowledged { holder, copy });
                 self.failures.store(0, Ordering::Relaxed);
             }
             UploadOutcome::Failed { .. } => {

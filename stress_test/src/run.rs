@@ -7,7 +7,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, IsTerminal, Write};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use pixseal::client::Client;
 use pixseal::members::Members;
 use pixseal::report::Status;
 
+use crate::acknowledged::{Acknowledged, Acknowledgements};
 use crate::config::{AUDIENCES, RunConfig, SOURCES, SourceKind, VERIFICATIONS};
 use crate::image_source::ImageSource;
 use crate::judgement;
@@ -255,14 +257,14 @@ impl Run<'_> {
             live,
         } = *self;
         let (watch, done) = (Watch::default(), StopSignal::default());
-        let holders: Vec<AtomicU32> = (0..config.images).map(|_| AtomicU32::new(0)).collect();
+        let acknowledged: Vec<OnceLock<Acknowledged>> = (0..config.images).map(|_| OnceLock::new()).collect();
         let mut tally = Tally::new(&config.user, config.members.iter().map(|(id, _)| id));
         thread::scope(|scope| {
             let _done = RaiseOnDrop(&done);
             watch
                 .start(scope, &config.members, &done)
                 .map_err(|e| format!("a thread could not be started: {e}"))?;
-            let load = Load::new(config, images, &watch, stop, deadline, &holders);
+            let load = Load::new(config, images, &watch, stop, deadline, &acknowledged);
             let before = ProcessUsage::now();
             summary.drills = upload(&load, cluster, upload_log, &mut tally, live)?;
             let used = ProcessUsage::now().cpu_seconds - before.cpu_seconds;
@@ -272,7 +274,7 @@ impl Run<'_> {
             {
                 cluster.recover()?;
             }
-            self.read_back(&holders, summary)?;
+            self.read_back(&acknowledged, summary)?;
             summary.events = watch.events(load.origin);
             summary.resources = resources(config, used, summary.phases.upload_seconds, &watch);
             Ok(())
@@ -280,7 +282,7 @@ impl Run<'_> {
     }
 
     /// Reads back what was stored.
-    fn read_back(&self, holders: &[AtomicU32], summary: &mut Summary) -> Result<(), String> {
+    fn read_back(&self, acknowledged: &Acknowledgements, summary: &mut Summary) -> Result<(), String> {
         let Run {
             config,
             stop,
@@ -289,9 +291,9 @@ impl Run<'_> {
         } = *self;
         let start = Instant::now();
         let checked = AtomicU64::new(0);
-        let mut progress = ProgressDisplay::new("Verifying", verify::expected(config, holders), 0, live);
+        let mut progress = ProgressDisplay::new("Verifying", verify::expected(config, acknowledged), 0, live);
         summary.verification = thread::scope(|scope| {
-            let reader = scope.spawn(|| verify::read_back(config, holders, stop, deadline, &checked));
+            let reader = scope.spawn(|| verify::read_back(config, acknowledged, stop, deadline, &checked));
             while !reader.is_finished() {
                 progress.count(checked.load(Ordering::Relaxed));
                 thread::sleep(REFRESH);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use pixseal::client::error::ErrorKind;
 use pixseal::roster::NodeId;
 
+use crate::acknowledged::AcknowledgedCopy;
+
 /// One upload, successful or not.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
@@ -72,6 +74,8 @@ pub(crate) enum UploadOutcome {
     Stored {
         /// Has the image.
         node: NodeId,
+        /// Which copy of it the receipt promises, if it says so.
+        copy: Option<AcknowledgedCopy>,
         /// The term that the receipt names.
         term: u64,
         /// The alive ids that went with that term: those in the receipt, otherwise those in nodes' /cluster, which can

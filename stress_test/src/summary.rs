@@ -350,6 +350,12 @@ pub struct Verification {
     pub missing: u64,
     /// Came back with other bytes.
     pub different: u64,
+    /// Came back as generated, but from an older write than the acknowledged one.
+    #[serde(default)]
+    pub undone: u64,
+    /// Receipts that name no version or no entity tag: whether an older write came back is not known.
+    #[serde(default)]
+    pub unversioned: u64,
     /// Could not be read.
     pub unreadable: u64,
     /// A few of these, in words.

@@ -290,6 +290,7 @@ mod tests {
             rounds: 1,
             outcome: UploadOutcome::Stored {
                 node: NodeId(node),
+                copy: None,
                 term: 1,
                 views: vec![alive.iter().copied().map(NodeId).collect()],
                 claimed: true,

@@ -172,6 +172,7 @@ mod tests {
     fn a_csv_line_has_as_many_fields_as_its_head() {
         let stored = UploadOutcome::Stored {
             node: NodeId(2),
+            copy: None,
             term: 4,
             views: vec![],
             claimed: false,
@@ -194,6 +195,7 @@ mod tests {
     fn a_log_line_tells_what_happened() {
         let stored = UploadOutcome::Stored {
             node: NodeId(2),
+            copy: None,
             term: 4,
             views: vec![],
             claimed: false,

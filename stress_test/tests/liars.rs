@@ -39,15 +39,16 @@ fn command(folder: &Path, nodes: &FakeCluster) -> Command {
 }
 
 fn run(lie: Lie, more: &[&str]) -> (i32, String, TempDir) {
+    run_against(&FakeCluster::start(lie), more)
+}
+
+fn run_against(nodes: &FakeCluster, more: &[&str]) -> (i32, String, TempDir) {
     let folder = TempDir::new().unwrap();
     let Output {
         status,
         stdout,
         stderr,
-    } = command(folder.path(), &FakeCluster::start(lie))
-        .args(more)
-        .output()
-        .unwrap();
+    } = command(folder.path(), nodes).args(more).output().unwrap();
     let text = format!(
         "{}{}",
         String::from_utf8_lossy(&stdout),
@@ -150,6 +151,49 @@ fn a_lost_image_is_caught() {
             "stress_image_7.png: acknowledged by node",
         ],
     );
+}
+
+#[test]
+fn an_undone_write_is_caught_although_the_bytes_are_those_that_were_sent() {
+    let nodes = FakeCluster::start(Lie::LosesOverwrite);
+    let (code, text, _folder) = run_against(&nodes, &[]);
+    assert_eq!(code, 0, "nothing is overwritten in the first run:\n{text}");
+    let (code, text, _folder) = run_against(&nodes, &[]);
+    assert_eq!(code, 1, "{text}");
+    for line in [
+        "1 acknowledged writes were undone",
+        "stress_image_7.png: an acknowledged write was undone: version",
+        "89 of 90 read back as they were generated",
+        "1 undone",
+    ] {
+        assert!(text.contains(line), "{line:?} is missing:\n{text}");
+    }
+}
+
+#[test]
+fn an_honest_cluster_passes_when_all_images_are_uploaded_again() {
+    let nodes = FakeCluster::start(Lie::None);
+    for _ in 0..2 {
+        let (code, text, _folder) = run_against(&nodes, &[]);
+        assert_eq!(code, 0, "{text}");
+    }
+}
+
+#[test]
+fn a_later_write_than_the_acknowledged_one_is_no_fault() {
+    let (code, text, _folder) = run(Lie::WritesAgain, &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(
+        text.contains("90 of 90 read back as they were generated"),
+        "{text}"
+    );
+}
+
+#[test]
+fn receipts_without_versions_are_said_to_leave_a_question_open() {
+    let (code, text, _folder) = run(Lie::NoVersions, &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("90 receipts name no version"), "{text}");
 }
 
 #[test]

@@ -84,9 +84,10 @@ fn drilled(drill: &[&str]) -> Summary {
         (
             run.uploads.stored,
             run.verification.equal,
+            run.verification.unversioned,
             run.placement.misplaced
         ),
-        (200, 200, 0),
+        (200, 200, 0, 0),
         "{text}"
     );
     run

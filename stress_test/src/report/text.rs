@@ -137,7 +137,8 @@ fn trouble(run: &Summary, _: Colours, out: &mut String) -> fmt::Result {
     }
     if !run.drills.is_empty() {
         let affected = run.uploads.retried;
-        let lost = run.verification.missing + run.verification.different + run.verification.unreadable;
+        let read = &run.verification;
+        let lost = read.missing + read.different + read.undone + read.unreadable;
         writeln!(
             out,
             "  Uploads retried: {affected}, failed: {}, lost: {lost}",
@@ -192,6 +193,7 @@ fn verification(run: &Summary, colours: Colours, out: &mut String) -> fmt::Resul
     for (count, what) in [
         (read.missing, "missing"),
         (read.different, "different"),
+        (read.undone, "undone"),
         (read.unreadable, "unreadable"),
     ] {
         if count > 0 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -31,6 +32,12 @@ pub(crate) enum Lie {
     OtherBytes,
     /// One image is acknowledged and not kept.
     LosesOne,
+    /// One image is overwritten only in the receipt: the copy from before is still served.
+    LosesOverwrite,
+    /// Not a lie: one image is written once more after its receipt, as by an upload that was repeated and came late.
+    WritesAgain,
+    /// Receipts name no version and no entity tag, as those of older nodes.
+    NoVersions,
     /// Receipts are sent before the body is read.
     EarlyReceipt,
     /// Receipts say that only their own node is alive.
@@ -48,8 +55,34 @@ const VICTIM: &str = "stress_image_7.png";
 pub(crate) struct FakeCluster {
     lie: Lie,
     addresses: Vec<String>,
-    /// By name: who has it, and the bytes.
-    images: Mutex<BTreeMap<String, (NodeId, Vec<u8>)>>,
+    images: Mutex<BTreeMap<String, Held>>,
+    /// Writes so far, which versions count.
+    writes: AtomicU64,
+}
+
+/// An image, by its name.
+struct Held {
+    holder: NodeId,
+    write: u64,
+    content: Vec<u8>,
+}
+
+impl Held {
+    fn version(&self) -> String {
+        version(self.write, self.holder)
+    }
+
+    fn etag(&self) -> String {
+        etag(self.write)
+    }
+}
+
+fn version(write: u64, node: NodeId) -> String {
+    format!("{write}.0.{node}")
+}
+
+fn etag(write: u64) -> String {
+    format!("\"copy-{write}\"")
 }
 
 impl FakeCluster {
@@ -66,6 +99,7 @@ impl FakeCluster {
             lie,
             addresses,
             images: Mutex::default(),
+            writes: AtomicU64::new(1),
         });
         for (id, listener) in (1..).map(NodeId).zip(listeners) {
             let fake_cluster = Arc::clone(&fake_cluster);
@@ -100,7 +134,7 @@ impl FakeCluster {
                 if let Some((head, length)) = head::parse(inbox.unread()).ok()? {
                     let target = Target::parse(head.target).ok()?;
                     let segments: Vec<String> = target.segments.iter().map(ToString::to_string).collect();
-                    let request = (head.method, segments, head.framing);
+                    let request = (head.method, segments, head.framing, target.asks("version"));
                     inbox.consume(length);
                     break request;
                 }
@@ -114,6 +148,7 @@ impl FakeCluster {
                 (Method::Put, ["images", user, name]) => {
                     self.put(own, user, name, request.2, &mut inbox, &mut stream)?
                 }
+                (Method::Get, ["images", _, name]) if request.3 => Some(self.holding(own, name)),
                 (Method::Get, ["images", user, name]) => self.get(own, user, name),
                 _ => Some(Answer::text(404, "not here")),
             };
@@ -171,16 +206,20 @@ impl FakeCluster {
             announced
         };
         let alive = if self.lie == Lie::OwnView {
-            format!("[{own}]")
+            vec![own.0]
         } else {
-            "[1,2,3]".to_owned()
+            vec![1, 2, 3]
         };
-        let receipt = Answer::json(
-            201,
-            format!(
-                r#"{{"user":"{user}","name":"{name}","bytes":{bytes},"node":{own},"term":1,"alive":{alive}}}"#
-            ),
-        );
+        let write = self.writes.fetch_add(2, Ordering::Relaxed);
+        let mut receipt = serde_json::json!({
+            "user": user, "name": name, "bytes": bytes, "node": own, "term": 1, "alive": alive,
+            "version": version(write, own), "etag": etag(write),
+        });
+        if self.lie == Lie::NoVersions {
+            receipt["version"].take();
+            receipt["etag"] = "".into();
+        }
+        let receipt = Answer::json(201, receipt.to_string());
         if self.lie == Lie::EarlyReceipt {
             send(stream, &receipt)?;
         }
@@ -191,26 +230,50 @@ impl FakeCluster {
                 count => content.extend_from_slice(&room[..count]),
             }
         }
-        if !(self.lie == Lie::LosesOne && name == VICTIM) {
-            self.images
-                .lock()
-                .unwrap()
-                .insert(name.to_owned(), (own, content));
-        }
+        self.keep(own, name, write, content);
         Some((self.lie != Lie::EarlyReceipt).then_some(receipt))
+    }
+
+    fn keep(&self, own: NodeId, name: &str, write: u64, content: Vec<u8>) {
+        let mut images = self.images.lock().unwrap();
+        let write = match self.lie {
+            Lie::LosesOne if name == VICTIM => return,
+            Lie::LosesOverwrite if name == VICTIM && images.contains_key(name) => return,
+            Lie::WritesAgain if name == VICTIM => write + 1,
+            _ => write,
+        };
+        let held = Held {
+            holder: own,
+            write,
+            content,
+        };
+        images.insert(name.to_owned(), held);
+    }
+
+    /// What a node holds of a name.
+    fn holding(&self, own: NodeId, name: &str) -> Answer {
+        let images = self.images.lock().unwrap();
+        let held = images.get(name).filter(|held| held.holder == own);
+        let copy = held.map(|held| {
+            serde_json::json!({"version": held.version(), "deleted": false, "etag": held.etag(), "modified": 0})
+        });
+        let holding = serde_json::json!({"node": own, "view": null, "copy": copy, "away": []});
+        Answer::json(200, holding.to_string())
     }
 
     fn get(&self, own: NodeId, user: &str, name: &str) -> Option<Answer> {
         let images = self.images.lock().unwrap();
         Some(match images.get(name) {
-            Some((holder, _)) if *holder != own => self.redirect(*holder, user, name),
-            Some((_, content)) => {
-                let mut content = content.clone();
+            Some(held) if held.holder != own => self.redirect(held.holder, user, name),
+            Some(held) => {
+                let mut content = held.content.clone();
                 if self.lie == Lie::OtherBytes && name == VICTIM {
                     let middle = content.len() / 2;
                     content[middle] ^= 1;
                 }
-                Answer::empty(200).content("image/png", content)
+                Answer::empty(200)
+                    .field("ETag", held.etag())
+                    .content("image/png", content)
             }
             None => Answer::text(404, "no such image"),
         })
