@@ -287,6 +287,7 @@ impl HeartbeatThread {
             match output {
                 Output::Send { to, bytes } => self.send(to, &bytes),
                 Output::Publish(_) => {}
+                Output::Arrived { peer, reserve } => self.leases.arrived(now, peer, reserve),
                 Output::Heard(heard) => self.hear(now, heard),
                 Output::Note(transition) => self.note(transition),
             }

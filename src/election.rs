@@ -34,6 +34,7 @@ use self::detector::{Cause, Detector, PeerState, Timeouts, TrackedPeer, Transiti
 use self::message::{Hears, Message};
 use crate::lease::{Facts, Heard};
 use crate::roster::{NodeId, Roster, ViewId};
+use crate::version::Time;
 
 /// The default of [`Settings::health_timeout`]: six heartbeats. A shorter one finds deaths earlier, but on a machine
 /// that shares its cores with other work it also finds deaths that did not happen.
@@ -87,6 +88,14 @@ pub enum Output {
     /// Place uploads by this view from now on. To be done before anything is sent: the datagrams of this step say that it
     /// is done.
     Publish(View),
+    /// An authentic datagram of a peer that has not left has arrived. What this node sends from now on tells the peer so, even if the
+    /// peer is not heard, because it did not prove that it hears this node.
+    Arrived {
+        /// Who.
+        peer: NodeId,
+        /// See [`Facts::reserve`].
+        reserve: Time,
+    },
     /// A peer was heard, in an authentic datagram that proves that the peer hears this node.
     Heard(Heard),
     /// A line for the log and the history.
@@ -315,6 +324,13 @@ impl Election {
         if datagram.message == Message::Leave {
             out.extend(self.detector.record_leave(sender, awake).map(Output::Note));
             return Ok(());
+        }
+        let state = self.detector.peer(sender).map(|peer| peer.state);
+        if state != Some(PeerState::Left) {
+            out.push(Output::Arrived {
+                peer: sender,
+                reserve: datagram.facts.reserve,
+            });
         }
         if datagram.stamp.incarnation > known.incarnation && !self.bully.is_leaving() {
             // A peer proves by its echo that it is alive. A new one can echo nothing until we have sent to it.

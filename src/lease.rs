@@ -84,6 +84,8 @@ pub struct Heard {
 #[derive(Default)]
 struct Peer {
     heard: Option<(Duration, Heard)>,
+    /// When a datagram arrived last, and the latest reserve that one told of: what it can take for heard by this node.
+    arrived: Option<(Duration, Time)>,
     /// It said that it stops.
     has_left: bool,
     /// The latest time it can have used, if it was not heard since this node was last paused.
@@ -255,6 +257,16 @@ impl Leases {
             self.companions.remove(&heard.peer);
         }
         self.forget_if_settled();
+    }
+
+    /// A datagram of a peer has arrived, which may not be heard. The peer counts its lease and its reserve by the news
+    /// that it arrived: this node can call neither expired.
+    pub fn arrived(&mut self, now: Duration, peer: NodeId, reserve: Time) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            let before = peer.arrived.map_or(Time::default(), |(_, before)| before);
+            peer.arrived = Some((now, before.max(reserve)));
+            peer.has_left = false;
+        }
     }
 
     /// A peer said that it stops: it has given up its lease.
@@ -446,12 +458,17 @@ impl Leases {
 impl Peer {
     /// The latest time it can have used, as far as that is known.
     fn latest(&self) -> Option<Time> {
-        self.heard.map(|(_, heard)| heard.facts.reserve).or(self.estimate)
+        let known = self
+            .heard
+            .map(|(_, heard)| heard.facts.reserve)
+            .or(self.estimate)?;
+        Some(self.arrived.map_or(known, |(_, reserve)| known.max(reserve)))
     }
 
     /// Whether it can have no lease any more.
     fn has_expired(&self, now: Duration, present_since: Duration) -> bool {
-        let silent_since = self.heard.map_or(present_since, |(at, _)| at);
+        let heard = self.heard.map_or(present_since, |(at, _)| at);
+        let silent_since = self.arrived.map_or(heard, |(at, _)| heard.max(at));
         self.has_left || now.saturating_sub(silent_since) >= EXPIRY
     }
 }
@@ -665,6 +682,22 @@ mod tests {
         leases.left(THREE);
         let standing = run(&mut leases, (1100, 1100), &[TWO], &two, false);
         assert!(standing.is_ready, "node 3 has said that it stops");
+    }
+
+    /// Node 3 counts its lease and its reserve by the echo of a datagram that node 1 did not hear.
+    #[test]
+    fn what_arrived_and_was_not_heard_has_not_expired() {
+        let (mut leases, _) = settled();
+        let two = view(2, &[ONE, TWO]);
+        leases.install(two.clone(), clock(1100));
+        run(&mut leases, (1100, 1500), &[TWO], &two, false);
+        let reserve = Facts::reserve_at(clock(1500), WALL + 1500);
+        leases.arrived(ms(1500), THREE, reserve);
+        let standing = run(&mut leases, (1600, 2000), &[TWO], &two, false);
+        assert!(!standing.is_ready, "node 3 may have a lease");
+        assert_eq!(leases.floor(), reserve);
+        let standing = run(&mut leases, (2100, 2100), &[TWO], &two, false);
+        assert!(standing.is_ready);
     }
 
     #[test]

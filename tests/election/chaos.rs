@@ -69,6 +69,7 @@ impl Chaos {
             world.transcript = Transcript::Told;
         }
         let attacked = world.random.chance(60);
+        world.network.whole = world.random.chance(25);
         let impostor = ghost.map(|own| {
             Impostor(Election::new(Settings {
                 own,
@@ -127,7 +128,9 @@ impl Chaos {
 
     fn fault(&mut self) {
         let node = *self.world.random.pick(&self.real).expect("at least one node");
+        let whole = self.world.network.whole;
         match self.world.random.within(0..12) {
+            5..=8 if whole => self.crash_or_start(node),
             0 | 1 => self.crash_or_start(node),
             2 | 3 => self.pause_or_resume(node),
             4 => self.leave(node),
@@ -136,6 +139,7 @@ impl Chaos {
             7 => self.world.network.blocked.clear(),
             8 => self.world.network.loss_percent = self.world.random.within(0..51),
             9 => self.world.network.double_percent = self.world.random.within(0..30),
+            10 if whole => self.world.network.delay = 0..self.world.random.within(1..100),
             10 => self.world.network.delay = 0..self.world.random.within(1..400),
             _ => self.world.network.lateness = 0..self.world.random.within(1..60),
         }

@@ -5,13 +5,20 @@ use std::time::Duration;
 
 use pixseal::election::datagram::Datagram;
 use pixseal::election::message::Stance;
+use pixseal::lease::Heard;
 use pixseal::roster::{NodeId, Roster, ViewId};
+use pixseal::version::Time;
 
-use crate::world::SimulatedMachine;
+use crate::world::{SimulatedMachine, SimulatedProcess};
 
 /// A process that has been gone for this long counts for nobody who was awake since. Twice the freshness of an
 /// echo (once for the peer, once for whoever heard it last), the timeout, the slowest clock and the latest timers.
 pub(crate) const GONE: Duration = Duration::from_secs(6);
+
+/// Leases allow clocks to run at speeds that differ by less than a lease and its expiry do.
+const SPEED_MIN: u32 = 80;
+/// Names of images; some are assigned to each node.
+const PROBES: [&str; 6] = ["a.png", "b.png", "c.png", "d.png", "e.png", "f.png"];
 
 #[derive(Default)]
 pub(crate) struct Laws {
@@ -21,12 +28,17 @@ pub(crate) struct Laws {
     published: BTreeMap<(NodeId, u64), BTreeSet<Vec<NodeId>>>,
     /// The roster of each view that was sent to anybody.
     named: BTreeMap<ViewId, Roster>,
+    /// The latest reserve of the second node that the first has heard of in its present life.
+    reserves: BTreeMap<(NodeId, NodeId), Time>,
+    /// The incarnation of the second node that the first heard last.
+    lives: BTreeMap<(NodeId, NodeId), u64>,
 }
 
 impl Laws {
     /// A new life starts from nothing.
     pub(crate) fn forget(&mut self, node: NodeId) {
         self.followed.remove(&node);
+        self.reserves.retain(|(hearer, _), _| *hearer != node);
     }
 
     /// Takes note of what a leader says.
@@ -84,6 +96,77 @@ impl Laws {
         }
     }
 
+    /// `node` has heard of the reserve of a peer.
+    pub(crate) fn reserve_arrived(&mut self, node: NodeId, peer: NodeId, reserve: Time) {
+        let latest = self.reserves.entry((node, peer)).or_insert(reserve);
+        *latest = reserve.max(*latest);
+    }
+
+    /// `node` has heard a peer.
+    pub(crate) fn life_heard(&mut self, node: NodeId, heard: &Heard) {
+        self.lives.insert((node, heard.peer), heard.incarnation);
+    }
+
+    /// `node` has just taken a step: what it may do now, nobody else may do. `whole`: also not on another side of a
+    /// partition.
+    pub(crate) fn check_leases(
+        &self,
+        node: NodeId,
+        now: Duration,
+        machines: &BTreeMap<NodeId, SimulatedMachine>,
+        whole: bool,
+    ) {
+        let own = machines[&node].process.as_ref().expect("a running node");
+        if !may_confirm(own, now) {
+            return;
+        }
+        self.check_reserve(node, own, machines);
+        for (id, machine) in machines.iter().filter(|(id, _)| **id != node) {
+            let Some(other) = machine.process.as_ref().filter(|other| !other.paused) else {
+                continue;
+            };
+            let (ours, theirs) = (&own.leaseholder.standing, &other.leaseholder.standing);
+            let slow = own.speed_percent.min(other.speed_percent) < SPEED_MIN;
+            if ours.view == theirs.view || slow || !may_confirm(other, now) {
+                continue;
+            }
+            let alone = ours.is_alone(own.clock(now)) || theirs.is_alone(other.clock(now));
+            for name in PROBES {
+                let both = ours.takes("u", name) && theirs.takes("u", name);
+                assert!(
+                    !(both && (alone || whole)),
+                    "nodes {node} and {id} both take writes of {name}, one of them alone: {alone}: {ours:?} {theirs:?}"
+                );
+            }
+        }
+    }
+
+    /// What `node` may confirm, all others of its view have heard of.
+    fn check_reserve(
+        &self,
+        node: NodeId,
+        own: &SimulatedProcess,
+        machines: &BTreeMap<NodeId, SimulatedMachine>,
+    ) {
+        let standing = &own.leaseholder.standing;
+        for peer in standing.roster.ids().iter().filter(|peer| **peer != node) {
+            let Some(process) = &machines[peer].process else {
+                continue;
+            };
+            // One that has started anew since has forgotten it, and takes for possible what its own clock says.
+            let same_life = self.lives.get(&(node, *peer)) == Some(&machines[peer].incarnation);
+            if !same_life || process.leaseholder.standing.view != standing.view {
+                continue;
+            }
+            let heard = self.reserves.get(&(*peer, node));
+            assert!(
+                heard.is_some_and(|reserve| standing.confirmed <= *reserve),
+                "node {node} confirms writes before {:?}, and node {peer} has heard of {heard:?}",
+                standing.confirmed
+            );
+        }
+    }
+
     fn check_pair(&mut self, node: NodeId, pair: (u64, NodeId)) {
         let before = self.followed.insert(node, pair);
         if let Some(before) = before {
@@ -114,4 +197,12 @@ fn check_roster(
             "node {node} counts node {peer}, which is long gone"
         );
     }
+}
+
+/// Whether it is ready and has a lease.
+fn may_confirm(process: &SimulatedProcess, now: Duration) -> bool {
+    process
+        .leaseholder
+        .standing
+        .confirms(process.clock(now), Time::default())
 }

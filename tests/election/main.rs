@@ -10,6 +10,7 @@ mod attacks;
 mod chaos;
 mod datagrams;
 mod laws;
+mod leaseholder;
 mod stories;
 mod world;
 

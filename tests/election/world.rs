@@ -9,11 +9,13 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use pixseal::election::datagram::{ClusterKey, Datagram};
+use pixseal::election::detector::PeerState;
 use pixseal::election::message::Message;
 use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
 use pixseal::roster::NodeId;
 
 use crate::laws::Laws;
+use crate::leaseholder::{Leaseholder, Moment};
 use crate::support::random::Random;
 
 pub(crate) const SECRET: [u8; 32] = [7; 32];
@@ -57,6 +59,8 @@ pub(crate) struct Network {
     pub(crate) refuses: bool,
     /// How late timers fire, in milliseconds.
     pub(crate) lateness: std::ops::Range<u64>,
+    /// In all of this world's time, whoever runs is heard by all others within a fraction of the timeout.
+    pub(crate) whole: bool,
 }
 
 #[derive(Default)]
@@ -65,10 +69,13 @@ pub(crate) struct SimulatedMachine {
     pub(crate) incarnation: u64,
     /// When the last process of this machine ended.
     pub(crate) ended: Option<Duration>,
+    /// Whom its processes have heard.
+    pub(crate) met: BTreeSet<NodeId>,
 }
 
 pub(crate) struct SimulatedProcess {
     pub(crate) election: Election,
+    pub(crate) leaseholder: Leaseholder,
     pub(crate) started: Duration,
     /// Its clock counts so many percent of the time that passes.
     pub(crate) speed_percent: u32,
@@ -88,8 +95,16 @@ enum ScheduledEvent {
 
 impl SimulatedProcess {
     /// The time on its own clock.
-    fn clock(&self, now: Duration) -> Duration {
+    pub(crate) fn clock(&self, now: Duration) -> Duration {
         (now - self.started) * self.speed_percent / 100
+    }
+
+    /// This moment, for its leases.
+    pub(crate) fn moment(&self, now: Duration) -> Moment {
+        Moment {
+            own: self.clock(now),
+            world: now,
+        }
     }
 
     /// When its clock will show `clock`, rounded up.
@@ -110,6 +125,7 @@ impl World {
                 blocked: BTreeSet::new(),
                 refuses: true,
                 lateness: 0..1,
+                whole: false,
             },
             machines: members
                 .iter()
@@ -149,6 +165,7 @@ impl World {
         });
         machine.process = Some(SimulatedProcess {
             election,
+            leaseholder: Leaseholder::new(node, &self.members, &machine.met),
             started: self.now,
             speed_percent,
             paused: false,
@@ -270,17 +287,23 @@ impl World {
         let now = self.now;
         let process = self.process(node).expect("a running node");
         let clock = process.clock(now);
+        process
+            .election
+            .announce(process.leaseholder.announce(process.moment(now)));
         let outputs = process.election.step(clock, input);
         let deadline = process.election.deadline();
         assert!(
             !matches!(input, Input::Tick) || deadline > clock,
             "node {node} would spin"
         );
+        self.feed_leases(node, &outputs);
         self.laws.check(node, now, &self.machines);
+        self.laws
+            .check_leases(node, now, &self.machines, self.network.whole);
         for output in outputs {
             match output {
                 Output::Send { to, bytes } => self.send(node, to, &bytes),
-                Output::Heard(_) => {}
+                Output::Arrived { .. } | Output::Heard(_) => {}
                 Output::Note(transition) => self.say(&format!(
                     "node {node}: node {} from {} to {} ({})",
                     transition.peer, transition.from, transition.to, transition.cause
@@ -301,6 +324,36 @@ impl World {
         process.timer += 1;
         let (at, timer) = (process.when(deadline).max(now) + late, process.timer);
         self.schedule(at, ScheduledEvent::Timer { node, timer });
+    }
+
+    /// As the heartbeat thread does it: views first.
+    fn feed_leases(&mut self, node: NodeId, outputs: &[Output]) {
+        let now = self.now;
+        let machine = self.machines.get_mut(&node).expect("a member");
+        let process = machine.process.as_mut().expect("a running node");
+        let moment = process.moment(now);
+        let holder = &mut process.leaseholder;
+        for output in outputs {
+            if let Output::Publish(view) = output {
+                holder.install(moment, view);
+            }
+        }
+        for output in outputs {
+            match output {
+                Output::Arrived { peer, reserve } => {
+                    holder.arrived(moment, *peer, *reserve);
+                    self.laws.reserve_arrived(node, *peer, *reserve);
+                }
+                Output::Heard(heard) => {
+                    machine.met.insert(heard.peer);
+                    holder.hear(moment, *heard);
+                    self.laws.life_heard(node, heard);
+                }
+                Output::Note(transition) if transition.to == PeerState::Left => holder.left(transition.peer),
+                Output::Note(_) | Output::Publish(_) | Output::Send { .. } => {}
+            }
+        }
+        holder.stand(moment);
     }
 
     fn send(&mut self, from: NodeId, to: NodeId, bytes: &[u8]) {

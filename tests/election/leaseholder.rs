@@ -1,0 +1,113 @@
+//! The leases of a simulated process, fed as the heartbeat thread feeds them, and its clocks.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use pixseal::election::{Announcement, View};
+use pixseal::lease::{Facts, Heard, Leases, Standing};
+use pixseal::roster::{NodeId, ViewId};
+use pixseal::version::{Clock, Time};
+
+/// Milliseconds since 1970 when a world begins.
+const WALL_MS: u64 = 1_700_000_000_000;
+/// Wall clocks differ by up to six of these.
+const SKEW_MS: u64 = 100;
+/// A node finds nothing misplaced so soon after it has become ready, in a view of all members.
+const LOOKS_FOR: Duration = Duration::from_millis(60);
+
+pub(crate) struct Leaseholder {
+    own: NodeId,
+    members: usize,
+    leases: Leases,
+    clock: Clock,
+    /// What this node may do at present, as its workers see it.
+    pub(crate) standing: Standing,
+    clean_in: Option<ViewId>,
+    /// Since when it has been ready in a view of all members.
+    whole_since: Option<(ViewId, Duration)>,
+}
+
+/// A moment: on the process's own clock, and on no clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) own: Duration,
+    pub(crate) world: Duration,
+}
+
+impl Leaseholder {
+    pub(crate) fn new(own: NodeId, members: &[NodeId], met: &BTreeSet<NodeId>) -> Leaseholder {
+        Leaseholder {
+            own,
+            members: members.len(),
+            leases: Leases::new(own, members.iter().copied(), own.0.into(), met, BTreeSet::new()),
+            clock: Clock::default(),
+            standing: Standing::nothing(own),
+            clean_in: None,
+            whole_since: None,
+        }
+    }
+
+    fn wall_ms(&self, now: Moment) -> u64 {
+        let passed = u64::try_from(now.world.as_millis()).unwrap();
+        WALL_MS + passed + u64::from(self.own.0) % 7 * SKEW_MS
+    }
+
+    /// What every datagram of this step says.
+    pub(crate) fn announce(&mut self, now: Moment) -> Announcement {
+        let wall_ms = self.wall_ms(now);
+        let clock = self.clock.now(wall_ms);
+        self.leases.tick(now.own, clock);
+        self.leases.set_clean(self.clean_in);
+        let reserve = Facts::reserve_at(clock, wall_ms);
+        let micros = u64::try_from(now.own.as_micros()).unwrap();
+        self.leases.announced(Duration::from_micros(micros), reserve);
+        Announcement {
+            facts: Facts {
+                clock,
+                wall_ms,
+                reserve,
+                is_clean: false,
+                folder: self.own.0.into(),
+            },
+            clean_in: self.clean_in,
+        }
+    }
+
+    pub(crate) fn install(&mut self, now: Moment, view: &View) {
+        let installed = view.id().map(|id| (id, view.roster.clone()));
+        self.leases.install(installed, self.clock.now(self.wall_ms(now)));
+        self.stand(now);
+    }
+
+    pub(crate) fn hear(&mut self, now: Moment, heard: Heard) {
+        self.clock.observe(heard.facts.clock, self.wall_ms(now));
+        self.leases.heard(now.own, heard);
+    }
+
+    pub(crate) fn arrived(&mut self, now: Moment, peer: NodeId, reserve: Time) {
+        self.leases.arrived(now.own, peer, reserve);
+    }
+
+    pub(crate) fn left(&mut self, peer: NodeId) {
+        self.leases.left(peer);
+    }
+
+    /// What this node may do from now on.
+    pub(crate) fn stand(&mut self, now: Moment) {
+        let wall_ms = self.wall_ms(now);
+        self.leases.tick(now.own, self.clock.now(wall_ms));
+        self.clock.observe(self.leases.floor(), wall_ms);
+        self.standing = self.leases.standing(now.own, wall_ms);
+        let whole = self.standing.is_ready && self.standing.roster.ids().len() == self.members;
+        let view = self.standing.view.filter(|_| whole);
+        self.whole_since = match (view, self.whole_since) {
+            (Some(view), Some((known, since))) if view == known => Some((view, since)),
+            (view, _) => view.map(|view| (view, now.own)),
+        };
+        if let Some((view, since)) = self.whole_since
+            && now.own >= since + LOOKS_FOR
+        {
+            self.clean_in = Some(view);
+        }
+    }
+}
