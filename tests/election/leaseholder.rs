@@ -73,6 +73,11 @@ impl Leaseholder {
         }
     }
 
+    /// The time of a write that is taken now.
+    pub(crate) fn next_time(&self, now: Moment) -> Time {
+        self.clock.next(self.wall_ms(now))
+    }
+
     pub(crate) fn install(&mut self, now: Moment, view: &View) {
         let installed = view.id().map(|id| (id, view.roster.clone()));
         self.leases.install(installed, self.clock.now(self.wall_ms(now)));

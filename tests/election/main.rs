@@ -1,4 +1,5 @@
-//! The election under a simulated network: stories to read, laws that hold under every fault, hostile bytes.
+//! The election under a simulated network: stories to read, laws that hold under every fault, hostile bytes; and what
+//! becomes of leases and of images in it.
 //!
 //! `SIM_SEEDS=100000` runs so many seeds instead of 2,000; `SIM_SEED=17` runs that one and prints its transcript.
 #![allow(clippy::unwrap_used, reason = "a helper of a test fails the test")]
@@ -8,6 +9,7 @@ mod support;
 
 mod attacks;
 mod chaos;
+mod copies;
 mod datagrams;
 mod laws;
 mod leaseholder;
