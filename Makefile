@@ -72,6 +72,10 @@ bench-system: ## three nodes against the bare pipeline and nginx; ARGS="--help" 
 bench-failover: ## 50 kills and 50 pauses, idle and saturated, and what was seen that was not there
 	@cargo bench --locked --bench failover
 
+.PHONY: bench-handover
+bench-handover: ## a third of N=100000 images is written while a node is away: how it gets them
+	@cargo bench --locked --bench handover -- $(if $(filter command line,$(origin N)),$(N),100000)
+
 .PHONY: bench-crowd
 bench-crowd: ## what membership costs with 3, 9, 30 and more nodes
 	@cargo bench --locked --bench failover -- crowd
