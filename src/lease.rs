@@ -19,6 +19,7 @@
 //! works both ways. During a partition each side is ready for itself; the newest version wins when they meet.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balancer;
@@ -95,6 +96,7 @@ struct Peer {
 }
 
 /// A roster that was replaced.
+#[derive(Clone, Debug)]
 struct Epoch {
     roster: Roster,
     /// No write under it is later.
@@ -109,10 +111,12 @@ pub struct Leases {
     /// Members that were never heard in the life of the images folder: they have nothing.
     strangers: BTreeSet<NodeId>,
     /// Members that were last seen in the same images folder.
-    companions: BTreeSet<NodeId>,
+    companions: Arc<BTreeSet<NodeId>>,
+    /// Members that were heard in this life of the node.
+    heard: Arc<BTreeSet<NodeId>>,
     view: Option<(ViewId, Roster)>,
     /// Rosters since the cluster was settled, each once.
-    epochs: Vec<Epoch>,
+    epochs: Arc<Vec<Epoch>>,
     /// The view for which nothing of this node lies elsewhere.
     clean: Option<ViewId>,
     /// What this node announced, and when.
@@ -141,11 +145,13 @@ pub struct Standing {
     /// Writes before this may be confirmed.
     pub confirmed: Time,
     /// Members that use the same images folder.
-    pub companions: BTreeSet<NodeId>,
+    pub companions: Arc<BTreeSet<NodeId>>,
     /// What each other member can hold, but those that use the same folder.
     others: Vec<Other>,
+    /// Rosters that were replaced since the cluster was settled.
+    epochs: Arc<Vec<Epoch>>,
     /// Members that were heard in this life of the node.
-    pub heard: BTreeSet<NodeId>,
+    pub heard: Arc<BTreeSet<NodeId>>,
     /// Peers whose clock is far from this node's, with the difference in milliseconds.
     pub clocks_off: Vec<(NodeId, i64)>,
 }
@@ -156,8 +162,8 @@ struct Other {
     node: NodeId,
     /// No write on it is later.
     latest: Time,
-    /// Rosters that it was part of since the cluster was settled, and when they ended; `None`: perhaps others too.
-    epochs: Option<Vec<(Roster, Time)>>,
+    /// It may have taken any name, in views that this node did not see.
+    may_hold_anything: bool,
 }
 
 /// A difference of clocks that is told to people.
@@ -188,9 +194,10 @@ impl Leases {
             folder,
             peers,
             strangers,
-            companions,
+            companions: Arc::new(companions),
+            heard: Arc::default(),
             view: None,
-            epochs: Vec::new(),
+            epochs: Arc::default(),
             clean: None,
             reserves: VecDeque::new(),
             present_since: Duration::ZERO,
@@ -202,7 +209,7 @@ impl Leases {
     pub fn tick(&mut self, now: Duration, clock: Time) {
         if now.saturating_sub(self.ticked) > LEASE {
             self.present_since = now;
-            self.epochs.clear();
+            self.epochs = Arc::default();
             for peer in self.peers.values_mut() {
                 *peer = Peer {
                     may_hold_anything: true,
@@ -251,10 +258,17 @@ impl Leases {
         peer.has_left = false;
         peer.estimate = None;
         self.strangers.remove(&heard.peer);
-        if heard.facts.folder == self.folder {
-            self.companions.insert(heard.peer);
-        } else {
-            self.companions.remove(&heard.peer);
+        let shares = heard.facts.folder == self.folder;
+        if shares != self.companions.contains(&heard.peer) {
+            let companions = Arc::make_mut(&mut self.companions);
+            if shares {
+                companions.insert(heard.peer);
+            } else {
+                companions.remove(&heard.peer);
+            }
+        }
+        if !self.heard.contains(&heard.peer) {
+            Arc::make_mut(&mut self.heard).insert(heard.peer);
         }
         self.forget_if_settled();
     }
@@ -289,12 +303,13 @@ impl Leases {
                 .values()
                 .filter_map(Peer::latest)
                 .fold(clock, Time::max);
-            match self.epochs.iter_mut().find(|epoch| epoch.roster == roster) {
+            let epochs = Arc::make_mut(&mut self.epochs);
+            match epochs.iter_mut().find(|epoch| epoch.roster == roster) {
                 Some(epoch) => epoch.end = epoch.end.max(end),
-                None => self.epochs.push(Epoch { roster, end }),
+                None => epochs.push(Epoch { roster, end }),
             }
             if self.epochs.len() > EPOCHS_MAX {
-                self.epochs.clear();
+                self.epochs = Arc::default();
                 for peer in self.peers.values_mut() {
                     peer.may_hold_anything = true;
                 }
@@ -350,14 +365,10 @@ impl Leases {
                 Duration::ZERO
             },
             confirmed,
-            companions: self.companions.clone(),
+            companions: Arc::clone(&self.companions),
             others: self.others(&roster),
-            heard: self
-                .peers
-                .iter()
-                .filter(|(_, peer)| peer.heard.is_some())
-                .map(|(id, _)| *id)
-                .collect(),
+            epochs: Arc::clone(&self.epochs),
+            heard: Arc::clone(&self.heard),
             clocks_off: self.clocks_off(now, wall_ms),
             roster,
         }
@@ -405,7 +416,7 @@ impl Leases {
     /// In a settled cluster nobody holds what it was assigned earlier.
     fn forget_if_settled(&mut self) {
         if self.is_settled() {
-            self.epochs.clear();
+            self.epochs = Arc::default();
             for peer in self.peers.values_mut() {
                 peer.may_hold_anything = false;
             }
@@ -420,27 +431,18 @@ impl Leases {
     }
 
     fn others(&self, roster: &Roster) -> Vec<Other> {
-        let other = |(id, peer): (&NodeId, &Peer)| {
-            if self.companions.contains(id) {
-                return None;
-            }
-            let with_it = self.epochs.iter().filter(|epoch| epoch.roster.contains(*id));
-            let mut epochs: Vec<(Roster, Time)> =
-                with_it.map(|epoch| (epoch.roster.clone(), epoch.end)).collect();
-            let latest = if roster.contains(*id) {
-                epochs.push((roster.clone(), Time::MAX));
+        let separate = self.peers.iter().filter(|(id, _)| !self.companions.contains(id));
+        let other = |(id, peer): (&NodeId, &Peer)| Other {
+            node: *id,
+            // One that is in the view, or has not even expired, may do anything at the moment.
+            latest: if roster.contains(*id) {
                 Time::MAX
             } else {
-                // One that has not even expired may do anything at the moment.
                 peer.latest().unwrap_or(Time::MAX)
-            };
-            Some(Other {
-                node: *id,
-                latest,
-                epochs: (!peer.may_hold_anything).then_some(epochs),
-            })
+            },
+            may_hold_anything: peer.may_hold_anything,
         };
-        self.peers.iter().filter_map(other).collect()
+        separate.map(other).collect()
     }
 
     fn clocks_off(&self, now: Duration, wall_ms: u64) -> Vec<(NodeId, i64)> {
@@ -485,9 +487,10 @@ impl Standing {
             lease_until: Duration::ZERO,
             present_until: Duration::ZERO,
             confirmed: Time::default(),
-            companions: BTreeSet::new(),
+            companions: Arc::default(),
             others: Vec::new(),
-            heard: BTreeSet::new(),
+            epochs: Arc::default(),
+            heard: Arc::default(),
             clocks_off: Vec::new(),
         }
     }
@@ -525,23 +528,13 @@ impl Standing {
 
     /// The latest time that a copy of this name on another node can have; `None`: it holds none that counts.
     pub fn latest_on(&self, node: NodeId, user: &str, name: &str) -> Option<Time> {
-        self.others
-            .iter()
-            .find(|other| other.node == node)
-            .and_then(|other| other.latest_of(user, name))
-    }
-}
-
-impl Other {
-    fn latest_of(&self, user: &str, name: &str) -> Option<Time> {
-        let latest = match &self.epochs {
-            None => self.latest,
-            Some(epochs) => epochs
-                .iter()
-                .filter(|(roster, _)| balancer::assigned(user, name, roster) == self.node)
-                .map(|(_, end)| *end)
-                .max()?
-                .min(self.latest),
+        let other = self.others.iter().find(|other| other.node == node)?;
+        let had = |roster: &Roster| balancer::assigned(user, name, roster) == node;
+        let latest = if other.may_hold_anything || self.roster.contains(node) && had(&self.roster) {
+            other.latest
+        } else {
+            let ends = self.epochs.iter().filter(|epoch| had(&epoch.roster));
+            ends.map(|epoch| epoch.end).max()?.min(other.latest)
         };
         (latest > Time::default()).then_some(latest)
     }

@@ -41,8 +41,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 const KEEP_CLOCK_EVERY: Duration = Duration::from_secs(5);
 /// How many threads hand over. More would only take the disk from uploads.
 const HANDING_OVER: usize = 2;
-/// Each of them rests for as long as it worked, at most so long: uploads have at least half of what it takes.
-const REST_MAX: Duration = Duration::from_millis(100);
+/// Each of them rests twice as long as it worked, at most so long: uploads come first.
+const REST_MAX: Duration = Duration::from_millis(200);
 /// A tombstone of this age that waits for a member is told of.
 const TOMBSTONE_WARNING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// How often that is told.
@@ -177,6 +177,7 @@ impl Settler {
                 });
             }
         });
+        log::info!("Node {}: Handed over what other nodes took", self.node.id);
         // The next round finds what was not taken, and is clean if there is nothing.
         if refused.into_inner() > 0 {
             self.retry_at = self.node.cluster.now() + RETRY_EVERY;
@@ -193,7 +194,7 @@ impl Settler {
         if taken {
             Counters::add(&self.node.counters.images_handed_over, 1);
         }
-        thread::sleep(begun.elapsed().min(REST_MAX));
+        thread::sleep((begun.elapsed() * 2).min(REST_MAX));
         taken
     }
 
@@ -237,7 +238,7 @@ impl Settler {
                 .keep_clock(self.node.clock.now(self.node.wall_ms()))?;
         }
         if !standing.heard.is_subset(&self.met) {
-            self.met.extend(&standing.heard);
+            self.met.extend(standing.heard.iter());
             self.node.store.keep_met(&self.met)?;
         }
         Ok(())
