@@ -216,6 +216,16 @@ impl Store {
         Ok(outcome)
     }
 
+    /// Makes a delete durable whose tombstone is here, whatever became of it before.
+    pub(crate) fn finish_delete(&self, id: &ImageId, version: Version) -> Result<(), Error> {
+        if self.tombstone(id)? != Some(version) {
+            return Ok(());
+        }
+        self.tombstones.sync(&self.work)?;
+        self.forget_image(id, version)?;
+        self.sync_images()
+    }
+
     /// Makes durable which names are there.
     pub(crate) fn sync_images(&self) -> Result<(), Error> {
         match self.durability {

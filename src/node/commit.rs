@@ -110,10 +110,15 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         let lookup = look(node, id)?;
         match lookup.newest {
             Newest::Image { .. } => {}
-            Newest::Deleted(_) | Newest::Absent if conditions.judge_write(None) == Judgement::Go => {
+            Newest::Deleted(_) | Newest::Absent if conditions.judge_write(None) == Judgement::Failed => {
+                return Err(Error::Precondition);
+            }
+            Newest::Deleted(version) => {
+                // An earlier try may have failed at its sync.
+                node.store.finish_delete(id, version)?;
                 return Ok(false);
             }
-            Newest::Deleted(_) | Newest::Absent => return Err(Error::Precondition),
+            Newest::Absent => return Ok(false),
             Newest::Unknown(nodes) => return Err(Error::Unknown(nodes)),
         }
         judge(conditions, &lookup)?;

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
+
+use rustix::process::Signal;
 
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
@@ -226,4 +228,65 @@ fn running_out_of_descriptors_neither_spins_nor_loses_the_listener() {
     // All of this takes a blink of processor time; a thread that spins takes all there is.
     let used = process::cpu(node.pid()).unwrap() - before;
     assert!(used.seconds() < 2.0, "{used:?}");
+}
+
+/// `strace`, attached to all threads of a node, which has its every fsync fail; `None` if there is no strace here.
+fn failing_fsync(node: &TestNode) -> Option<Tracer> {
+    let mut command = Command::new("strace");
+    command.args([
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=fsync",
+        "-e",
+        "inject=fsync:error=EIO",
+        "-p",
+    ]);
+    let tracer = Tracer(command.arg(node.pid().to_string()).spawn().ok()?);
+    let status = format!("/proc/{}/task", node.pid());
+    let traced = |task: std::io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
+        !text.contains("TracerPid:\t0")
+    };
+    wait_for("all threads are traced", || {
+        fs::read_dir(&status).unwrap().all(traced).then_some(())
+    });
+    Some(tracer)
+}
+
+/// Lets go of the node when dropped.
+struct Tracer(Child);
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), Signal::TERM);
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_change_whose_sync_failed_is_unknown_and_made_durable_by_the_next_try() {
+    let cluster = TestCluster::start(1);
+    let node = cluster.node(1);
+    let target = "/images/alice/cat.png";
+    assert_eq!(node.put(target, &picture::dot()).status, 201);
+    let Some(strace) = failing_fsync(node) else {
+        return say_skipped("a_change_whose_sync_failed… needs strace");
+    };
+    let put = node.put("/images/alice/dog.png", &picture::dot());
+    let delete = node.ask("DELETE", target);
+    for answer in [put, delete] {
+        assert_eq!(answer.status, 500);
+        assert!(answer.text().contains("may be kept or not"), "{}", answer.text());
+    }
+    let files = ["encrypted_cat.alice.png", "encrypted_dog.alice.png"];
+    assert_eq!(node.files(), files, "nothing was removed");
+    drop(strace);
+    assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 200);
+    // The delete has taken place; now it is finished.
+    assert_eq!(node.ask("DELETE", target).status, 404);
+    assert_eq!(node.files(), files[1..]);
+    assert_eq!(node.ask("GET", "/images/alice/dog.png").status, 200);
 }
