@@ -457,7 +457,8 @@ impl Election {
 
     fn send(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
         self.stamp.sequence = micros(self.clock).max(self.stamp.sequence + 1);
-        let stance = self.bully.stance(&self.view, self.awake());
+        let View { number, roster, .. } = &self.view;
+        let stance = self.bully.stance(*number, roster, self.awake());
         let Announcement { facts, clean_in } = self.announcement;
         let datagram = Datagram {
             sender: self.own,

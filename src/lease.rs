@@ -83,7 +83,7 @@ pub struct Heard {
 
 /// What is known of one peer.
 #[derive(Default)]
-struct Peer {
+struct PeerLease {
     heard: Option<(Duration, Heard)>,
     /// When a datagram arrived last, and the latest reserve that one told of: what it can take for heard by this node.
     arrived: Option<(Duration, Time)>,
@@ -107,7 +107,7 @@ struct Epoch {
 pub struct Leases {
     own: NodeId,
     folder: u64,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, PeerLease>,
     /// Members that were never heard in the life of the images folder: they have nothing.
     strangers: BTreeSet<NodeId>,
     /// Members that were last seen in the same images folder.
@@ -179,11 +179,11 @@ impl Leases {
         met: &BTreeSet<NodeId>,
         companions: BTreeSet<NodeId>,
     ) -> Leases {
-        let unknown = || Peer {
+        let unknown = || PeerLease {
             may_hold_anything: true,
-            ..Peer::default()
+            ..PeerLease::default()
         };
-        let peers: BTreeMap<NodeId, Peer> = members
+        let peers: BTreeMap<NodeId, PeerLease> = members
             .into_iter()
             .filter(|id| *id != own)
             .map(|id| (id, unknown()))
@@ -211,9 +211,9 @@ impl Leases {
             self.present_since = now;
             self.epochs = Arc::default();
             for peer in self.peers.values_mut() {
-                *peer = Peer {
+                *peer = PeerLease {
                     may_hold_anything: true,
-                    ..Peer::default()
+                    ..PeerLease::default()
                 };
             }
         }
@@ -301,7 +301,7 @@ impl Leases {
             let end = self
                 .peers
                 .values()
-                .filter_map(Peer::latest)
+                .filter_map(PeerLease::latest)
                 .fold(clock, Time::max);
             let epochs = Arc::make_mut(&mut self.epochs);
             match epochs.iter_mut().find(|epoch| epoch.roster == roster) {
@@ -402,7 +402,7 @@ impl Leases {
         let Some((view, roster)) = &self.view else {
             return false;
         };
-        let clean = |peer: &Peer| {
+        let clean = |peer: &PeerLease| {
             peer.heard
                 .is_some_and(|(_, heard)| heard.view == Some(*view) && heard.facts.is_clean)
         };
@@ -424,7 +424,7 @@ impl Leases {
     }
 
     /// When the peer heard this node last, if it has installed the same view.
-    fn echo_under_view(&self, peer: &Peer) -> Option<Duration> {
+    fn echo_under_view(&self, peer: &PeerLease) -> Option<Duration> {
         let (view, _) = self.view.as_ref()?;
         let (_, heard) = peer.heard?;
         (heard.view == Some(*view)).then_some(heard.echo)
@@ -432,7 +432,7 @@ impl Leases {
 
     fn others(&self, roster: &Roster) -> Vec<Other> {
         let separate = self.peers.iter().filter(|(id, _)| !self.companions.contains(id));
-        let other = |(id, peer): (&NodeId, &Peer)| Other {
+        let other = |(id, peer): (&NodeId, &PeerLease)| Other {
             node: *id,
             // One that is in the view, or has not even expired, may do anything at the moment.
             latest: if roster.contains(*id) {
@@ -446,7 +446,7 @@ impl Leases {
     }
 
     fn clocks_off(&self, now: Duration, wall_ms: u64) -> Vec<(NodeId, i64)> {
-        let off = |(id, peer): (&NodeId, &Peer)| {
+        let off = |(id, peer): (&NodeId, &PeerLease)| {
             let (at, heard) = peer.heard?;
             let passed = u64::try_from(now.saturating_sub(at).as_millis()).ok()?;
             let theirs = heard.facts.wall_ms.saturating_add(passed);
@@ -457,7 +457,7 @@ impl Leases {
     }
 }
 
-impl Peer {
+impl PeerLease {
     /// The latest time it can have used, as far as that is known.
     fn latest(&self) -> Option<Time> {
         let known = self

@@ -48,7 +48,7 @@ use std::time::{Duration, SystemTime};
 use self::draft::Draft;
 use self::error::{Error, failed};
 use self::held::Held;
-use self::memory::Memory;
+use self::memory::Remembered;
 use self::name_lock::FolderLock;
 use self::recent::Recent;
 use self::sealed::Sealed;
@@ -100,7 +100,7 @@ impl Store {
     }
 
     /// Begins a new life of the node at `now`. `random` names the folder, if it has no name yet.
-    pub(crate) fn begin_life(&self, now: SystemTime, random: u64) -> Result<Memory, Error> {
+    pub(crate) fn begin_life(&self, now: SystemTime, random: u64) -> Result<Remembered, Error> {
         memory::begin_life(&self.work, &self.images, now, random)
     }
 
@@ -166,22 +166,22 @@ impl Store {
     ) -> Result<WriteOutcome, Error> {
         let _names = self.names.lock()?;
         let tombstone = self.tombstone(id)?;
-        if tombstone.is_some_and(|tombstone| tombstone >= version) {
-            return Ok(WriteOutcome::Superseded);
+        if let Some(outcome) = tombstone.and_then(|held| WriteOutcome::beside(version, held)) {
+            return Ok(outcome);
         }
         // Most names are new: then there is nothing to compare with.
         let outcome = match draft.rename(&self.images, id, Replace::Refused) {
-            Err(Error::Taken) => match self.find(id)? {
-                Some(image) if image.version() >= version => return Ok(WriteOutcome::Superseded),
-                replaced => {
-                    draft.rename(&self.images, id, Replace::Allowed)?;
-                    if replaced.is_some() && tombstone.is_none() {
-                        WriteOutcome::Replaced
-                    } else {
-                        WriteOutcome::Created
-                    }
+            Err(Error::Taken) => {
+                let image = self.find(id)?.map(|image| image.version());
+                if let Some(outcome) = image.and_then(|held| WriteOutcome::beside(version, held)) {
+                    return Ok(outcome);
                 }
-            },
+                draft.rename(&self.images, id, Replace::Allowed)?;
+                match (image, tombstone) {
+                    (Some(_), None) => WriteOutcome::Replaced,
+                    (None, _) | (_, Some(_)) => WriteOutcome::Created,
+                }
+            }
             renamed => renamed.map(|()| WriteOutcome::Created)?,
         };
         if tombstone.is_some() {
@@ -203,8 +203,11 @@ impl Store {
         // The slow part comes before the lock.
         let tombstone = tombstones::prepare(&self.work, version)?;
         let names = self.names.lock()?;
-        let outcome = match self.held(id)?.map(|held| held.copy()) {
-            Some(copy) if copy.version >= version => return Ok(WriteOutcome::Superseded),
+        let held = self.held(id)?.map(|held| held.copy());
+        if let Some(outcome) = held.and_then(|copy| WriteOutcome::beside(version, copy.version)) {
+            return Ok(outcome);
+        }
+        let outcome = match held {
             Some(copy) if !copy.deleted => WriteOutcome::Replaced,
             Some(_) | None => WriteOutcome::Created,
         };

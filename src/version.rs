@@ -175,8 +175,21 @@ pub enum WriteOutcome {
     Created,
     /// An older image of that name is gone.
     Replaced,
-    /// The same write, or a newer one, was there already.
+    /// This very write was there already.
+    Present,
+    /// A newer write was there already.
     Superseded,
+}
+
+impl WriteOutcome {
+    /// What becomes of a write where another one is already; `None`: it takes its place.
+    pub fn beside(write: Version, held: Version) -> Option<WriteOutcome> {
+        match held.cmp(&write) {
+            std::cmp::Ordering::Less => None,
+            std::cmp::Ordering::Equal => Some(WriteOutcome::Present),
+            std::cmp::Ordering::Greater => Some(WriteOutcome::Superseded),
+        }
+    }
 }
 
 /// What a node holds of a name.

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::View;
 use super::detector::Detector;
 use super::message::{Reign, Stance};
 use crate::roster::{NodeId, Roster};
@@ -104,8 +103,8 @@ impl Bully {
         }
     }
 
-    /// What this node tells the others about itself. `published` is the view that it goes by.
-    pub(super) fn stance(&self, published: &View, awake: Duration) -> Stance {
+    /// What this node tells the others about itself. `number` and `roster` are those of the view that it goes by.
+    pub(super) fn stance(&self, number: u64, roster: &Roster, awake: Duration) -> Stance {
         let Reign { term, leader: last } = self.reign;
         match self.role {
             Role::Seeking => Stance::Seeks { term, last },
@@ -122,9 +121,9 @@ impl Bully {
             },
             Role::Leading { since } => Stance::Leads {
                 term,
-                number: published.number,
+                number,
                 established: self.lost_a_leader || awake >= since + STABLE,
-                roster: published.roster.clone(),
+                roster: roster.clone(),
             },
         }
     }

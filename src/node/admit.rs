@@ -25,7 +25,7 @@ const HOPS_MAX: u8 = 2;
 const READY_TIME_MAX: Duration = Duration::from_millis(1500);
 
 /// The particulars of an upload.
-pub(crate) struct Put {
+pub(crate) struct Offer {
     /// Who redirected it here, if a node did.
     pub(crate) referral: Option<Claims>,
     pub(crate) conditions: Conditions,
@@ -57,8 +57,13 @@ pub(crate) struct Admitted {
 }
 
 /// Admits an upload of `length` bytes, if the client said how many. If it is admitted here, the client may send the body.
-pub(crate) fn admit(node: &Node, id: &ImageId, put: &Put, length: Option<u64>) -> Result<Admission, Error> {
-    let standing = match assign(node, id, put.referral.as_ref())? {
+pub(crate) fn admit(
+    node: &Node,
+    id: &ImageId,
+    offer: &Offer,
+    length: Option<u64>,
+) -> Result<Admission, Error> {
+    let standing = match assign(node, id, offer.referral.as_ref())? {
         Ok(standing) => standing,
         Err(referred) => {
             log::info!(
@@ -73,8 +78,8 @@ pub(crate) fn admit(node: &Node, id: &ImageId, put: &Put, length: Option<u64>) -
     if length.is_some_and(|length| length > node.body_bytes_max) {
         return Err(Error::TooLarge(node.body_bytes_max));
     }
-    if !put.conditions.are_empty() {
-        commit::check(node, id, &put.conditions)?;
+    if !offer.conditions.are_empty() {
+        commit::check(node, id, &offer.conditions)?;
     }
     // Before the client is asked for the body: a folder that cannot be written would have it sent for nothing.
     let draft = node.store.begin()?;

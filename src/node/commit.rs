@@ -12,9 +12,9 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::conditions::{Conditions, Judgement, State};
+use super::conditions::{Conditions, Decision, State};
 use super::error::Error;
-use super::hand_over;
+use super::hand_over::{self, Given};
 use super::lookup::{Lookup, lookup, own_copy};
 use super::pause::pause;
 use super::received::Received;
@@ -49,6 +49,7 @@ pub(crate) fn commit(
 ) -> Result<Committed, Error> {
     received.draft.sync()?;
     let deadline = node.cluster.now() + PLACE_TIME_MAX;
+    let mut may_be_stored = false;
     loop {
         let standing = node.cluster.standing();
         let placed = if standing.takes(id.user(), id.name()) {
@@ -60,7 +61,14 @@ pub(crate) fn commit(
             }
             kept.map(|outcome| (node.id, outcome))
         } else if conditions.are_empty() {
-            hand_over::upload(node, id, &mut received, &standing)?
+            match hand_over::upload(node, id, &mut received, &standing)? {
+                Given::Taken(to, outcome) => Some((to, outcome)),
+                Given::Refused => None,
+                Given::Unknown => {
+                    may_be_stored = true;
+                    None
+                }
+            }
         } else {
             None
         };
@@ -73,7 +81,11 @@ pub(crate) fn commit(
             });
         }
         if node.cluster.now() >= deadline {
-            return Err(Error::NotPlaced);
+            return Err(if may_be_stored {
+                Error::Unconfirmed
+            } else {
+                Error::NotPlaced
+            });
         }
         pause();
     }
@@ -110,7 +122,7 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         let lookup = look(node, id)?;
         match lookup.newest {
             Newest::Image { .. } => {}
-            Newest::Deleted(_) | Newest::Absent if conditions.judge_write(None) == Judgement::Failed => {
+            Newest::Deleted(_) | Newest::Absent if conditions.judge_write(None) == Decision::Failed => {
                 return Err(Error::Precondition);
             }
             Newest::Deleted(version) => {
@@ -165,8 +177,8 @@ fn judge(conditions: &Conditions, lookup: &Lookup) -> Result<(), Error> {
         modified: *modified,
     });
     match conditions.judge_write(state) {
-        Judgement::Go => Ok(()),
-        Judgement::NotModified | Judgement::Failed => Err(Error::Precondition),
+        Decision::Go => Ok(()),
+        Decision::NotModified | Decision::Failed => Err(Error::Precondition),
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct State<'a> {
 
 /// What follows from the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Judgement {
+pub(crate) enum Decision {
     /// They hold.
     Go,
     /// The client has this image already: 304 for a read.
@@ -54,9 +54,9 @@ impl Conditions {
     }
 
     /// For GET and HEAD, in the order of RFC 9110 section 13.2.2. `state` is that of the image that is read.
-    pub(crate) fn judge_read(&self, state: State<'_>) -> Judgement {
+    pub(crate) fn judge_read(&self, state: State<'_>) -> Decision {
         if !self.allows_present(state) {
-            return Judgement::Failed;
+            return Decision::Failed;
         }
         let unchanged = match &self.if_none_match {
             Some(tags) => tags.holds_weakly(state.etag),
@@ -65,14 +65,14 @@ impl Conditions {
                 .is_some_and(|since| whole_seconds(state.modified) <= since),
         };
         if unchanged {
-            Judgement::NotModified
+            Decision::NotModified
         } else {
-            Judgement::Go
+            Decision::Go
         }
     }
 
     /// For PUT and DELETE. `None`: there is no image of that name.
-    pub(crate) fn judge_write(&self, state: Option<State<'_>>) -> Judgement {
+    pub(crate) fn judge_write(&self, state: Option<State<'_>>) -> Decision {
         let holds = match state {
             // RFC 9110 section 13.1.4: without an image, there is no date to compare with.
             None => self.if_match.is_none(),
@@ -84,7 +84,7 @@ impl Conditions {
                         .is_none_or(|tags| !tags.holds_weakly(state.etag))
             }
         };
-        if holds { Judgement::Go } else { Judgement::Failed }
+        if holds { Decision::Go } else { Decision::Failed }
     }
 
     fn allows_present(&self, state: State<'_>) -> bool {
@@ -221,18 +221,15 @@ mod tests {
     #[test]
     fn a_read_is_judged_in_the_order_of_the_rfc() {
         for (conditions, judgement) in [
-            (Conditions::default(), Judgement::Go),
-            (with(|c| c.if_match = tags("\"a\"")), Judgement::Go),
-            (with(|c| c.if_match = tags("\"b\"")), Judgement::Failed),
-            (
-                with(|c| c.if_none_match = tags("W/\"a\"")),
-                Judgement::NotModified,
-            ),
-            (with(|c| c.if_none_match = tags("\"b\"")), Judgement::Go),
-            (with(|c| c.if_modified_since = date(100)), Judgement::NotModified),
-            (with(|c| c.if_modified_since = date(99)), Judgement::Go),
-            (with(|c| c.if_unmodified_since = date(100)), Judgement::Go),
-            (with(|c| c.if_unmodified_since = date(99)), Judgement::Failed),
+            (Conditions::default(), Decision::Go),
+            (with(|c| c.if_match = tags("\"a\"")), Decision::Go),
+            (with(|c| c.if_match = tags("\"b\"")), Decision::Failed),
+            (with(|c| c.if_none_match = tags("W/\"a\"")), Decision::NotModified),
+            (with(|c| c.if_none_match = tags("\"b\"")), Decision::Go),
+            (with(|c| c.if_modified_since = date(100)), Decision::NotModified),
+            (with(|c| c.if_modified_since = date(99)), Decision::Go),
+            (with(|c| c.if_unmodified_since = date(100)), Decision::Go),
+            (with(|c| c.if_unmodified_since = date(99)), Decision::Failed),
         ] {
             assert_eq!(conditions.judge_read(state()), judgement, "{conditions:?}");
         }
@@ -241,14 +238,14 @@ mod tests {
     #[test]
     fn a_tag_outranks_a_date() {
         let matching = with(|c| (c.if_match, c.if_unmodified_since) = (tags("\"a\""), date(99)));
-        assert_eq!(matching.judge_read(state()), Judgement::Go);
+        assert_eq!(matching.judge_read(state()), Decision::Go);
         let known = with(|c| (c.if_none_match, c.if_modified_since) = (tags("\"b\""), date(100)));
-        assert_eq!(known.judge_read(state()), Judgement::Go);
+        assert_eq!(known.judge_read(state()), Decision::Go);
     }
 
     #[test]
     fn a_write_needs_what_it_asks_for() {
-        use Judgement::{Failed, Go};
+        use Decision::{Failed, Go};
         for (conditions, with_image, without) in [
             (Conditions::default(), Go, Go),
             (with(|c| c.if_none_match = tags("*")), Failed, Go),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::error::Error;
 use super::received::Received;
 use super::shared::Node;
+use crate::client::connection::NodeConnection;
 use crate::image_id::ImageId;
 use crate::lease::Standing;
 use crate::report::TakenOver;
@@ -39,13 +40,22 @@ enum Cargo<'c> {
     Tombstone,
 }
 
-/// Gives an upload that is received, but not stored, to a node that takes it. `None`: there is none at the moment.
+/// What became of a hand-over.
+pub(crate) enum Given {
+    Taken(NodeId, WriteOutcome),
+    /// No node takes it at the moment, and none has it.
+    Refused,
+    /// A node was sent all of it and has not answered: it may have it or not.
+    Unknown,
+}
+
+/// Gives an upload that is received, but not stored, to a node that takes it.
 pub(crate) fn upload(
     node: &Node,
     id: &ImageId,
     received: &mut Received,
     standing: &Standing,
-) -> Result<Option<(NodeId, WriteOutcome)>, Error> {
+) -> Result<Given, Error> {
     let assigned = standing.assigned(id.user(), id.name());
     let mut candidates: Vec<NodeId> = match standing.view {
         Some(_) => vec![assigned],
@@ -58,15 +68,15 @@ pub(crate) fn upload(
     received.draft.prepare_to_read();
     let draft = &received.draft;
     let read = |offset, buf: &mut [u8]| draft.read(offset, buf);
-    let taken = candidates.into_iter().find_map(|to| {
-        let outcome = give(node, to, id, version, &Cargo::Sealed(draft.bytes(), &read))?;
-        Some((to, outcome))
-    });
-    match taken {
-        // A later write was stored there already, and may have been read: this one cannot come before it any more.
-        Some((_, WriteOutcome::Superseded)) => Err(Error::NotPlaced),
-        taken => Ok(taken),
+    for to in candidates {
+        match give(node, to, id, version, &Cargo::Sealed(draft.bytes(), &read)) {
+            // A later write was stored there already, and may have been read: this one cannot come before it any more.
+            Given::Taken(_, WriteOutcome::Superseded) => return Err(Error::NotPlaced),
+            Given::Refused => {}
+            given => return Ok(given),
+        }
     }
+    Ok(Given::Refused)
 }
 
 /// Gives this node's copy of a name to the node that it is assigned to, and forgets it here. `false`: that node does not
@@ -84,7 +94,7 @@ pub(crate) fn copy(node: &Node, to: NodeId, id: &ImageId) -> Result<bool, store:
             (version, give(node, to, id, version, &cargo))
         }
     };
-    if outcome.is_none() {
+    if !matches!(outcome, Given::Taken(..)) {
         return Ok(false);
     }
     let _lock = node.names.lock(id);
@@ -92,8 +102,7 @@ pub(crate) fn copy(node: &Node, to: NodeId, id: &ImageId) -> Result<bool, store:
     Ok(true)
 }
 
-/// What the other node made of it; `None` if it did not take it.
-fn give(node: &Node, to: NodeId, id: &ImageId, version: Version, cargo: &Cargo<'_>) -> Option<WriteOutcome> {
+fn give(node: &Node, to: NodeId, id: &ImageId, version: Version, cargo: &Cargo<'_>) -> Given {
     let method = match cargo {
         Cargo::Sealed(..) => "PUT",
         Cargo::Tombstone => "DELETE",
@@ -109,17 +118,20 @@ fn give(node: &Node, to: NodeId, id: &ImageId, version: Version, cargo: &Cargo<'
     let ticket = node.tickets.sign(&claims, method, id);
     let target = format!("/images/{id}?ticket={ticket}");
     // A kept connection may have been closed meanwhile; a new one tells the truth.
-    let attempts = 2;
-    (0..attempts).find_map(|_| send(node, to, (method, &target), cargo))?
+    let attempt = || send(node, to, (method, &target), cargo);
+    match attempt().or_else(attempt) {
+        None => Given::Refused,
+        // Asked again, the node says whether it has it.
+        Some(Given::Unknown) => match attempt() {
+            Some(Given::Taken(to, outcome)) => Given::Taken(to, outcome),
+            Some(Given::Refused | Given::Unknown) | None => Given::Unknown,
+        },
+        Some(given) => given,
+    }
 }
 
-/// `None`: the connection failed. `Some(None)`: the node answered that it does not take it.
-fn send(
-    node: &Node,
-    to: NodeId,
-    (method, target): (&str, &str),
-    cargo: &Cargo<'_>,
-) -> Option<Option<WriteOutcome>> {
+/// `None`: the connection failed before all of it was sent.
+fn send(node: &Node, to: NodeId, (method, target): (&str, &str), cargo: &Cargo<'_>) -> Option<Given> {
     let deadline = || Instant::now() + STEP_TIME_MAX;
     let mut connection = node.peers.connect(&node.members, to)?;
     let bytes = match cargo {
@@ -136,29 +148,60 @@ fn send(
     connection
         .send_head(method, target, &fields, &[], deadline())
         .ok()?;
-    let mut response = connection.head(deadline()).ok()?;
-    if let Cargo::Sealed(_, read) = cargo
-        && response.status == 100
-    {
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut sent = 0;
-        while sent < bytes {
-            let wanted = usize::try_from(bytes - sent).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-            let count = read(sent, &mut piece[..wanted]).ok().filter(|count| *count > 0)?;
-            connection.send(&piece[..count], deadline()).ok()?;
-            sent += count as u64;
+    if let Cargo::Sealed(_, read) = cargo {
+        let response = connection.head(deadline()).ok()?;
+        if response.status != 100 {
+            connection
+                .read_all(&response, ANSWER_BYTES_MAX, deadline())
+                .ok()?;
+            if response.keep_alive {
+                node.peers.keep(to, connection);
+            }
+            return Some(Given::Refused);
         }
-        response = connection.head(deadline()).ok()?;
+        send_body(&mut connection, bytes, read, &deadline)?;
     }
+    Some(answer(node, to, connection, &deadline).unwrap_or(Given::Unknown))
+}
+
+fn send_body(
+    connection: &mut NodeConnection,
+    bytes: u64,
+    read: ReadAt<'_>,
+    deadline: &impl Fn() -> Instant,
+) -> Option<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut sent = 0;
+    while sent < bytes {
+        let wanted = usize::try_from(bytes - sent).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let count = read(sent, &mut piece[..wanted]).ok().filter(|count| *count > 0)?;
+        connection.send(&piece[..count], deadline()).ok()?;
+        sent += count as u64;
+    }
+    Some(())
+}
+
+/// What the node says once it has all; `None` if it says nothing that is understood.
+fn answer(
+    node: &Node,
+    to: NodeId,
+    mut connection: NodeConnection,
+    deadline: &impl Fn() -> Instant,
+) -> Option<Given> {
+    let response = connection.head(deadline()).ok()?;
     let content = connection
         .read_all(&response, ANSWER_BYTES_MAX, deadline())
         .ok()?;
     if response.keep_alive {
         node.peers.keep(to, connection);
     }
-    if response.status != 200 {
-        return Some(None);
+    match response.status {
+        200 => {
+            let taken: TakenOver = serde_json::from_slice(&content).ok()?;
+            Some(Given::Taken(to, taken.outcome))
+        }
+        // Its disk, or the confirmation of its disk, failed.
+        500..=599 if response.status != 503 => None,
+        _ => Some(Given::Refused),
     }
-    let taken: TakenOver = serde_json::from_slice(&content).ok()?;
-    Some(Some(taken.outcome))
 }

@@ -49,7 +49,7 @@ fn attempt(node: &Node, id: &ImageId) -> Result<(Lookup, bool), store::error::Er
         let target = format!("/images/{id}?version");
         node.peers.ask::<Holding>(&node.members, nodes, &target)
     };
-    let mut found = Found::new(&standing, id);
+    let mut found = Answers::new(&standing, id);
     let separate = |other: &NodeId| *other != node.id && !standing.companions.contains(other);
     let first: Vec<NodeId> = standing
         .roster
@@ -80,7 +80,7 @@ fn attempt(node: &Node, id: &ImageId) -> Result<(Lookup, bool), store::error::Er
 }
 
 /// What the nodes have answered so far.
-struct Found<'s> {
+struct Answers<'s> {
     standing: &'s Standing,
     copies: Vec<(NodeId, HeldCopy)>,
     /// Nodes of the view that did not answer.
@@ -91,10 +91,10 @@ struct Found<'s> {
     is_outdated: bool,
 }
 
-impl<'s> Found<'s> {
-    fn new(standing: &'s Standing, id: &ImageId) -> Found<'s> {
+impl<'s> Answers<'s> {
+    fn new(standing: &'s Standing, id: &ImageId) -> Answers<'s> {
         let latest = |node: NodeId| (node, standing.latest_on(node, id.user(), id.name()));
-        Found {
+        Answers {
             standing,
             copies: Vec::new(),
             silent: Vec::new(),

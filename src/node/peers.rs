@@ -31,7 +31,7 @@ pub(crate) struct Peers {
 }
 
 /// A question that was sent.
-struct Asked {
+struct Question {
     node: NodeId,
     connection: NodeConnection,
 }
@@ -79,18 +79,18 @@ impl Peers {
         idle.get_mut(&node)?.pop()
     }
 
-    fn send(&self, members: &Members, node: NodeId, target: &str, deadline: Instant) -> Option<Asked> {
+    fn send(&self, members: &Members, node: NodeId, target: &str, deadline: Instant) -> Option<Question> {
         let mut connection = self.connect(members, node)?;
         if connection.send_head("GET", target, "", &[], deadline).is_err() {
             connection = ask_anew(members, node, target, deadline)?;
         }
-        Some(Asked { node, connection })
+        Some(Question { node, connection })
     }
 
     fn read<T: DeserializeOwned>(
         &self,
         members: &Members,
-        mut asked: Asked,
+        mut asked: Question,
         target: &str,
         deadline: Instant,
     ) -> Option<T> {

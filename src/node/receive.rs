@@ -8,7 +8,7 @@
 //! A worker never waits while it holds a block that it has not written: neither for a second block nor for a
 //! sender that stalls.
 
-use super::admit::{Admitted, Put};
+use super::admit::{Admitted, Offer};
 use super::commit::commit;
 use super::counters::Counters;
 use super::error::Error;
@@ -35,9 +35,9 @@ pub(crate) fn receive(
     socket: &mut Socket,
     body: &mut Body,
     id: &ImageId,
-    (put, admitted): (&Put, Admitted),
+    (offer, admitted): (&Offer, Admitted),
 ) -> Result<Receipt, Error> {
-    let outcome = store(node, socket, body, id, (put, admitted));
+    let outcome = store(node, socket, body, id, (offer, admitted));
     match &outcome {
         Ok(receipt) => {
             Counters::add(&node.counters.images, 1);
@@ -53,13 +53,13 @@ fn store(
     socket: &mut Socket,
     body: &mut Body,
     id: &ImageId,
-    (put, admitted): (&Put, Admitted),
+    (offer, admitted): (&Offer, Admitted),
 ) -> Result<Receipt, Error> {
     let Admitted { version, draft } = admitted;
     let header = Header::new(version, random()?);
     let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
     let mut sealer = Sealer::new(node, cipher, draft);
-    let mut intake = Intake::new(node, socket, body, put.digest.is_some());
+    let mut intake = Intake::new(node, socket, body, offer.digest.is_some());
     let mut index = 0;
     loop {
         let mut segment = intake.segment(index, &mut sealer)?;
@@ -74,7 +74,7 @@ fn store(
         sealer.write_until(SEALING_AT_ONCE - 1)?;
         index += 1;
     }
-    let bytes = intake.finish(put.digest)?;
+    let bytes = intake.finish(offer.digest)?;
     sealer.write_until(0)?;
     // Headers and tags are not counted, and AES-CTR adds nothing.
     log::info!(
@@ -82,7 +82,7 @@ fn store(
         node.id
     );
     let draft = sealer.into_draft();
-    let committed = commit(node, id, Received { draft, header }, &put.conditions)?;
+    let committed = commit(node, id, Received { draft, header }, &offer.conditions)?;
     let placed_by = &committed.standing;
     Ok(Receipt {
         user: id.user().to_owned(),

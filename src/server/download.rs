@@ -10,7 +10,7 @@ use super::request::Get;
 use super::service::Service;
 use crate::http::answer::Answer;
 use crate::image_id::ImageId;
-use crate::node::conditions::{Judgement, State};
+use crate::node::conditions::{Decision, State};
 use crate::node::opening::Source;
 use crate::node::send::{self, Form};
 use crate::socket::Socket;
@@ -88,9 +88,9 @@ fn select(source: &Source<'_>, get: &Get, head_only: bool) -> Selected {
         modified: source.modified(),
     };
     match get.conditions.judge_read(state) {
-        Judgement::Go => {}
-        Judgement::NotModified => return Selected::Nothing(described(304)),
-        Judgement::Failed => return Selected::Nothing(answers::precondition_failed()),
+        Decision::Go => {}
+        Decision::NotModified => return Selected::Nothing(described(304)),
+        Decision::Failed => return Selected::Nothing(answers::precondition_failed()),
     }
     // RFC 9110 section 13.1.5: a strong tag, or the very date.
     let is_unchanged = |known: &str| known == etag || known == modified.to_string();

@@ -139,7 +139,7 @@ fn put_image(
         let copy = (claims.version, sealed_bytes);
         return take_over_image(service, connection, request, (id, copy), body);
     }
-    let put = admit::Put {
+    let put = admit::Offer {
         referral,
         conditions: put.conditions.clone(),
         digest: put.digest,
@@ -189,7 +189,7 @@ fn take_in(
     connection: &mut Connection,
     body: &mut Body,
     id: &ImageId,
-    upload: (&admit::Put, Admitted),
+    upload: (&admit::Offer, Admitted),
 ) -> Option<Answer> {
     let node = &service.node;
     match receive(node, &mut connection.socket, body, id, upload) {

@@ -24,7 +24,7 @@ const FOLDER: &str = "folder";
 pub(crate) const CLOCK_AGE_MS_MAX: u64 = 10_000;
 
 /// All that a node remembers when it starts.
-pub(crate) struct Memory {
+pub(crate) struct Remembered {
     /// The number of this start: higher than at any start before, also when the clock went back (then the file
     /// remembers) and when the file was lost (then the clock is higher).
     pub(crate) incarnation: u64,
@@ -44,8 +44,8 @@ pub(super) fn begin_life(
     images: &Folder,
     now: SystemTime,
     random: u64,
-) -> Result<Memory, Error> {
-    Ok(Memory {
+) -> Result<Remembered, Error> {
+    Ok(Remembered {
         incarnation: next_incarnation(work, now)?,
         clock: last_clock(work)?,
         met: met(work)?,
