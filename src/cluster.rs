@@ -303,9 +303,7 @@ impl HeartbeatThread {
         let clean_in = self.shared.clean.load().as_deref().copied();
         self.leases.set_clean(clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);
-        // A datagram counts its time in whole microseconds.
-        let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        self.leases.announced(Duration::from_micros(micros), reserve);
+        self.leases.announced(self.election.next_stamp(now), reserve);
         self.election.announce(Announcement {
             facts: Facts {
                 clock,

@@ -220,6 +220,17 @@ impl Election {
         out
     }
 
+    /// The lowest stamp that a datagram sent from `now` on carries, as a time: whoever echoes it, or a later one, has what
+    /// is announced now.
+    pub fn next_stamp(&self, now: Duration) -> Duration {
+        Duration::from_micros(self.sequence_at(now))
+    }
+
+    /// A sequence number is the time in microseconds, and higher than the one before.
+    fn sequence_at(&self, now: Duration) -> u64 {
+        micros(now).max(self.stamp.sequence + 1)
+    }
+
     /// What every datagram says from now on.
     pub fn announce(&mut self, announcement: Announcement) {
         self.announcement = announcement;
@@ -456,7 +467,7 @@ impl Election {
     }
 
     fn send(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
-        self.stamp.sequence = micros(self.clock).max(self.stamp.sequence + 1);
+        self.stamp.sequence = self.sequence_at(self.clock);
         let View { number, roster, .. } = &self.view;
         let stance = self.bully.stance(*number, roster, self.awake());
         let Announcement { facts, clean_in } = self.announcement;

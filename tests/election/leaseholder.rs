@@ -52,15 +52,14 @@ impl Leaseholder {
         WALL_MS + passed + u64::from(self.own.0) % 7 * SKEW_MS
     }
 
-    /// What every datagram of this step says.
-    pub(crate) fn announce(&mut self, now: Moment) -> Announcement {
+    /// What every datagram of this step says; the first of them has this stamp.
+    pub(crate) fn announce(&mut self, now: Moment, stamp: Duration) -> Announcement {
         let wall_ms = self.wall_ms(now);
         let clock = self.clock.now(wall_ms);
         self.leases.tick(now.own, clock);
         self.leases.set_clean(self.clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);
-        let micros = u64::try_from(now.own.as_micros()).unwrap();
-        self.leases.announced(Duration::from_micros(micros), reserve);
+        self.leases.announced(stamp, reserve);
         Announcement {
             facts: Facts {
                 clock,

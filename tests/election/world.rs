@@ -287,9 +287,11 @@ impl World {
         let now = self.now;
         let process = self.process(node).expect("a running node");
         let clock = process.clock(now);
+        let stamp = process.election.next_stamp(clock);
+        let moment = process.moment(now);
         process
             .election
-            .announce(process.leaseholder.announce(process.moment(now)));
+            .announce(process.leaseholder.announce(moment, stamp));
         let outputs = process.election.step(clock, input);
         let deadline = process.election.deadline();
         assert!(
