@@ -288,6 +288,7 @@ impl HeartbeatThread {
                 Output::Send { to, bytes } => self.send(to, &bytes),
                 Output::Publish(_) => {}
                 Output::Arrived { peer, reserve } => self.leases.arrived(now, peer, reserve),
+                Output::Left { peer, clock } => self.leases.left(peer, clock),
                 Output::Heard(heard) => self.hear(now, heard),
                 Output::Note(transition) => self.note(transition),
             }
@@ -299,7 +300,7 @@ impl HeartbeatThread {
         let wall_ms = time::wall_ms();
         let clock = self.clock.now(wall_ms);
         // Pauses are noticed before anything that was heard during one.
-        self.leases.tick(now, clock);
+        self.leases.tick(now, clock, wall_ms);
         let clean_in = self.shared.clean.load().as_deref().copied();
         self.leases.set_clean(clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);
@@ -326,7 +327,7 @@ impl HeartbeatThread {
     fn stand(&mut self) {
         let now = self.shared.time.elapsed();
         let wall_ms = time::wall_ms();
-        self.leases.tick(now, self.clock.now(wall_ms));
+        self.leases.tick(now, self.clock.now(wall_ms), wall_ms);
         self.clock.observe(self.leases.floor(), wall_ms);
         let standing = self.leases.standing(now, wall_ms);
         for (peer, off) in &standing.clocks_off {
@@ -375,10 +376,7 @@ impl HeartbeatThread {
             (_, Cause::Slept(late)) => {
                 log::info!("Node {}: was not running for {} ms", self.own, late.as_millis());
             }
-            (PeerState::Left, _) => {
-                self.leases.left(peer);
-                log::info!("Node {}: Node {peer} has left", self.own);
-            }
+            (PeerState::Left, _) => log::info!("Node {}: Node {peer} has left", self.own),
             _ => log::info!("Node {}: Node {peer} is {to} ({cause})", self.own),
         }
         self.history.add(transition);

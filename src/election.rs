@@ -96,6 +96,13 @@ pub enum Output {
         /// See [`Facts::reserve`].
         reserve: Time,
     },
+    /// A peer says that it stops, and what its clock shows.
+    Left {
+        /// Who.
+        peer: NodeId,
+        /// See [`Facts::clock`].
+        clock: Time,
+    },
     /// A peer was heard, in an authentic datagram that proves that the peer hears this node.
     Heard(Heard),
     /// A line for the log and the history.
@@ -334,6 +341,10 @@ impl Election {
         );
         if datagram.message == Message::Leave {
             out.extend(self.detector.record_leave(sender, awake).map(Output::Note));
+            out.push(Output::Left {
+                peer: sender,
+                clock: datagram.facts.clock,
+            });
             return Ok(());
         }
         let state = self.detector.peer(sender).map(|peer| peer.state);

@@ -31,12 +31,16 @@ pub const LEASE: Duration = Duration::from_millis(450);
 /// A node that was not heard for this long has no lease any more. The difference covers clocks that run at different
 /// speeds and the time between looking at the clock and acting.
 pub const EXPIRY: Duration = Duration::from_millis(600);
-/// How far ahead of its clock a node announces what times its writes may have.
-pub const RESERVE_MS: u64 = 1500;
+/// How far ahead of the wall clock a node announces what times its writes may have. Less than [`EXPIRY`]: a node that
+/// takes the names of a silent one need not set its clock forward.
+pub const RESERVE_MS: u64 = 500;
 /// The same where its clock is ahead of the wall clock.
 const RESERVE_AHEAD_MS: u64 = 200;
-/// How much the wall clock of a member that was never heard may be ahead of this one's.
-const SKEW_MS: u64 = 1000;
+/// How far a clock is ahead of the wall clock at most, in milliseconds, as long as the wall clocks of the nodes agree: a
+/// node starts with its clock so far ahead, since it does not know how far it was when it stopped; and nobody knows more
+/// of a member that was never heard. A silent node had stopped [`EXPIRY`] before that is used, which is what the wall
+/// clocks may differ by.
+pub const CLOCK_LEAD_MS: u64 = 1500;
 /// Rosters that are remembered since the cluster was settled. One more, and absent nodes may hold anything.
 const EPOCHS_MAX: usize = 64;
 /// Reserves that are remembered until they are confirmed: more than a lease is long.
@@ -87,8 +91,8 @@ struct PeerLease {
     heard: Option<(Duration, Heard)>,
     /// When a datagram arrived last, and the latest reserve that one told of: what it can take for heard by this node.
     arrived: Option<(Duration, Time)>,
-    /// It said that it stops.
-    has_left: bool,
+    /// It said that it stops, and what its clock was then.
+    left: Option<Time>,
     /// The latest time it can have used, if it was not heard since this node was last paused.
     estimate: Option<Time>,
     /// It may have taken any name, in views that this node did not see.
@@ -140,6 +144,8 @@ pub struct Standing {
     pub is_settled: bool,
     /// Until when this node may answer alone.
     pub lease_until: Duration,
+    /// Since when this node has run without a pause.
+    pub present_since: Duration,
     /// Until when this node can be sure that it was not paused.
     pub present_until: Duration,
     /// Writes before this may be confirmed.
@@ -206,7 +212,7 @@ impl Leases {
     }
 
     /// Time has passed. A node that was paused knows nothing any more of those that it did not hear meanwhile.
-    pub fn tick(&mut self, now: Duration, clock: Time) {
+    pub fn tick(&mut self, now: Duration, clock: Time, wall_ms: u64) {
         if now.saturating_sub(self.ticked) > LEASE {
             self.present_since = now;
             self.epochs = Arc::default();
@@ -225,7 +231,7 @@ impl Leases {
                 peer.estimate = Some(if stranger {
                     Time::default()
                 } else {
-                    clock.plus_ms(SKEW_MS)
+                    clock.max(Time::from_ms(wall_ms).plus_ms(CLOCK_LEAD_MS))
                 });
             }
         }
@@ -255,7 +261,7 @@ impl Leases {
         let unheard = same_life.is_some() && now.saturating_sub(heard.echo) >= EXPIRY;
         peer.may_hold_anything |= silent || unheard;
         peer.heard = Some((now, heard));
-        peer.has_left = false;
+        peer.left = None;
         peer.estimate = None;
         self.strangers.remove(&heard.peer);
         let shares = heard.facts.folder == self.folder;
@@ -279,14 +285,14 @@ impl Leases {
         if let Some(peer) = self.peers.get_mut(&peer) {
             let before = peer.arrived.map_or(Time::default(), |(_, before)| before);
             peer.arrived = Some((now, before.max(reserve)));
-            peer.has_left = false;
+            peer.left = None;
         }
     }
 
-    /// A peer said that it stops: it has given up its lease.
-    pub fn left(&mut self, peer: NodeId) {
+    /// A peer said that it stops: it has given up its lease, and confirms nothing later than `clock`.
+    pub fn left(&mut self, peer: NodeId, clock: Time) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.has_left = true;
+            peer.left = Some(clock);
         }
     }
 
@@ -358,6 +364,7 @@ impl Leases {
             view: self.view.as_ref().map(|(view, _)| *view),
             is_ready,
             is_settled: is_ready && self.is_settled(),
+            present_since: self.present_since,
             present_until: self.ticked + LEASE,
             lease_until: if self.view.is_some() && heard_by_all {
                 lease
@@ -460,6 +467,9 @@ impl Leases {
 impl PeerLease {
     /// The latest time it can have used, as far as that is known.
     fn latest(&self) -> Option<Time> {
+        if self.left.is_some() {
+            return self.left;
+        }
         let known = self
             .heard
             .map(|(_, heard)| heard.facts.reserve)
@@ -471,7 +481,7 @@ impl PeerLease {
     fn has_expired(&self, now: Duration, present_since: Duration) -> bool {
         let heard = self.heard.map_or(present_since, |(at, _)| at);
         let silent_since = self.arrived.map_or(heard, |(at, _)| heard.max(at));
-        self.has_left || now.saturating_sub(silent_since) >= EXPIRY
+        self.left.is_some() || now.saturating_sub(silent_since) >= EXPIRY
     }
 }
 
@@ -485,6 +495,7 @@ impl Standing {
             is_ready: false,
             is_settled: false,
             lease_until: Duration::ZERO,
+            present_since: Duration::ZERO,
             present_until: Duration::ZERO,
             confirmed: Time::default(),
             companions: Arc::default(),
@@ -601,7 +612,7 @@ mod tests {
         is_clean: bool,
     ) -> Standing {
         for at in (from..=to).step_by(100) {
-            leases.tick(ms(at), clock(at));
+            leases.tick(ms(at), clock(at), WALL + at);
             leases.announced(ms(at - 10), Facts::reserve_at(clock(at), WALL + at));
             for peer in peers {
                 heard(leases, at, *peer, view, is_clean);
@@ -672,7 +683,7 @@ mod tests {
         assert!(standing.is_ready);
         let (mut leases, _) = settled();
         leases.install(two.clone(), clock(1100));
-        leases.left(THREE);
+        leases.left(THREE, clock(1050));
         let standing = run(&mut leases, (1100, 1100), &[TWO], &two, false);
         assert!(standing.is_ready, "node 3 has said that it stops");
     }
@@ -696,7 +707,7 @@ mod tests {
     #[test]
     fn a_node_that_was_paused_knows_nothing() {
         let (mut leases, all) = settled();
-        leases.tick(ms(1000 + 460), clock(1460));
+        leases.tick(ms(1000 + 460), clock(1460), WALL + 1460);
         let standing = leases.standing(ms(1460), WALL + 1460);
         assert!(!standing.is_ready && !standing.is_settled && standing.lease_until == Duration::ZERO);
         let standing = run(&mut leases, (1500, 1500), &[TWO, THREE], &all, true);
@@ -730,7 +741,7 @@ mod tests {
         let alone = view(1, &[ONE]);
         for (met, expected) in [
             (BTreeSet::new(), None),
-            ([THREE].into(), Some(clock(700).plus_ms(SKEW_MS))),
+            ([THREE].into(), Some(clock(700).plus_ms(CLOCK_LEAD_MS))),
         ] {
             let mut leases = Leases::new(ONE, [ONE, THREE], 1, &met, BTreeSet::new());
             leases.install(alone.clone(), clock(100));

@@ -11,7 +11,7 @@
 //! - [`pause`], [`random`]: waiting, and random bytes
 //! - [`find`]: which node's copy of an image counts
 //! - [`send`]: an image to a client; [`opening`] reads and verifies its segments
-//! - [`delete`], [`list`]: as they say
+//! - [`delete`], [`list`]: as they say; [`listings`]: a few at a time
 //! - [`peers`]: what other nodes are asked
 //! - [`etag`]: the entity tag of a sealed file
 //! - [`counters`]: what is counted
@@ -30,6 +30,7 @@ pub(crate) mod find;
 pub(crate) mod hand_over;
 pub(crate) mod intake;
 pub(crate) mod list;
+pub(crate) mod listings;
 pub(crate) mod lookup;
 pub(crate) mod names;
 pub(crate) mod opening;

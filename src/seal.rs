@@ -25,15 +25,14 @@ pub mod whole;
 use std::fmt;
 
 use aes::Aes256Enc;
-use aes::cipher::{InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
+use aes::cipher::{InnerIvInit, KeyInit, StreamCipher};
 use ctr::CtrCore;
-use ctr::flavors::Ctr32BE;
 use hkdf::Hkdf;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use self::lane::{Lane, MacKey};
+use self::lane::{HASH_BYTES, IV_BYTES, Keystream, Lane, MacKey};
 use crate::keyset::{KEY_BYTES, Key};
 use crate::version::{VERSION_BYTES, Version};
 
@@ -42,7 +41,7 @@ pub const SEGMENT_BYTES: usize = 1 << 20;
 /// The length of the header before segment 0.
 pub const HEADER_BYTES: usize = HEADER_LENGTH as usize;
 /// The length of the tag after the ciphertext of each segment.
-pub const TAG_BYTES: usize = 32;
+pub const TAG_BYTES: usize = HASH_BYTES;
 /// Salt and nonce prefix, which make a [`Header`] unique.
 pub const SALT_AND_PREFIX_BYTES: usize = SALT_BYTES + PREFIX_BYTES;
 /// The random bytes of a header that carries a version: the rest of the salt, and the nonce prefix.
@@ -56,19 +55,11 @@ const SALT_BYTES: usize = 32;
 /// What a salt begins with if a version follows.
 const MARK: [u8; 4] = *b"pxv1";
 const PREFIX_BYTES: usize = 7;
-const IV_BYTES: usize = 16;
-/// Bytes encrypted before they are hashed, a multiple of the blocks of AES and of SHA-256. The size makes little
-/// difference here (docs/measurements.md); small pieces ask less of the caches of smaller processors.
-const PIECE_BYTES: usize = 8 * 1024;
 
 const HEADER: u64 = HEADER_BYTES as u64;
 const SEGMENT: u64 = SEGMENT_BYTES as u64;
 const TAG: u64 = TAG_BYTES as u64;
 const PLAIN_SEGMENT: u64 = SEGMENT - TAG;
-
-/// The fastest of the counters (docs/measurements.md). It starts at 0 and a segment has 2^16 blocks, so 32 bits are
-/// enough.
-type Keystream<'a> = StreamCipherCoreWrapper<CtrCore<&'a Aes256Enc, Ctr32BE>>;
 
 /// A tag, a header or a length is wrong: the holder of the key did not write these bytes in this place. The error does
 /// not say which of them, since an attacker would learn from it.
@@ -326,6 +317,7 @@ fn fits(index: u32, last: bool, sealed: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::lane::PIECE_BYTES;
     use super::*;
     use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 

@@ -52,8 +52,9 @@ use self::serve::serve;
 use self::service::Service;
 use self::workers::Workers;
 use crate::cluster::{Cluster, ClusterSettings, time};
+use crate::lease::CLOCK_LEAD_MS;
 use crate::node::counters::Counters;
-use crate::node::list::Listings;
+use crate::node::listings::Listings;
 use crate::node::names::NameLocks;
 use crate::node::peers::Peers;
 use crate::node::settle::Settling;
@@ -63,15 +64,12 @@ use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
 use crate::secrets;
 use crate::store::Store;
+use crate::store::memory::CLOCK_AGE_MS_MAX;
 use crate::ticket::TicketKey;
-use crate::version::Clock;
+use crate::version::{Clock, Time};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
-
-/// The clock that the last life left may be ahead of the wall clock by so much, in milliseconds, without a step back
-/// of the wall clock.
-const CLOCK_STEP_MS: u64 = 10_000;
 
 /// A running node.
 pub struct Server {
@@ -131,8 +129,10 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
     let memory = store.begin_life(now(), u64::from_be_bytes(*random));
     let memory = memory.map_err(|e| e.to_string())?;
     let clock = Arc::new(Clock::default());
-    // Only a clock that went back is behind that.
-    if memory.clock > clock.now(time::wall_ms()).plus_ms(CLOCK_STEP_MS) {
+    // How far ahead the clock was when the node stopped, it does not know.
+    clock.start_after(Time::from_ms(time::wall_ms()).plus_ms(CLOCK_LEAD_MS));
+    // Only if the wall clock went back, it was further ahead.
+    if memory.clock > clock.now(0).plus_ms(CLOCK_AGE_MS_MAX) {
         clock.start_after(memory.clock);
     }
     let tickets = TicketKey::new(&secrets.cluster_key);

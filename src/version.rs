@@ -146,7 +146,8 @@ impl Clock {
         Time(later(last))
     }
 
-    /// Every later [`Clock::next`] is after the last life of its owner, however far that is ahead of the wall clock.
+    /// Every later [`Clock::next`] is after `last`, which its owner has used or seen in a folder, however far that is ahead
+    /// of the wall clock.
     pub fn start_after(&self, last: Time) {
         self.0.fetch_max(last.0, Ordering::AcqRel);
     }
@@ -217,6 +218,16 @@ pub enum Newest {
     Absent,
     /// These nodes cannot be asked and may hold something newer.
     Unknown(Vec<NodeId>),
+}
+
+impl Newest {
+    /// The version that counts, if one is known.
+    pub fn version(&self) -> Option<Version> {
+        match self {
+            Newest::Image { version, .. } | Newest::Deleted(version) => Some(*version),
+            Newest::Absent | Newest::Unknown(_) => None,
+        }
+    }
 }
 
 /// The one place that decides which of several copies of a name is the image. `copies` is what the nodes that were
@@ -379,11 +390,7 @@ mod tests {
             }
             let forwards = newest(&copies, &[], NodeId(0));
             copies.reverse();
-            let version = |newest: &Newest| match newest {
-                Newest::Image { version, .. } | Newest::Deleted(version) => Some(*version),
-                Newest::Absent | Newest::Unknown(_) => None,
-            };
-            prop_assert_eq!(version(&forwards), version(&newest(&copies, &[], NodeId(0))));
+            prop_assert_eq!(forwards.version(), newest(&copies, &[], NodeId(0)).version());
         }
     }
 }

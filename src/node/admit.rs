@@ -63,8 +63,8 @@ pub(crate) fn admit(
     offer: &Offer,
     length: Option<u64>,
 ) -> Result<Admission, Error> {
-    let standing = match assign(node, id, offer.referral.as_ref())? {
-        Ok(standing) => standing,
+    let (standing, version) = match assign(node, id, offer.referral.as_ref())? {
+        Ok(taken) => taken,
         Err(referred) => {
             log::info!(
                 "Node {}: Request assigned to Node {} (round-robin), rejecting",
@@ -89,19 +89,19 @@ pub(crate) fn admit(
         standing.roster
     );
     log::info!("Node {}: Processing image upload...", node.id);
-    Ok(Admission::Here(Admitted {
-        version: node.next_version(),
-        draft,
-    }))
+    Ok(Admission::Here(Admitted { version, draft }))
 }
 
-/// Whether this node takes writes of this name, or which other one does. Waits a moment for a leader, and for a view
-/// that another node has redirected by.
+/// Whether this node takes writes of this name, with the version of a write that begins now, or which other one does.
+/// Waits a moment for a leader, and for a view that another node has redirected by.
+///
+/// A version is drawn before the lease is looked at: a node that was paused must not begin a write with a clock that has
+/// not heard of what others wrote meanwhile.
 pub(crate) fn assign(
     node: &Node,
     id: &ImageId,
     referral: Option<&Claims>,
-) -> Result<Result<Arc<Standing>, Referred>, Error> {
+) -> Result<Result<(Arc<Standing>, Version), Referred>, Error> {
     let deadline = node.cluster.now() + READY_TIME_MAX;
     loop {
         if node.is_leaving() {
@@ -113,8 +113,9 @@ pub(crate) fn assign(
             && !is_behind
         {
             let to = standing.assigned(id.user(), id.name());
-            if to == node.id && standing.is_ready {
-                return Ok(Ok(standing));
+            let version = node.next_version();
+            if to == node.id && standing.is_ready && node.has_lease(&standing) {
+                return Ok(Ok((standing, version)));
             }
             if to != node.id {
                 return refer(to, view, referral).map(Err);

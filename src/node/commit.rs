@@ -99,17 +99,28 @@ fn keep(
     conditions: &Conditions,
 ) -> Result<Option<WriteOutcome>, Error> {
     let _lock = node.names.lock(id);
-    let Some(view) = allowed(node, id, conditions)? else {
+    let store = &node.store;
+    if conditions.are_empty() {
+        let Some(view) = node.cluster.standing().view else {
+            return Ok(None);
+        };
+        let version = received.version();
+        let kept = in_view(node, id, view, || store.keep(&mut received.draft, id, version))?;
+        if kept != Some(WriteOutcome::Superseded) {
+            return Ok(kept);
+        }
+    }
+    // Writes of one name take effect in the order in which they end, and one with conditions after what it was judged by.
+    let lookup = allowed(node, id, conditions)?;
+    let held = own_copy(node, id)?.map(|copy| copy.version);
+    let newest = held.max(lookup.newest.version());
+    if let Some(newest) = newest.filter(|newest| *newest > received.version()) {
+        node.goes_on_after(newest);
+        received.renew(node, id)?;
+    }
+    let Some(view) = lookup.view else {
         return Ok(None);
     };
-    let store = &node.store;
-    let version = received.version();
-    let kept = in_view(node, id, view, || store.keep(&mut received.draft, id, version))?;
-    if kept != Some(WriteOutcome::Superseded) {
-        return Ok(kept);
-    }
-    // Writes of one name take effect in the order in which they end.
-    received.renew(node, id)?;
     let version = received.version();
     in_view(node, id, view, || store.keep(&mut received.draft, id, version))
 }
@@ -134,6 +145,9 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
             Newest::Unknown(nodes) => return Err(Error::Unknown(nodes)),
         }
         judge(conditions, &lookup)?;
+        if let Newest::Image { version, .. } = lookup.newest {
+            node.goes_on_after(version);
+        }
         let version = node.next_version();
         let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
         let buried = match lookup.view {
@@ -153,17 +167,16 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
     }
 }
 
-/// The view in which a write is allowed by its conditions; none if there is no view at the moment.
-fn allowed(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<Option<ViewId>, Error> {
-    if conditions.are_empty() {
-        return Ok(node.cluster.standing().view);
-    }
+/// What a write with these conditions comes after, if they hold.
+fn allowed(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<Lookup, Error> {
     let lookup = look(node, id)?;
-    if let Newest::Unknown(nodes) = lookup.newest {
-        return Err(Error::Unknown(nodes));
+    if let Newest::Unknown(nodes) = &lookup.newest
+        && !conditions.are_empty()
+    {
+        return Err(Error::Unknown(nodes.clone()));
     }
     judge(conditions, &lookup)?;
-    Ok(lookup.view)
+    Ok(lookup)
 }
 
 /// Whether the conditions hold now; asked before a body is received, and again before it gets its name.

@@ -5,12 +5,12 @@
 //! that is handed over while a page is made lies on one of the two nodes in one of the two rounds.
 
 use std::collections::BTreeMap;
-use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::error::Error;
 use super::find::Reach;
 use super::lookup::unix_seconds;
+use super::pause::pause;
 use super::shared::Node;
 use crate::lease::Standing;
 use crate::report::{Item, Page};
@@ -18,11 +18,6 @@ use crate::roster::NodeId;
 use crate::seal;
 use crate::store::StoredImage;
 use crate::version::{self, Copy, Newest, Time};
-
-/// So many listings read the folder at a time: each takes memory for a page, and 0.2 s of a core for 500,000 files.
-const READING_AT_ONCE: usize = 4;
-/// How long one more waits for its turn.
-const TURN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// The particulars of a listing.
 pub(crate) struct List {
@@ -37,12 +32,8 @@ pub(crate) struct List {
     pub(crate) limit: usize,
 }
 
-/// Who reads the folder at the moment.
-#[derive(Default)]
-pub(crate) struct Listings {
-    reading: Mutex<usize>,
-    ended: Condvar,
-}
+/// How long a page is made anew while the view changes.
+const TIME_MAX: Duration = Duration::from_millis(1500);
 
 /// The copies of each name, by the nodes that hold them.
 type Copies = BTreeMap<String, Vec<(NodeId, Item)>>;
@@ -54,13 +45,22 @@ pub(crate) fn list(node: &Node, list: &List) -> Result<Page, Error> {
         page.images.retain(|item| list.tombstones || !item.deleted);
         return Ok(page);
     }
-    let standing = node.cluster.standing();
-    let mut gathered = Gathered::default();
-    gather(node, list, &standing, &mut gathered)?;
-    if !(standing.is_settled && node.is_alone(&standing)) {
-        gather(node, list, &node.cluster.standing(), &mut gathered)?;
+    let deadline = node.cluster.now() + TIME_MAX;
+    loop {
+        let standing = node.cluster.standing();
+        let mut gathered = Gathered::default();
+        gather(node, list, &standing, &mut gathered)?;
+        if !(standing.is_settled && node.is_alone(&standing)) {
+            gather(node, list, &standing, &mut gathered)?;
+        }
+        if node.is_current(&standing) {
+            return Ok(gathered.page(list, &standing));
+        }
+        if node.cluster.now() >= deadline {
+            return Err(Error::NotReady);
+        }
+        pause();
     }
-    Ok(gathered.page(list, &node.cluster.standing()))
 }
 
 #[derive(Default)]
@@ -205,33 +205,6 @@ fn item(node: &Node, image: &StoredImage) -> Option<Item> {
         version: Some(image.version),
         deleted: image.sealed_bytes.is_none(),
     })
-}
-
-/// The right to read the folder, until dropped.
-struct Turn<'l>(&'l Listings);
-
-impl Listings {
-    /// `None`: too many others are reading.
-    fn turn(&self) -> Option<Turn<'_>> {
-        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |reading: &mut usize| *reading >= READING_AT_ONCE;
-        let (mut reading, waited) = self
-            .ended
-            .wait_timeout_while(reading, TURN_TIME_MAX, full)
-            .unwrap_or_else(PoisonError::into_inner);
-        if waited.timed_out() && *reading >= READING_AT_ONCE {
-            return None;
-        }
-        *reading += 1;
-        Some(Turn(self))
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *self.0.reading.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.ended.notify_one();
-    }
 }
 
 #[cfg(test)]

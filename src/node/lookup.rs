@@ -67,11 +67,7 @@ fn attempt(node: &Node, id: &ImageId) -> Result<(Lookup, bool), store::error::Er
     } else {
         found.add_own(node, id)?;
     }
-    let now = node.cluster.standing();
-    let is_current = !found.is_outdated
-        && now.view == standing.view
-        && standing.view.is_some()
-        && node.cluster.now() < now.present_until;
+    let is_current = !found.is_outdated && node.is_current(&standing);
     // A node that does not answer may do so in a moment, or be known to be dead.
     let may_change = !is_current || !found.silent.is_empty();
     let lookup = found.decide(id, assigned, is_current);

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::counters::Counters;
-use super::list::Listings;
+use super::listings::Listings;
 use super::names::NameLocks;
 use super::peers::Peers;
 use crate::cluster::{Cluster, time};
@@ -61,6 +61,11 @@ impl Node {
         }
     }
 
+    /// Every later version of this node is after this one, which it has seen: whatever the wall clocks do.
+    pub(crate) fn goes_on_after(&self, version: Version) {
+        self.clock.start_after(version.time);
+    }
+
     #[allow(
         clippy::unused_self,
         reason = "the clock of the machine that the node runs on"
@@ -72,6 +77,21 @@ impl Node {
     /// Whether every member uses this node's folder: then what lies in it is all there is.
     pub(crate) fn shares_with_all(&self, standing: &Standing) -> bool {
         self.others().all(|other| standing.companions.contains(&other))
+    }
+
+    /// Whether no other node takes writes in another view than that of `standing`: none could while this node has a lease.
+    pub(crate) fn has_lease(&self, standing: &Standing) -> bool {
+        let now = self.cluster.standing();
+        now.view == standing.view && self.cluster.now() < now.lease_until
+    }
+
+    /// Whether what `standing` says of other nodes still holds: the view is the same, and this node was not paused since.
+    pub(crate) fn is_current(&self, standing: &Standing) -> bool {
+        let now = self.cluster.standing();
+        standing.view.is_some()
+            && now.view == standing.view
+            && now.present_since == standing.present_since
+            && self.cluster.now() < now.present_until
     }
 
     /// Whether what was read after `standing` was asked for is certain without asking anybody.

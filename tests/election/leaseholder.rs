@@ -56,7 +56,7 @@ impl Leaseholder {
     pub(crate) fn announce(&mut self, now: Moment, stamp: Duration) -> Announcement {
         let wall_ms = self.wall_ms(now);
         let clock = self.clock.now(wall_ms);
-        self.leases.tick(now.own, clock);
+        self.leases.tick(now.own, clock, wall_ms);
         self.leases.set_clean(self.clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);
         self.leases.announced(stamp, reserve);
@@ -92,14 +92,14 @@ impl Leaseholder {
         self.leases.arrived(now.own, peer, reserve);
     }
 
-    pub(crate) fn left(&mut self, peer: NodeId) {
-        self.leases.left(peer);
+    pub(crate) fn left(&mut self, peer: NodeId, clock: Time) {
+        self.leases.left(peer, clock);
     }
 
     /// What this node may do from now on.
     pub(crate) fn stand(&mut self, now: Moment) {
         let wall_ms = self.wall_ms(now);
-        self.leases.tick(now.own, self.clock.now(wall_ms));
+        self.leases.tick(now.own, self.clock.now(wall_ms), wall_ms);
         self.clock.observe(self.leases.floor(), wall_ms);
         self.standing = self.leases.standing(now.own, wall_ms);
         let whole = self.standing.is_ready && self.standing.roster.ids().len() == self.members;

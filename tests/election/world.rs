@@ -9,7 +9,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use pixseal::election::datagram::{ClusterKey, Datagram};
-use pixseal::election::detector::PeerState;
 use pixseal::election::message::Message;
 use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
 use pixseal::roster::NodeId;
@@ -305,7 +304,7 @@ impl World {
         for output in outputs {
             match output {
                 Output::Send { to, bytes } => self.send(node, to, &bytes),
-                Output::Arrived { .. } | Output::Heard(_) => {}
+                Output::Arrived { .. } | Output::Left { .. } | Output::Heard(_) => {}
                 Output::Note(transition) => self.say(&format!(
                     "node {node}: node {} from {} to {} ({})",
                     transition.peer, transition.from, transition.to, transition.cause
@@ -351,7 +350,7 @@ impl World {
                     holder.hear(moment, *heard);
                     self.laws.life_heard(node, heard);
                 }
-                Output::Note(transition) if transition.to == PeerState::Left => holder.left(transition.peer),
+                Output::Left { peer, clock } => holder.left(*peer, *clock),
                 Output::Note(_) | Output::Publish(_) | Output::Send { .. } => {}
             }
         }
