@@ -159,6 +159,72 @@ fn a_paused_node_serves_nothing_older_when_it_wakes() {
     assert_only(&cluster, &path, Some(&second));
 }
 
+#[test]
+fn a_list_of_a_node_that_wakes_shows_nothing_older() {
+    let [first, second] = [1, 2].map(|seed| picture::noise(9 + seed, 9, 1));
+    let (cluster, path) = trio();
+    put(&cluster, 1, &path, &first);
+    cluster.node(3).signal(Signal::STOP);
+    await_loss_of_node_3(&cluster);
+    put(&cluster, 1, &path, &second);
+    let address = cluster.node(3).address;
+    let asked: Vec<Wire> = (0..8)
+        .map(|_| {
+            let mut wire = Wire::connect(address);
+            let head =
+                format!("GET /images/{USER}/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+            wire.send(head.as_bytes());
+            wire
+        })
+        .collect();
+    // Nobody can tell it what has happened meanwhile.
+    [1, 2].map(|id| cluster.node(id).signal(Signal::STOP));
+    cluster.node(3).signal(Signal::CONT);
+    for mut wire in asked {
+        let answer = wire.answer().expect("a node that wakes answers");
+        if answer.status == 200 {
+            let page = answer.json();
+            let shown: Vec<_> = page["images"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| &item["bytes"])
+                .collect();
+            assert!(shown.iter().all(|bytes| **bytes == second.len()), "{page}");
+        } else {
+            assert_eq!(answer.status, 503, "{}", answer.text());
+        }
+    }
+    [1, 2].map(|id| cluster.node(id).signal(Signal::CONT));
+    assert_only(&cluster, &path, Some(&second));
+}
+
+/// Offers that wait in the socket of a paused node are the first thing that it sees, when another node has long taken its
+/// names: what it accepts then has to be later than what was stored there.
+#[test]
+fn a_write_that_a_node_begins_when_it_wakes_is_the_latest() {
+    let [first, second, third] = [1, 2, 3].map(|seed| picture::noise(9, 9, seed));
+    let (cluster, path) = trio();
+    put(&cluster, 1, &path, &first);
+    cluster.node(3).signal(Signal::STOP);
+    await_loss_of_node_3(&cluster);
+    put(&cluster, 1, &path, &second);
+    let address = cluster.node(3).address;
+    let mut wire = Wire::connect(address);
+    wire.send(&put_head(address, &path, third.len(), "Connection: close\r\n"));
+    wire.send(&third);
+    cluster.node(3).signal(Signal::CONT);
+    let answer = wire.answer().expect("a node that wakes answers");
+    let right = match answer.status {
+        200 | 201 => &third,
+        status => {
+            assert!([307, 503].contains(&status), "{status}: {}", answer.text());
+            &second
+        }
+    };
+    assert_only(&cluster, &path, Some(right));
+}
+
 /// How many nodes would take an upload of `target`.
 fn takers(cluster: &TestCluster, target: &str) -> usize {
     let takes = |address| {
