@@ -80,16 +80,17 @@ pub(crate) fn open_sealed(bytes: &[u8]) {
 }
 
 /// Any bytes at all are dropped or understood; an authentic datagram says the same when it is said again. The bytes
-/// are tried as they are, and as header fields and body of a datagram with the right key, length and tag.
-pub(crate) fn datagram(bytes: &[u8]) {
+/// are tried as they are, and as header fields and body of a datagram with the right key, length and tag: returns whether
+/// that is one.
+pub(crate) fn datagram(bytes: &[u8]) -> bool {
     let key = ClusterKey::new(&CLUSTER_KEY);
     let _ = key.decode(bytes);
 
-    let Some((fields, body)) = bytes.split_first_chunk::<40>() else {
-        return;
+    let Some((fields, body)) = bytes.split_first_chunk::<73>() else {
+        return false;
     };
     let Ok(length) = u16::try_from(body.len()) else {
-        return;
+        return false;
     };
     let mac = Hmac::<Sha256>::new_from_slice(&CLUSTER_KEY).expect("HMAC takes keys of any length");
     let name = mac
@@ -97,12 +98,14 @@ pub(crate) fn datagram(bytes: &[u8]) {
         .chain_update(b"pixseal cluster name")
         .finalize()
         .into_bytes();
-    let mut signed = [&b"pxs\x01"[..], &name[..8], fields, &length.to_be_bytes(), body].concat();
+    let mut signed = [&b"pxs\x02"[..], &name[..8], fields, &length.to_be_bytes(), body].concat();
     let tag = mac.chain_update(&signed).finalize().into_bytes();
     signed.extend(tag);
-    if let Ok(datagram) = key.decode(&signed) {
-        assert_eq!(key.decode(&key.encode(&datagram)), Ok(datagram));
-    }
+    let Ok(datagram) = key.decode(&signed) else {
+        return false;
+    };
+    assert_eq!(key.decode(&key.encode(&datagram)), Ok(datagram));
+    true
 }
 
 /// A head is complete at one place only: every shorter beginning of it asks for more, and what follows it changes

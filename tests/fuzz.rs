@@ -70,3 +70,13 @@ proptest! {
         entry::http_body(&seed);
     }
 }
+
+/// A seed that is refused at once leads the fuzzer nowhere.
+#[test]
+fn every_seed_of_a_datagram_is_one() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/datagram");
+    for seed in fs::read_dir(folder).unwrap() {
+        let path = seed.unwrap().path();
+        assert!(entry::datagram(&fs::read(&path).unwrap()), "{}", path.display());
+    }
+}

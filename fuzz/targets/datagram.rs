@@ -3,4 +3,4 @@
 #[allow(dead_code, reason = "each target uses one entry")]
 mod entry;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| entry::datagram(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| { entry::datagram(bytes); });
