@@ -129,6 +129,8 @@ fn keep(
 pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<bool, Error> {
     let deadline = node.cluster.now() + PLACE_TIME_MAX;
     loop {
+        // Before the lock of the name, as in `commit`: a node that leaves waits for those who have this one.
+        let confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
         let lock = node.names.lock(id);
         let lookup = look(node, id)?;
         match lookup.newest {
@@ -149,7 +151,6 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
             node.goes_on_after(version);
         }
         let version = node.next_version();
-        let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
         let buried = match lookup.view {
             Some(view) => in_view(node, id, view, || node.store.bury(id, version))?,
             None => None,
@@ -160,6 +161,7 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
             confirm(node, version)?;
             return Ok(true);
         }
+        drop(confirmation);
         if node.cluster.now() >= deadline {
             return Err(Error::NotPlaced);
         }
