@@ -178,7 +178,9 @@ fn a_list_of_a_node_that_wakes_shows_nothing_older() {
         })
         .collect();
     // Nobody can tell it what has happened meanwhile.
-    [1, 2].map(|id| cluster.node(id).signal(Signal::STOP));
+    for id in [1, 2] {
+        cluster.node(id).signal(Signal::STOP);
+    }
     cluster.node(3).signal(Signal::CONT);
     for mut wire in asked {
         let answer = wire.answer().expect("a node that wakes answers");
@@ -195,7 +197,9 @@ fn a_list_of_a_node_that_wakes_shows_nothing_older() {
             assert_eq!(answer.status, 503, "{}", answer.text());
         }
     }
-    [1, 2].map(|id| cluster.node(id).signal(Signal::CONT));
+    for id in [1, 2] {
+        cluster.node(id).signal(Signal::CONT);
+    }
     assert_only(&cluster, &path, Some(&second));
 }
 
