@@ -1,0 +1,227 @@
+//! Leases through their door, by a clock of our own.
+
+use super::*;
+
+const ONE: NodeId = NodeId(1);
+const TWO: NodeId = NodeId(2);
+const THREE: NodeId = NodeId(3);
+/// Milliseconds since 1970 when the nodes start.
+const WALL: u64 = 1_000_000;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn clock(at: u64) -> Time {
+    Time::from_ms(WALL + at)
+}
+
+fn view(number: u64, ids: &[NodeId]) -> Option<(ViewId, Roster)> {
+    let view = ViewId {
+        term: 1,
+        leader: ids[ids.len() - 1],
+        number,
+    };
+    Some((view, Roster::new(ids[0], ids.iter().copied())))
+}
+
+/// Node 1 of three, whose members have all met.
+fn node_one() -> Leases {
+    Leases::new(ONE, [ONE, TWO, THREE], 1, &[TWO, THREE].into(), BTreeSet::new())
+}
+
+/// A heartbeat at `at`, which echoes what node 1 sent 10 ms before. A node lives anew after 1,750 ms.
+fn heard(leases: &mut Leases, at: u64, peer: NodeId, view: &Option<(ViewId, Roster)>, is_clean: bool) {
+    leases.heard(
+        ms(at),
+        Heard {
+            peer,
+            incarnation: 1 + u64::from(at > 1750),
+            view: view.as_ref().map(|(view, _)| *view),
+            echo: ms(at - 10),
+            facts: Facts {
+                clock: clock(at),
+                reserve: Facts::reserve_at(clock(at), WALL + at),
+                wall_ms: WALL + at,
+                is_clean,
+                folder: peer.0.into(),
+            },
+        },
+    );
+}
+
+/// Runs node 1 from `from` to `to` with a heartbeat of each of `peers` every 100 ms.
+fn run(
+    leases: &mut Leases,
+    (from, to): (u64, u64),
+    peers: &[NodeId],
+    view: &Option<(ViewId, Roster)>,
+    is_clean: bool,
+) -> Standing {
+    for at in (from..=to).step_by(100) {
+        leases.tick(ms(at), clock(at), WALL + at);
+        leases.announced(ms(at - 10), Facts::reserve_at(clock(at), WALL + at));
+        for peer in peers {
+            heard(leases, at, *peer, view, is_clean);
+        }
+    }
+    leases.standing(ms(to), WALL + to)
+}
+
+fn settled() -> (Leases, Option<(ViewId, Roster)>) {
+    let (mut leases, all) = (node_one(), view(1, &[ONE, TWO, THREE]));
+    leases.install(all.clone(), clock(100));
+    leases.set_clean(all.as_ref().map(|(view, _)| *view));
+    let standing = run(&mut leases, (100, 1000), &[TWO, THREE], &all, true);
+    assert!(standing.is_settled && standing.is_alone(ms(1000)));
+    (leases, all)
+}
+
+/// A name that is assigned to `node` among `ids`, and to `other` among `others`.
+fn name(ids: &[NodeId], node: NodeId, others: &[NodeId], other: NodeId) -> String {
+    let assigned =
+        |name: &str, ids: &[NodeId]| balancer::assigned("u", name, &Roster::new(ids[0], ids.iter().copied()));
+    (0..1000)
+        .map(|i| format!("{i}.png"))
+        .find(|name| assigned(name, ids) == node && assigned(name, others) == other)
+        .unwrap()
+}
+
+#[test]
+fn a_node_is_ready_once_all_have_installed_the_view() {
+    let (mut leases, all) = (node_one(), view(1, &[ONE, TWO, THREE]));
+    leases.install(all.clone(), clock(100));
+    let standing = run(&mut leases, (100, 100), &[TWO], &all, false);
+    assert!(!standing.is_ready, "node 3 has not said that it has installed it");
+    heard(&mut leases, 150, THREE, &view(2, &[ONE, TWO, THREE]), false);
+    assert!(
+        !leases.standing(ms(150), WALL).is_ready,
+        "node 3 has another view"
+    );
+    let standing = run(&mut leases, (200, 200), &[TWO, THREE], &all, false);
+    assert!(standing.is_ready && !standing.is_settled);
+    assert!(standing.confirms(ms(200), clock(200)));
+    assert!(
+        !standing.confirms(ms(200), clock(200 + RESERVE_MS + 1)),
+        "nobody has heard of that reserve"
+    );
+}
+
+#[test]
+fn a_lease_ends_before_a_silent_node_is_replaced() {
+    let (mut leases, all) = settled();
+    let standing = run(&mut leases, (1100, 1500), &[TWO], &all, true);
+    assert!(!standing.is_alone(ms(1500)), "node 3 has been silent");
+    // The same silence, as node 2 sees it: it may not be ready without node 1 before node 1's lease has ended.
+    assert!(EXPIRY > LEASE);
+    let lease_end = ms(1000 - 10) + LEASE;
+    assert!(lease_end < ms(1000) + EXPIRY);
+}
+
+#[test]
+fn nobody_writes_before_an_absent_node_has_expired() {
+    let (mut leases, _) = settled();
+    let two = view(2, &[ONE, TWO]);
+    leases.install(two.clone(), clock(1100));
+    let standing = run(&mut leases, (1100, 1500), &[TWO], &two, false);
+    assert!(!standing.is_ready, "node 3 was heard 500 ms ago");
+    let standing = run(&mut leases, (1600, 1600), &[TWO], &two, false);
+    assert!(standing.is_ready);
+    let (mut leases, _) = settled();
+    leases.install(two.clone(), clock(1100));
+    leases.left(THREE, clock(1050));
+    let standing = run(&mut leases, (1100, 1100), &[TWO], &two, false);
+    assert!(standing.is_ready, "node 3 has said that it stops");
+}
+
+/// Node 3 counts its lease and its reserve by the echo of a datagram that node 1 did not hear.
+#[test]
+fn what_arrived_and_was_not_heard_has_not_expired() {
+    let (mut leases, _) = settled();
+    let two = view(2, &[ONE, TWO]);
+    leases.install(two.clone(), clock(1100));
+    run(&mut leases, (1100, 1500), &[TWO], &two, false);
+    let reserve = Facts::reserve_at(clock(1500), WALL + 1500);
+    leases.arrived(ms(1500), THREE, reserve);
+    let standing = run(&mut leases, (1600, 2000), &[TWO], &two, false);
+    assert!(!standing.is_ready, "node 3 may have a lease");
+    assert_eq!(leases.floor(), reserve);
+    let standing = run(&mut leases, (2100, 2100), &[TWO], &two, false);
+    assert!(standing.is_ready);
+}
+
+#[test]
+fn a_node_that_was_paused_knows_nothing() {
+    let (mut leases, all) = settled();
+    leases.tick(ms(1000 + 460), clock(1460), WALL + 1460);
+    let standing = leases.standing(ms(1460), WALL + 1460);
+    assert!(!standing.is_ready && !standing.is_settled && standing.lease_until == Duration::ZERO);
+    let standing = run(&mut leases, (1500, 1500), &[TWO, THREE], &all, true);
+    assert!(standing.is_settled, "all have told it what holds now");
+}
+
+#[test]
+fn an_absent_node_holds_only_what_it_was_assigned() {
+    let (mut leases, _) = settled();
+    let (everybody, rest) = ([ONE, TWO, THREE], [ONE, TWO]);
+    let two = view(2, &rest);
+    leases.install(two.clone(), clock(1100));
+    let standing = run(&mut leases, (1100, 1700), &[TWO], &two, false);
+    let latest = |standing: &Standing, name: &str| standing.latest_on(THREE, "u", name);
+    let its_own = name(&everybody, THREE, &rest, ONE);
+    let reserve = Facts::reserve_at(clock(1000), WALL + 1000);
+    assert!(latest(&standing, &its_own).is_some_and(|latest| latest <= reserve));
+    assert_eq!(latest(&standing, &name(&everybody, ONE, &rest, ONE)), None);
+    // It starts again, is assigned other names while the cluster is not settled, and goes again.
+    let four = view(3, &everybody);
+    leases.install(four.clone(), clock(1800));
+    run(&mut leases, (1800, 2000), &[TWO, THREE], &four, false);
+    leases.install(view(4, &rest), clock(2100));
+    let standing = leases.standing(ms(2100), WALL);
+    assert!(latest(&standing, &its_own).is_some_and(|latest| latest > reserve));
+    assert_eq!(latest(&standing, &name(&everybody, TWO, &rest, ONE)), None);
+}
+
+#[test]
+fn a_member_that_was_never_heard_holds_nothing_or_what_it_had_before() {
+    let alone = view(1, &[ONE]);
+    for (met, expected) in [
+        (BTreeSet::new(), None),
+        ([THREE].into(), Some(clock(700).plus_ms(CLOCK_LEAD_MS))),
+    ] {
+        let mut leases = Leases::new(ONE, [ONE, THREE], 1, &met, BTreeSet::new());
+        leases.install(alone.clone(), clock(100));
+        let standing = run(&mut leases, (100, 500), &[], &alone, false);
+        assert!(!standing.is_ready);
+        let standing = run(&mut leases, (600, 700), &[], &alone, false);
+        assert!(standing.is_ready && standing.confirms(ms(700), leases.floor().plus_ms(1)));
+        let latest = standing.latest_on(THREE, "u", "a.png");
+        assert!(
+            latest <= expected && latest.is_some() == expected.is_some(),
+            "{latest:?}"
+        );
+    }
+}
+
+#[test]
+fn a_node_of_the_same_folder_holds_nothing_of_its_own() {
+    let mut leases = Leases::new(ONE, [ONE, THREE], 3, &[THREE].into(), BTreeSet::new());
+    let both = view(1, &[ONE, THREE]);
+    leases.install(both.clone(), clock(100));
+    let standing = run(&mut leases, (100, 200), &[THREE], &both, false);
+    assert!(standing.is_folder_of(THREE));
+    leases.install(view(2, &[ONE]), clock(300));
+    assert_eq!(
+        leases.standing(ms(300), WALL).latest_on(THREE, "u", "a.png"),
+        None
+    );
+}
+
+#[test]
+fn clocks_that_are_far_apart_are_told_of() {
+    let (mut leases, all) = settled();
+    heard(&mut leases, 1100, TWO, &all, true);
+    assert!(leases.standing(ms(1100), WALL + 1100).clocks_off.is_empty());
+    let off = leases.standing(ms(1100), WALL + 1100 + 5000).clocks_off;
+    assert_eq!(off.iter().find(|(peer, _)| *peer == TWO), Some(&(TWO, -5000)));
+}
