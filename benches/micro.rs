@@ -46,8 +46,7 @@ fn image_id(bencher: Bencher<'_, '_>) {
 fn balancer(bencher: Bencher<'_, '_>, nodes: u32) {
     let alive = Roster::new(NodeId(1), (1..=nodes).map(NodeId));
     bencher.bench(|| {
-        balancer::verdict(
-            NodeId(1),
+        balancer::assigned(
             black_box("stresstest"),
             black_box("stress_image_1234.png"),
             &alive,

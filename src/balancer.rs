@@ -24,15 +24,6 @@ use sha2::{Digest, Sha256};
 
 use crate::roster::{NodeId, Roster};
 
-/// Whose upload it is, as one node sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// This node takes it.
-    Mine,
-    /// That node takes it; this one refuses and says so.
-    Theirs(NodeId),
-}
-
 /// The first eight bytes of SHA-256(user ‖ 0x00 ‖ name), big-endian.
 pub fn hash(user: &str, name: &str) -> u64 {
     let mut sha = Sha256::new();
@@ -53,14 +44,6 @@ pub fn assigned(user: &str, name: &str, alive: &Roster) -> NodeId {
     let ids = alive.ids();
     let index = hash(user, name) % ids.len() as u64;
     ids[usize::try_from(index).expect("an index below a slice length fits usize")]
-}
-
-/// [`assigned`], seen from node `own`.
-pub fn verdict(own: NodeId, user: &str, name: &str, alive: &Roster) -> Verdict {
-    match assigned(user, name, alive) {
-        id if id == own => Verdict::Mine,
-        id => Verdict::Theirs(id),
-    }
 }
 
 #[cfg(test)]
@@ -102,13 +85,13 @@ mod tests {
 
     #[test]
     fn exactly_one_node_calls_an_image_its_own() {
-        let alive = roster("2,7,30");
+        let seen_by =
+            [(2, "2,7,30"), (7, "7,30,2"), (30, "30,2,7")].map(|(own, ids)| (NodeId(own), roster(ids)));
         for i in 0..500 {
             let name = format!("{i}.png");
-            let takers = alive
-                .ids()
+            let takers = seen_by
                 .iter()
-                .filter(|&&own| verdict(own, "u", &name, &alive) == Verdict::Mine)
+                .filter(|(own, alive)| assigned("u", &name, alive) == *own)
                 .count();
             assert_eq!(takers, 1);
         }
