@@ -129,6 +129,18 @@ fn what_was_removed_while_an_older_copy_was_away_does_not_come_back() {
     assert_only(&cluster, &path, None);
 }
 
+/// Requests that wait in the sockets of node 3 and are the first thing that it sees when it wakes.
+fn ask_the_paused_node_3(cluster: &TestCluster, path: &str) -> Vec<Wire> {
+    let address = cluster.node(3).address;
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let ask = |_| {
+        let mut wire = Wire::connect(address);
+        wire.send(head.as_bytes());
+        wire
+    };
+    (0..8).map(ask).collect()
+}
+
 #[test]
 fn a_paused_node_serves_nothing_older_when_it_wakes() {
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
@@ -137,17 +149,7 @@ fn a_paused_node_serves_nothing_older_when_it_wakes() {
     cluster.node(3).signal(Signal::STOP);
     await_loss_of_node_3(&cluster);
     put(&cluster, 1, &path, &second);
-    // They wait in its socket, and are the first thing that it sees.
-    let address = cluster.node(3).address;
-    let asked: Vec<Wire> = (0..8)
-        .map(|_| {
-            let mut wire = Wire::connect(address);
-            wire.send(
-                format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
-            );
-            wire
-        })
-        .collect();
+    let asked = ask_the_paused_node_3(&cluster, &path);
     cluster.node(3).signal(Signal::CONT);
     for mut wire in asked {
         let answer = wire.answer().expect("a node that wakes answers");
@@ -167,16 +169,7 @@ fn a_list_of_a_node_that_wakes_shows_nothing_older() {
     cluster.node(3).signal(Signal::STOP);
     await_loss_of_node_3(&cluster);
     put(&cluster, 1, &path, &second);
-    let address = cluster.node(3).address;
-    let asked: Vec<Wire> = (0..8)
-        .map(|_| {
-            let mut wire = Wire::connect(address);
-            let head =
-                format!("GET /images/{USER}/ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-            wire.send(head.as_bytes());
-            wire
-        })
-        .collect();
+    let asked = ask_the_paused_node_3(&cluster, &format!("/images/{USER}/"));
     // Nobody can tell it what has happened meanwhile.
     for id in [1, 2] {
         cluster.node(id).signal(Signal::STOP);
