@@ -168,17 +168,20 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
-    #[test]
-    fn a_csv_line_has_as_many_fields_as_its_head() {
-        let stored = UploadOutcome::Stored {
+    fn stored() -> UploadOutcome {
+        UploadOutcome::Stored {
             node: NodeId(2),
             copy: None,
             term: 4,
             views: vec![],
             claimed: false,
             wrong_receipt: None,
-        };
-        let text = line(csv_line, stored);
+        }
+    }
+
+    #[test]
+    fn a_csv_line_has_as_many_fields_as_its_head() {
+        let text = line(csv_line, stored());
         assert_eq!(
             text,
             "17,stress_image_17.png,Medium,4000,stored,2,4,1.500000,0.000,0.000,1.000,20.000,9.000,30.000,2,1,\n"
@@ -193,15 +196,7 @@ mod tests {
 
     #[test]
     fn a_log_line_tells_what_happened() {
-        let stored = UploadOutcome::Stored {
-            node: NodeId(2),
-            copy: None,
-            term: 4,
-            views: vec![],
-            claimed: false,
-            wrong_receipt: None,
-        };
-        let text = line(log_line, stored);
+        let text = line(log_line, stored());
         assert!(
             text.contains("stress_image_17.png: 4000 bytes on node 2 in 30.0 ms"),
             "{text}"
