@@ -38,6 +38,7 @@
 //! - [`balancer`]: user, name and roster → who takes the image
 //! - [`version`]: the order of writes, and which of several copies is the image
 //! - [`ticket`]: signed claims: redirects, and what only nodes may ask each other
+//! - [`condition`]: whether a node can take images, and why not
 //! - [`lease`]: what a node may answer alone, and what absent nodes can hold
 //! - [`image_id`]: user and name, checked, and the file name that maps back to them
 //! - [`members`]: the configured nodes and their addresses
@@ -92,6 +93,7 @@
 pub mod balancer;
 pub mod client;
 mod cluster;
+pub mod condition;
 pub mod durable;
 pub mod election;
 pub mod http;

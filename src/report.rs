@@ -131,12 +131,24 @@ pub struct HeldCopy {
 pub struct Status {
     /// Who answers.
     pub node: NodeId,
+    /// Where it is asked, as its cluster file has it.
+    #[serde(default)]
+    pub address: String,
     /// The leader that it follows, if any.
     pub leader: Option<NodeId>,
     /// The term of the view below.
     pub term: u64,
-    /// The view: alive ids in rising order.
+    /// The view: the ids that uploads are placed by, in rising order.
     pub alive: Vec<NodeId>,
+    /// Nodes of the view that take no images at present, and go on answering reads.
+    #[serde(default)]
+    pub reading: Vec<NodeId>,
+    /// Whether it can take images, or why not; see [`Condition`](crate::condition::Condition).
+    #[serde(default)]
+    pub condition: String,
+    /// Images in its folder, counted a while ago; none while they were not counted yet.
+    #[serde(default)]
+    pub images_held: Option<u64>,
     /// The name of that view, `term.leader.number`; empty without a leader.
     #[serde(default)]
     pub view: String,
@@ -183,9 +195,12 @@ pub struct Peer {
     /// Where it is asked.
     #[serde(default)]
     pub address: String,
-    /// `unknown`, `alive`, `suspect`, `dead` or `left`.
+    /// `unknown`, `alive`, `suspect`, `dead`, `left` or `apart`.
     #[serde(default)]
     pub state: String,
+    /// What it said of itself when it was heard last; see [`Condition`](crate::condition::Condition).
+    #[serde(default)]
+    pub condition: String,
     /// Milliseconds since it was last heard, if ever.
     #[serde(default)]
     pub last_heard_ms: Option<u64>,

@@ -58,7 +58,7 @@ use crate::node::listings::Listings;
 use crate::node::names::NameLocks;
 use crate::node::peers::Peers;
 use crate::node::settle::Settling;
-use crate::node::shared::Node;
+use crate::node::shared::{ConditionCell, Node};
 use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
@@ -168,6 +168,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         counters: Counters::default(),
         body_bytes_max: config.limits.body_bytes_max,
         pixels_max: config.limits.pixels_max,
+        condition: ConditionCell::default(),
         leaving: AtomicBool::new(false),
     };
     Ok((Arc::new(node), memory.met))

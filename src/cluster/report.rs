@@ -36,6 +36,7 @@ impl Report {
             id,
             address: members.address(id).unwrap_or_default().to_owned(),
             state: state.to_string(),
+            condition: String::new(),
             last_heard_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
         });
         Report {

@@ -1,6 +1,6 @@
 //! What all threads of a node share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::counters::Counters;
@@ -8,6 +8,7 @@ use super::listings::Listings;
 use super::names::NameLocks;
 use super::peers::Peers;
 use crate::cluster::{Cluster, time};
+use crate::condition::Condition;
 use crate::keyset::Keyset;
 use crate::lease::Standing;
 use crate::members::Members;
@@ -43,8 +44,24 @@ pub(crate) struct Node {
     pub(crate) body_bytes_max: u64,
     /// The most pixels an image may claim.
     pub(crate) pixels_max: u64,
+    /// Whether it can take images.
+    pub(crate) condition: ConditionCell,
     /// The node is going away: no upload is admitted.
     pub(crate) leaving: AtomicBool,
+}
+
+/// The node's condition: written by those who watch the disk and by whoever drains the node, read by all.
+#[derive(Default)]
+pub(crate) struct ConditionCell(AtomicU8);
+
+impl ConditionCell {
+    pub(crate) fn get(&self) -> Condition {
+        Condition::from_code(self.0.load(Ordering::Relaxed)).expect("only conditions are set")
+    }
+
+    pub(crate) fn set(&self, condition: Condition) {
+        self.0.store(condition.code(), Ordering::Relaxed);
+    }
 }
 
 impl Node {

@@ -15,9 +15,13 @@ pub(crate) fn cluster(service: &Service) -> Answer {
     let standing = node.cluster.standing();
     let status = Status {
         node: node.id,
+        address: node.members.address(node.id).unwrap_or_default().to_owned(),
         leader: view.leader,
         term: view.term,
         alive: view.roster.ids().to_vec(),
+        reading: Vec::new(),
+        condition: node.condition.get().to_string(),
+        images_held: None,
         view: view.id().map_or_else(String::new, |view| view.to_string()),
         ready: standing.is_ready,
         settled: standing.is_settled,
