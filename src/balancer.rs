@@ -1,5 +1,7 @@
 //! Who takes an upload: a pure function of the user, the name and the alive ids.
 //!
+//! Alive, for placement, means alive and able to take images: [`Roster::placed`].
+//!
 //! Every node computes it alone and comes to the same answer, so no node needs to ask another. The rule,
 //! with the field separator that keeps `("ab", "c")` and `("a", "bc")` apart:
 //!
@@ -39,9 +41,9 @@ pub fn hash(user: &str, name: &str) -> u64 {
     )
 }
 
-/// The node that takes `user`'s image `name` while exactly `alive` are alive.
+/// The node that takes `user`'s image `name` while exactly those of `alive` are alive that take images.
 pub fn assigned(user: &str, name: &str, alive: &Roster) -> NodeId {
-    let ids = alive.ids();
+    let ids = alive.placed();
     let index = hash(user, name) % ids.len() as u64;
     ids[usize::try_from(index).expect("an index below a slice length fits usize")]
 }

@@ -4,6 +4,7 @@
 //! placed by; it goes on answering reads. Holds no clock, file or socket.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Whether a node can take images. Of several reasons why not, the later in this order is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,39 @@ impl fmt::Display for Condition {
     }
 }
 
+/// Who finds out about a node's condition. Each says its own part, and the worst of them is the node's.
+#[derive(Clone, Copy, Debug)]
+pub enum ConditionSource {
+    /// Whoever watches the disk.
+    Disk,
+    /// A person who has asked the node to take no more.
+    Person,
+    /// The node, which is stopping.
+    Stopping,
+    /// Whoever compares keys with other nodes.
+    Keys,
+}
+
+const SOURCES: usize = 4;
+
+/// The condition of a node, shared by those who find out and those who ask.
+#[derive(Debug, Default)]
+pub struct ConditionCell([AtomicU8; SOURCES]);
+
+impl ConditionCell {
+    /// The worst that any source says.
+    pub fn get(&self) -> Condition {
+        let parts = self.0.iter().map(|part| part.load(Ordering::Relaxed));
+        let worst = parts.max().expect("there are sources");
+        Condition::from_code(worst).expect("only conditions are set")
+    }
+
+    /// What one source says from now on.
+    pub fn set(&self, source: ConditionSource, condition: Condition) {
+        self.0[source as usize].store(condition.code(), Ordering::Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +116,16 @@ mod tests {
             assert_eq!(Condition::from_code(condition.code()), Some(condition));
         }
         assert_eq!(Condition::from_code(7), None);
+    }
+
+    #[test]
+    fn the_worst_that_any_source_says_is_the_condition() {
+        let cell = ConditionCell::default();
+        assert_eq!(cell.get(), Condition::Able);
+        cell.set(ConditionSource::Disk, Condition::DiskFull);
+        cell.set(ConditionSource::Stopping, Condition::Draining);
+        assert_eq!(cell.get(), Condition::DiskFull);
+        cell.set(ConditionSource::Disk, Condition::Able);
+        assert_eq!(cell.get(), Condition::Draining);
     }
 }

@@ -22,16 +22,22 @@
 mod bully;
 pub mod datagram;
 pub mod detector;
+mod lists;
 pub mod message;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use self::bully::Bully;
-use self::datagram::{ClusterKey, Datagram, Rejection, Rejections, Stamp};
+use self::datagram::{ClusterKey, Datagram, LinkState, Rejection, Rejections, Stamp};
 use self::detector::{Cause, Detector, PeerState, Timeouts, TrackedPeer, Transition};
-use self::message::{Hears, Message};
+use self::lists::Lists;
+use self::message::{Hears, Message, Rival};
+use self::strangers::Strangers;
+use crate::condition::Condition;
 use crate::lease::{Facts, Heard};
 use crate::roster::{NodeId, Roster, ViewId};
 use crate::version::Time;
@@ -41,6 +47,8 @@ use crate::version::Time;
 pub const HEALTH_TIMEOUT: Duration = Duration::from_millis(600);
 /// A shorter timeout is raised to this: a late timer and a round trip have to fit into it six times.
 pub(crate) const HEALTH_TIMEOUT_MIN: Duration = Duration::from_millis(60);
+/// A longer one of another node does not count.
+pub(crate) const HEALTH_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// The longest pause between heartbeats, however long the timeout is.
 const HEARTBEAT_MAX: Duration = Duration::from_millis(100);
 const HEARTBEATS_PER_TIMEOUT: u32 = 6;
@@ -57,8 +65,11 @@ pub struct Settings {
     pub key: ClusterKey,
     /// Greater than at every earlier start, and greater than 0.
     pub incarnation: u64,
-    /// A peer that nobody has heard for this long is dead. Every other time is derived from it.
+    /// A peer that nobody has heard for this long is dead. Every other time is derived from it. Of the timeouts of all
+    /// nodes the longest counts: a node that wants heartbeats more often than others send them would suspect all of them.
     pub health_timeout: Duration,
+    /// The UDP port that the node listens at; 0 if others need not know.
+    pub port: u16,
 }
 
 /// What happens to a node.
@@ -68,11 +79,20 @@ pub enum Input<'a> {
     /// that has arrived, so that no peer is declared dead while its datagrams wait to be read.
     Tick,
     /// Bytes from the network, from anybody.
-    Datagram(&'a [u8]),
+    Datagram {
+        /// All of them.
+        bytes: &'a [u8],
+        /// Where they came from, if that is known.
+        source: Option<SocketAddr>,
+    },
     /// The host of a peer said that the port is closed (ICMP).
     Refused(NodeId),
     /// This node is stopping, and the others are to remove it from the roster. This cannot be undone.
     Leave,
+    /// These are to be the members from now on; the node itself always is one. See [`Output::Members`].
+    Members(&'a [NodeId]),
+    /// A higher incarnation, which was made durable: others know a life of this node that is later than this one.
+    Reincarnate(u64),
 }
 
 /// What a node does in response, in this order.
@@ -82,6 +102,13 @@ pub enum Output {
     Send {
         /// The member.
         to: NodeId,
+        /// An encoded datagram.
+        bytes: Vec<u8>,
+    },
+    /// Send these bytes there: to a node that is no member, or not the one that a member's address leads to.
+    SendTo {
+        /// Where its last datagram came from.
+        address: SocketAddr,
         /// An encoded datagram.
         bytes: Vec<u8>,
     },
@@ -95,6 +122,8 @@ pub enum Output {
         peer: NodeId,
         /// See [`Facts::reserve`].
         reserve: Time,
+        /// Where it came from, with the port that the peer listens at.
+        address: Option<SocketAddr>,
     },
     /// A peer says that it stops, and what its clock shows.
     Left {
@@ -105,6 +134,31 @@ pub enum Output {
     },
     /// A peer was heard, in an authentic datagram that proves that the peer hears this node.
     Heard(Heard),
+    /// The members that this node goes by from now on, in rising order: a list that was wanted, and that all others want.
+    Members(Vec<NodeId>),
+    /// Two processes have the id of a peer, and each has proved that it runs.
+    Double {
+        /// The id.
+        peer: NodeId,
+        /// The one that counts.
+        counted: SocketAddr,
+        /// The other one.
+        other: SocketAddr,
+    },
+    /// A datagram of another cluster, whose head says that it is from a member. Anybody can say that.
+    Foreign {
+        /// The member.
+        peer: NodeId,
+        /// Where it came from.
+        source: SocketAddr,
+    },
+    /// A peer knows another life of this node. It has proved that it says so now.
+    Rival {
+        /// Who says it.
+        peer: NodeId,
+        /// What it knows.
+        rival: Rival,
+    },
     /// A line for the log and the history.
     Note(Transition),
 }
@@ -149,9 +203,14 @@ pub struct Election {
     own: NodeId,
     key: ClusterKey,
     stamp: Stamp,
+    port: u16,
     heartbeat: Duration,
+    own_timeout: Duration,
+    /// The longest of all nodes.
     timeout: Duration,
+    lists: Lists,
     detector: Detector,
+    strangers: Strangers,
     bully: Bully,
     rejections: Rejections,
     view: View,
@@ -173,14 +232,10 @@ impl Election {
             key,
             incarnation,
             health_timeout,
+            port,
         } = settings;
         let timeout = health_timeout.max(HEALTH_TIMEOUT_MIN);
-        let timeouts = Timeouts {
-            suspect_after: timeout * 2 / 3,
-            dead_after: timeout,
-            refused_after: timeout / 3,
-            hearsay_after: timeout * 2,
-        };
+        let lists = Lists::new(own, members);
         Election {
             own,
             key,
@@ -188,9 +243,13 @@ impl Election {
                 incarnation,
                 sequence: 0,
             },
+            port,
             heartbeat: HEARTBEAT_MAX.min(timeout / HEARTBEATS_PER_TIMEOUT),
+            own_timeout: timeout,
             timeout,
-            detector: Detector::new(timeouts, members.into_iter().filter(|id| *id != own)),
+            detector: Detector::new(Timeouts::of(timeout), lists.peers()),
+            lists,
+            strangers: Strangers::default(),
             bully: Bully::new(own, timeout / 2),
             rejections: Rejections::default(),
             view: View {
@@ -214,14 +273,22 @@ impl Election {
         self.notice_sleep(now, &mut out);
         match input {
             Input::Tick => self.tick(&mut out),
-            Input::Datagram(bytes) => {
-                if let Err(rejection) = self.receive(bytes, &mut out) {
+            Input::Datagram { bytes, source } => {
+                if let Err(rejection) = self.receive(bytes, source, &mut out) {
                     self.rejections.count(rejection);
                 }
             }
             Input::Refused(peer) => self.detector.record_refusal(peer),
             Input::Leave => self.leave(&mut out),
+            Input::Members(members) => {
+                self.lists.want(members);
+                self.detector.track(&self.lists.peers());
+            }
+            Input::Reincarnate(incarnation) => {
+                self.stamp.incarnation = self.stamp.incarnation.max(incarnation);
+            }
         }
+        self.compare_lists(&mut out);
         self.bully.decide(&self.detector, self.awake());
         self.publish(&mut out);
         out
@@ -300,6 +367,9 @@ impl Election {
 
     fn tick(&mut self, out: &mut Vec<Output>) {
         let awake = self.awake();
+        self.strangers
+            .forget(awake, |id| self.detector.peer(id).is_some());
+        self.adapt_timeout();
         for transition in self.detector.time_out(awake) {
             out.push(Output::Note(transition));
             if transition.to == PeerState::Suspect {
@@ -323,20 +393,34 @@ impl Election {
         }
     }
 
-    fn receive(&mut self, bytes: &[u8], out: &mut Vec<Output>) -> Result<(), Rejection> {
-        let datagram = self.key.decode(bytes)?;
+    fn receive(
+        &mut self,
+        bytes: &[u8],
+        source: Option<SocketAddr>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Rejection> {
+        let datagram = self.key.decode(bytes).inspect_err(|rejection| {
+            if let Some((source, peer)) = source.zip(datagram::claimed_sender(bytes, self.own))
+                && *rejection == Rejection::Foreign
+                && self.detector.peer(peer).is_some()
+            {
+                out.push(Output::Foreign { peer, source });
+            }
+        })?;
         if datagram.receiver != self.own {
             return Err(Rejection::Misdirected);
         }
         let sender = datagram.sender;
-        let known = self.detector.peer(sender).ok_or(Rejection::Stranger)?.stamp;
-        if datagram.stamp <= known {
-            return Err(Rejection::Replayed);
-        }
+        let address = source.map(|source| listening(source, datagram.link.port));
+        let Some(known) = self.detector.peer(sender).map(|peer| peer.stamp) else {
+            self.meet_stranger(&datagram, address, out);
+            return Err(Rejection::Stranger);
+        };
+        self.check_life(&datagram, address, out)?;
         let awake = self.awake();
         out.extend(
             self.detector
-                .record_stamp(sender, datagram.stamp, awake)
+                .record_stamp(sender, datagram.stamp, address, awake)
                 .map(Output::Note),
         );
         if datagram.message == Message::Leave {
@@ -352,6 +436,7 @@ impl Election {
             out.push(Output::Arrived {
                 peer: sender,
                 reserve: datagram.facts.reserve,
+                address,
             });
         }
         if datagram.stamp.incarnation > known.incarnation && !self.bully.is_leaving() {
@@ -361,6 +446,20 @@ impl Election {
         if !self.is_fresh(datagram.echo) {
             return Err(Rejection::Unproven);
         }
+        if let Message::Rival(rival) = datagram.message {
+            out.push(Output::Rival { peer: sender, rival });
+            if !rival.is_receiver_counted {
+                return Ok(());
+            }
+        }
+        if state != Some(PeerState::Left) {
+            self.detector
+                .record_contact(sender, awake, datagram.link, datagram.facts.condition);
+        }
+        if !self.counts(sender, &datagram.link) {
+            out.extend(self.detector.record_apart(sender, awake).map(Output::Note));
+            return Ok(());
+        }
         let echo = Duration::from_micros(datagram.echo.sequence);
         out.extend(
             self.detector
@@ -368,8 +467,8 @@ impl Election {
                 .map(Output::Note),
         );
         if self.detector.is_present(sender) {
-            self.bully
-                .hear_stance(sender, &datagram.stance, &self.detector, awake);
+            let members = (&self.detector, self.lists.in_force());
+            self.bully.hear_stance(sender, &datagram.stance, members, awake);
             out.push(Output::Heard(Heard {
                 peer: sender,
                 incarnation: datagram.stamp.incarnation,
@@ -411,7 +510,180 @@ impl Election {
                 self.send(sender, Message::Answer, out)
             }
             Message::Answer => self.no_election_until = self.awake() + self.timeout,
-            Message::Election | Message::Coordinator | Message::Leave => {}
+            Message::Election | Message::Coordinator | Message::Leave | Message::Rival(_) => {}
+        }
+    }
+
+    /// Whether a peer that says this is counted: each of the two has the other in its list, and it takes part.
+    fn counts(&self, peer: NodeId, said: &LinkState) -> bool {
+        self.lists.in_force().contains(&peer) && said.counts_receiver && !said.is_apart
+    }
+
+    /// Whether a datagram is of the life of its sender that this node goes by, or of a later one that takes its place. A
+    /// later life from the same address does at once, since no two processes listen at one; from another address only
+    /// when the known life is silent. Otherwise both are told of each other.
+    fn check_life(
+        &mut self,
+        datagram: &Datagram,
+        address: Option<SocketAddr>,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Rejection> {
+        let Datagram { sender, stamp, .. } = *datagram;
+        let awake = self.awake();
+        let (heartbeat, timeout) = (self.heartbeat, self.timeout);
+        let is_proven = self.is_fresh(datagram.echo);
+        let Some(peer) = self.detector.peer_mut(sender) else {
+            return Err(Rejection::Stranger);
+        };
+        let known = peer.stamp;
+        if stamp.incarnation == known.incarnation || known.incarnation == 0 {
+            let is_newer = stamp > known;
+            return is_newer.then_some(()).ok_or(Rejection::Replayed);
+        }
+        // Only what was proved counts: anybody can play what an ended life has said.
+        let silent = peer
+            .contact
+            .map_or(Duration::MAX, |at| awake.saturating_sub(at));
+        let elsewhere = peer.address.zip(address).is_some_and(|(known, now)| known != now);
+        let both = elsewhere && silent < timeout && peer.state != PeerState::Left;
+        let is_later = stamp.incarnation > known.incarnation;
+        if is_later && !both {
+            return Ok(());
+        }
+        if peer.told_of_rival.is_none_or(|at| awake >= at + heartbeat) {
+            peer.told_of_rival = Some(awake);
+            let counted = peer.address;
+            let rival = |incarnation, silent: Duration, is_receiver_counted| {
+                let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
+                Message::Rival(Rival {
+                    incarnation,
+                    silent_ms,
+                    is_receiver_counted,
+                })
+            };
+            self.reply(
+                sender,
+                stamp,
+                address,
+                rival(known.incarnation, silent, false),
+                out,
+            );
+            // Anybody can play what an earlier life has said: only one that answers is worth a word to the counted one.
+            if both && is_proven {
+                let message = rival(stamp.incarnation, Duration::ZERO, true);
+                self.reply(sender, known, counted, message, out);
+                if let Some((counted, other)) = counted.zip(address) {
+                    out.push(Output::Double {
+                        peer: sender,
+                        counted,
+                        other,
+                    });
+                }
+            }
+        }
+        Err(if both {
+            Rejection::Double
+        } else {
+            Rejection::Replayed
+        })
+    }
+
+    fn meet_stranger(&mut self, datagram: &Datagram, address: Option<SocketAddr>, out: &mut Vec<Output>) {
+        if datagram.sender == self.own {
+            return;
+        }
+        let moment = (self.is_fresh(datagram.echo), self.awake());
+        if self.strangers.meet(datagram, address, moment, self.heartbeat) {
+            let message = self.heartbeat_now();
+            self.reply(datagram.sender, datagram.stamp, address, message, out);
+        }
+    }
+
+    /// Brings the list of members into force that all others want too, and finds out whether this node gives way.
+    fn compare_lists(&mut self, out: &mut Vec<Output>) {
+        let awake = self.awake();
+        let members = self.detector.in_contact(awake).map(|(id, peer)| (id, &peer.link));
+        if self.lists.switch(members) {
+            let kept = self.lists.peers();
+            for (id, peer) in self
+                .detector
+                .in_contact(awake)
+                .filter(|(id, _)| !kept.contains(id))
+            {
+                self.strangers.adopt(id, peer, awake);
+            }
+            self.detector.track(&kept);
+            out.push(Output::Members(self.lists.in_force().iter().copied().collect()));
+        }
+        let members = self.detector.in_contact(awake).map(|(id, peer)| (id, &peer.link));
+        let is_uncounted = members
+            .clone()
+            .any(|(id, said)| self.lists.in_force().contains(&id) && !said.counts_receiver);
+        let is_apart = !self.gives_way_to().is_empty();
+        self.bully.set_standing(is_apart, is_uncounted, awake);
+    }
+
+    /// The nodes because of which this one takes no part: their lists of members prevail.
+    pub(crate) fn gives_way_to(&self) -> Vec<NodeId> {
+        let awake = self.awake();
+        let members = self.detector.in_contact(awake).map(|(id, peer)| (id, &peer.link));
+        let strangers = self.strangers.in_contact(awake, self.timeout);
+        self.lists.gives_way_to(members.chain(strangers))
+    }
+
+    /// The peers in contact that want other members than this node.
+    pub(crate) fn differing(&self) -> Vec<NodeId> {
+        let contact = self.detector.in_contact(self.awake());
+        let differs = contact.filter(|(_, peer)| self.lists.differs(&peer.link));
+        differs.map(|(id, _)| id).collect()
+    }
+
+    /// The nodes in contact that are in no list of this node, with where they listen.
+    pub(crate) fn strangers(&self) -> Vec<(NodeId, Option<SocketAddr>)> {
+        let heard = self.strangers.in_contact(self.awake(), self.timeout);
+        heard
+            .map(|(id, _)| (id, self.strangers.get(id).and_then(|stranger| stranger.address)))
+            .collect()
+    }
+
+    /// The health timeout of this node, and those of peers in contact that differ from it.
+    pub(crate) fn other_timeouts(&self) -> (Duration, Vec<(NodeId, Duration)>) {
+        let contact = self.detector.in_contact(self.awake());
+        let theirs = contact.map(|(id, peer)| (id, Duration::from_millis(peer.link.timeout_ms.into())));
+        let others = theirs.filter(|(_, timeout)| *timeout != self.own_timeout);
+        (self.own_timeout, others.collect())
+    }
+
+    /// How long ago this node heard a peer itself, if ever.
+    pub(crate) fn silence_of(&self, peer: NodeId) -> Option<Duration> {
+        let heard = self.detector.peer(peer)?.heard_clock?;
+        Some(self.clock - heard)
+    }
+
+    /// A peer that nobody has heard for this long is dead: the longest health timeout of all nodes.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The condition that a peer told of last.
+    pub(crate) fn condition_of(&self, peer: NodeId) -> Condition {
+        self.detector
+            .peer(peer)
+            .map_or(Condition::default(), |peer| peer.condition)
+    }
+
+    /// The longest timeout of all nodes that are there counts.
+    fn adapt_timeout(&mut self) {
+        let awake = self.awake();
+        let others = self
+            .detector
+            .in_contact(awake)
+            .map(|(_, peer)| Duration::from_millis(peer.link.timeout_ms.into()));
+        let longest = others.fold(Duration::ZERO, Duration::max).min(HEALTH_TIMEOUT_MAX);
+        let longest = longest.max(self.own_timeout);
+        if longest != self.timeout {
+            self.timeout = longest;
+            self.detector.set_timeouts(Timeouts::of(longest));
         }
     }
 
@@ -424,7 +696,7 @@ impl Election {
     /// If the view has changed: publishes it here, and sends it to the followers if this node leads.
     fn publish(&mut self, out: &mut Vec<Output>) {
         let (term, leader) = (self.bully.term(), self.bully.leader());
-        let roster = self.bully.roster(&self.detector);
+        let roster = self.roster();
         let before = &self.view;
         assert!(term >= before.term, "term {term} after {}", before.term);
         assert!(roster.contains(self.own), "a view lacks its holder");
@@ -461,6 +733,20 @@ impl Election {
         out.push(Output::Publish(self.view.clone()));
     }
 
+    /// The ids that are alive, and those of them that take images: the leader's list, or what this node hears itself.
+    fn roster(&self) -> Roster {
+        if let Some(roster) = self.bully.followed_roster() {
+            return roster.clone();
+        }
+        Roster::new(self.own, self.detector.present()).placed_on(|id| {
+            let condition = match self.detector.peer(id) {
+                Some(peer) => peer.condition,
+                None => self.announcement.facts.condition,
+            };
+            condition.takes_images()
+        })
+    }
+
     fn heartbeat_now(&self) -> Message {
         let heard_recently = |(id, peer): (NodeId, &TrackedPeer)| {
             let silent = self.clock - peer.heard_clock.filter(|_| peer.state.is_present())?;
@@ -478,6 +764,28 @@ impl Election {
     }
 
     fn send(&mut self, to: NodeId, message: Message, out: &mut Vec<Output>) {
+        let echo = self.detector.peer(to).map_or(Stamp::default(), |peer| peer.stamp);
+        let bytes = self.encode(to, echo, message);
+        out.push(Output::Send { to, bytes });
+    }
+
+    /// Answers a datagram with the stamp `echo` where it came from.
+    fn reply(
+        &mut self,
+        to: NodeId,
+        echo: Stamp,
+        address: Option<SocketAddr>,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) {
+        let bytes = self.encode(to, echo, message);
+        out.push(match address {
+            Some(address) => Output::SendTo { address, bytes },
+            None => Output::Send { to, bytes },
+        });
+    }
+
+    fn encode(&mut self, to: NodeId, echo: Stamp, message: Message) -> Vec<u8> {
         self.stamp.sequence = self.sequence_at(self.clock);
         let View { number, roster, .. } = &self.view;
         let stance = self.bully.stance(*number, roster, self.awake());
@@ -486,18 +794,29 @@ impl Election {
             sender: self.own,
             receiver: to,
             stamp: self.stamp,
-            echo: self.detector.peer(to).map_or(Stamp::default(), |peer| peer.stamp),
+            echo,
             facts: Facts {
                 is_clean: stance.view(self.own).is_some_and(|view| clean_in == Some(view)),
                 ..facts
             },
+            link: LinkState {
+                timeout_ms: u32::try_from(self.own_timeout.as_millis()).unwrap_or(u32::MAX),
+                port: self.port,
+                is_apart: self.bully.is_apart(),
+                ..self.lists.said_to(to)
+            },
             stance,
             message,
         };
-        out.push(Output::Send {
-            to,
-            bytes: self.key.encode(&datagram),
-        });
+        self.key.encode(&datagram)
+    }
+}
+
+/// Where a node listens that sent from `source` and listens at `port`; it sends from other ports.
+fn listening(source: SocketAddr, port: u16) -> SocketAddr {
+    match port {
+        0 => source,
+        port => SocketAddr::new(source.ip(), port),
     }
 }
 

@@ -28,7 +28,9 @@
 use std::fmt;
 
 use base64ct::{Base64, Encoding};
+use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 /// The bytes of key material in a [`Key`].
@@ -56,6 +58,17 @@ impl Key {
     /// Takes 32 bytes that nobody else knows.
     pub fn new(material: [u8; KEY_BYTES]) -> Key {
         Key(Zeroizing::new(material))
+    }
+
+    /// A number by which nodes that share `secret` know whether they have the same key, and that tells nobody else anything.
+    pub(crate) fn fingerprint(&self, secret: &[u8; 32]) -> u64 {
+        let mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+        let tag = mac
+            .chain_update(b"pixseal image key")
+            .chain_update(&*self.0)
+            .finalize()
+            .into_bytes();
+        u64::from_be_bytes(*tag.first_chunk().expect("a SHA-256 tag has 32 bytes"))
     }
 
     /// The input keying material of HKDF.
@@ -224,6 +237,11 @@ impl Keyset {
             .iter()
             .filter(|entry| entry.status == KeyStatus::Enabled && entry.id != self.primary);
         std::iter::once(self.primary()).chain(others.filter_map(|entry| entry.key.as_ref()))
+    }
+
+    /// See [`Key::fingerprint`]; the primary key's comes first.
+    pub(crate) fn fingerprints(&self, secret: &[u8; 32]) -> Vec<u64> {
+        self.enabled().map(|key| key.fingerprint(secret)).collect()
     }
 
     /// Number and status of every key, in the order of the file.

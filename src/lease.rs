@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balancer;
+use crate::condition::Condition;
 use crate::roster::{NodeId, Roster, ViewId};
 use crate::version::Time;
 
@@ -59,6 +60,10 @@ pub struct Facts {
     pub is_clean: bool,
     /// Names the images folder; equal for nodes that share one.
     pub folder: u64,
+    /// Fingerprint of the key that it seals with.
+    pub primary_key: u64,
+    /// Whether it can take images.
+    pub condition: Condition,
 }
 
 impl Facts {
@@ -112,6 +117,10 @@ pub struct Leases {
     own: NodeId,
     folder: u64,
     peers: BTreeMap<NodeId, PeerLease>,
+    /// Nodes that are no members any more, and may still have a lease.
+    departed: BTreeMap<NodeId, PeerLease>,
+    /// Members that were ever heard in the life of the images folder, before this life of the node.
+    met: BTreeSet<NodeId>,
     /// Members that were never heard in the life of the images folder: they have nothing.
     strangers: BTreeSet<NodeId>,
     /// Members that were last seen in the same images folder.
@@ -158,8 +167,8 @@ pub struct Standing {
     epochs: Arc<Vec<Epoch>>,
     /// Members that were heard in this life of the node.
     pub heard: Arc<BTreeSet<NodeId>>,
-    /// Peers whose clock is far from this node's, with the difference in milliseconds.
-    pub clocks_off: Vec<(NodeId, i64)>,
+    /// How far the clock of each peer that was heard is ahead of this node's, in milliseconds.
+    pub clock_offsets: Vec<(NodeId, i64)>,
 }
 
 /// What another member can hold.
@@ -172,9 +181,6 @@ struct Other {
     may_hold_anything: bool,
 }
 
-/// A difference of clocks that is told to people.
-const CLOCK_OFF_MS: i64 = 2000;
-
 impl Leases {
     /// A node at time 0, which has heard nobody. `met` are the members that this folder's node has ever heard,
     /// `companions` those that have used the same folder.
@@ -185,21 +191,13 @@ impl Leases {
         met: &BTreeSet<NodeId>,
         companions: BTreeSet<NodeId>,
     ) -> Leases {
-        let unknown = || PeerLease {
-            may_hold_anything: true,
-            ..PeerLease::default()
-        };
-        let peers: BTreeMap<NodeId, PeerLease> = members
-            .into_iter()
-            .filter(|id| *id != own)
-            .map(|id| (id, unknown()))
-            .collect();
-        let strangers = peers.keys().copied().filter(|id| !met.contains(id)).collect();
-        Leases {
+        let mut leases = Leases {
             own,
             folder,
-            peers,
-            strangers,
+            peers: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            met: met.clone(),
+            strangers: BTreeSet::new(),
             companions: Arc::new(companions),
             heard: Arc::default(),
             view: None,
@@ -208,7 +206,40 @@ impl Leases {
             reserves: VecDeque::new(),
             present_since: Duration::ZERO,
             ticked: Duration::ZERO,
+        };
+        leases.set_members(members);
+        leases
+    }
+
+    /// These are the members from now on. Whoever is none any more holds nothing that counts: whoever changed the list
+    /// has said so.
+    pub fn set_members(&mut self, members: impl IntoIterator<Item = NodeId>) {
+        let members: BTreeSet<NodeId> = members.into_iter().filter(|id| *id != self.own).collect();
+        let (kept, gone) = std::mem::take(&mut self.peers)
+            .into_iter()
+            .partition(|(id, _)| members.contains(id));
+        self.peers = kept;
+        self.departed.extend::<BTreeMap<NodeId, PeerLease>>(gone);
+        for id in members {
+            // One that comes back is waited for as one whose lease has not expired.
+            if let Some(departed) = self.departed.remove(&id) {
+                let may_hold_anything = true;
+                self.peers.insert(
+                    id,
+                    PeerLease {
+                        may_hold_anything,
+                        ..departed
+                    },
+                );
+            }
+            self.peers.entry(id).or_insert_with(|| {
+                if !self.met.contains(&id) && !self.heard.contains(&id) {
+                    self.strangers.insert(id);
+                }
+                PeerLease::unknown()
+            });
         }
+        self.forget_if_settled();
     }
 
     /// Time has passed. A node that was paused knows nothing any more of those that it did not hear meanwhile.
@@ -217,13 +248,13 @@ impl Leases {
             self.present_since = now;
             self.epochs = Arc::default();
             for peer in self.peers.values_mut() {
-                *peer = PeerLease {
-                    may_hold_anything: true,
-                    ..PeerLease::default()
-                };
+                *peer = PeerLease::unknown();
             }
         }
         self.ticked = now;
+        let present_since = self.present_since;
+        self.departed
+            .retain(|_, peer| !peer.has_expired(now, present_since));
         let expired_at = self.present_since + EXPIRY;
         for (id, peer) in &mut self.peers {
             if peer.heard.is_none() && peer.estimate.is_none() && now >= expired_at {
@@ -376,7 +407,7 @@ impl Leases {
             others: self.others(&roster),
             epochs: Arc::clone(&self.epochs),
             heard: Arc::clone(&self.heard),
-            clocks_off: self.clocks_off(now, wall_ms),
+            clock_offsets: self.clock_offsets(now, wall_ms),
             roster,
         }
     }
@@ -396,13 +427,19 @@ impl Leases {
         let Some((view, _)) = &self.view else {
             return false;
         };
-        self.peers.iter().all(|(id, peer)| {
-            if roster.contains(*id) {
-                peer.heard.is_some_and(|(_, heard)| heard.view == Some(*view))
-            } else {
-                peer.has_expired(now, self.present_since)
-            }
-        })
+        let departed = || {
+            self.departed
+                .values()
+                .all(|peer| peer.has_expired(now, self.present_since))
+        };
+        departed()
+            && self.peers.iter().all(|(id, peer)| {
+                if roster.contains(*id) {
+                    peer.heard.is_some_and(|(_, heard)| heard.view == Some(*view))
+                } else {
+                    peer.has_expired(now, self.present_since)
+                }
+            })
     }
 
     fn is_settled(&self) -> bool {
@@ -452,19 +489,26 @@ impl Leases {
         separate.map(other).collect()
     }
 
-    fn clocks_off(&self, now: Duration, wall_ms: u64) -> Vec<(NodeId, i64)> {
+    fn clock_offsets(&self, now: Duration, wall_ms: u64) -> Vec<(NodeId, i64)> {
         let off = |(id, peer): (&NodeId, &PeerLease)| {
             let (at, heard) = peer.heard?;
             let passed = u64::try_from(now.saturating_sub(at).as_millis()).ok()?;
             let theirs = heard.facts.wall_ms.saturating_add(passed);
-            let off = i64::try_from(theirs).ok()? - i64::try_from(wall_ms).ok()?;
-            (off.abs() >= CLOCK_OFF_MS).then_some((*id, off))
+            let offset = i64::try_from(theirs).ok()? - i64::try_from(wall_ms).ok()?;
+            Some((*id, offset))
         };
         self.peers.iter().filter_map(off).collect()
     }
 }
 
 impl PeerLease {
+    fn unknown() -> PeerLease {
+        PeerLease {
+            may_hold_anything: true,
+            ..PeerLease::default()
+        }
+    }
+
     /// The latest time it can have used, as far as that is known.
     fn latest(&self) -> Option<Time> {
         if self.left.is_some() {
@@ -502,7 +546,7 @@ impl Standing {
             others: Vec::new(),
             epochs: Arc::default(),
             heard: Arc::default(),
-            clocks_off: Vec::new(),
+            clock_offsets: Vec::new(),
         }
     }
 

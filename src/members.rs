@@ -16,8 +16,8 @@ use serde::Deserialize;
 
 use crate::roster::NodeId;
 
-/// The most nodes a cluster file may name.
-pub const NODES_MAX: usize = 256;
+/// The most nodes a cluster file may name: the longest heartbeat has to fit into one packet.
+pub const NODES_MAX: usize = 100;
 
 /// Every configured node, in the order of their ids; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,26 @@ impl Members {
     /// Ids and addresses in rising order of id.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &str)> {
         self.0.iter().map(|(id, address)| (*id, address.as_str()))
+    }
+
+    /// The ids of all nodes, in rising order.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> {
+        self.0.keys().copied()
+    }
+
+    /// These addresses, and those of `older` for nodes that have none here.
+    #[must_use]
+    pub(crate) fn and(&self, older: &Members) -> Members {
+        let mut both = older.0.clone();
+        both.extend(self.0.clone());
+        Members(both)
+    }
+
+    /// The nodes with these ids alone; `None`: there are none.
+    pub(crate) fn only(&self, ids: &[NodeId]) -> Option<Members> {
+        let listed = self.0.iter().filter(|(id, _)| ids.contains(id));
+        let nodes: BTreeMap<NodeId, String> = listed.map(|(id, address)| (*id, address.clone())).collect();
+        (!nodes.is_empty()).then_some(Members(nodes))
     }
 
     /// How many nodes are configured; at least one.

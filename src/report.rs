@@ -201,6 +201,9 @@ pub struct Peer {
     /// What it said of itself when it was heard last; see [`Condition`](crate::condition::Condition).
     #[serde(default)]
     pub condition: String,
+    /// How far its wall clock is ahead of this node's, in milliseconds, as far as that can be known from heartbeats.
+    #[serde(default)]
+    pub clock_offset_ms: Option<i64>,
     /// Milliseconds since it was last heard, if ever.
     #[serde(default)]
     pub last_heard_ms: Option<u64>,

@@ -1,7 +1,7 @@
 //! Who is alive: node ids, and the sorted set of them that placement counts over.
 //!
-//! Knows nothing of addresses, heartbeats or time. A [`Roster`] is never empty and always holds the node
-//! that owns it, so that `hash mod len` has an answer in every state the cluster can be in.
+//! Knows nothing of addresses, heartbeats or time. A [`Roster`] is never empty, and neither is the list in it that
+//! uploads are placed by, so that `hash mod len` has an answer in every state the cluster can be in.
 
 use std::fmt;
 
@@ -49,41 +49,92 @@ impl fmt::Display for ViewId {
     }
 }
 
-/// The alive ids: sorted, unique, never empty.
+/// The alive ids, and those among them that uploads are placed on: both sorted, unique, never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roster(Box<[NodeId]>);
+pub struct Roster {
+    alive: Box<[NodeId]>,
+    placed: Box<[NodeId]>,
+}
 
 impl Roster {
-    /// The roster of `own` and whoever else is alive. Order and repetition of `others` do not matter.
+    /// The roster of `own` and whoever else is alive, all of which take images. Order and repetition of `others` do not
+    /// matter.
     pub fn new(own: NodeId, others: impl IntoIterator<Item = NodeId>) -> Roster {
         let mut ids: Vec<NodeId> = others.into_iter().collect();
         ids.push(own);
         ids.sort_unstable();
         ids.dedup();
-        Roster(ids.into_boxed_slice())
+        let alive = ids.into_boxed_slice();
+        Roster {
+            placed: alive.clone(),
+            alive,
+        }
     }
 
-    /// The ids in rising order; at least one.
+    /// The same nodes alive; uploads are placed on those that `takes_images` names. If it names none, on all of them:
+    /// each says itself why it takes none.
+    #[must_use]
+    pub fn placed_on(self, takes_images: impl Fn(NodeId) -> bool) -> Roster {
+        let able: Box<[NodeId]> = self
+            .alive
+            .iter()
+            .copied()
+            .filter(|id| takes_images(*id))
+            .collect();
+        Roster {
+            placed: if able.is_empty() { self.alive.clone() } else { able },
+            alive: self.alive,
+        }
+    }
+
+    /// The alive ids in rising order; at least one.
     pub fn ids(&self) -> &[NodeId] {
-        &self.0
+        &self.alive
+    }
+
+    /// The ids that uploads are placed on, in rising order; at least one.
+    pub fn placed(&self) -> &[NodeId] {
+        &self.placed
+    }
+
+    /// The alive ids that uploads are not placed on, in rising order.
+    pub fn reading(&self) -> impl Iterator<Item = NodeId> {
+        self.alive.iter().copied().filter(|id| !self.places_on(*id))
     }
 
     /// Whether `id` is alive.
     pub fn contains(&self, id: NodeId) -> bool {
-        self.0.binary_search(&id).is_ok()
+        self.alive.binary_search(&id).is_ok()
+    }
+
+    /// Whether uploads are placed on `id`.
+    pub fn places_on(&self, id: NodeId) -> bool {
+        self.placed.binary_search(&id).is_ok()
     }
 }
 
-/// As the event lines print it: `[1, 2, 3]`.
+/// The list that uploads are placed by, as the event lines print it: `[1, 2, 3]`.
 impl fmt::Display for Roster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|id| id.0)).finish()
+        f.debug_list().entries(self.placed.iter().map(|id| id.0)).finish()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn uploads_are_placed_on_those_that_take_images_or_on_all() {
+        let roster = Roster::new(NodeId(2), [1, 3].map(NodeId)).placed_on(|id| id != NodeId(2));
+        assert_eq!(roster.placed(), [1, 3].map(NodeId));
+        assert_eq!(roster.ids(), [1, 2, 3].map(NodeId));
+        assert_eq!(roster.reading().collect::<Vec<_>>(), [NodeId(2)]);
+        assert!(roster.contains(NodeId(2)) && !roster.places_on(NodeId(2)));
+        assert_eq!(roster.to_string(), "[1, 3]");
+        let nobody = roster.placed_on(|_| false);
+        assert_eq!(nobody.placed(), nobody.ids());
+    }
 
     #[test]
     fn roster_is_sorted_unique_and_holds_its_owner() {

@@ -43,6 +43,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
+
 use self::acceptor::Acceptor;
 use self::acceptor_handle::AcceptorHandle;
 use self::config::Config;
@@ -52,13 +54,15 @@ use self::serve::serve;
 use self::service::Service;
 use self::workers::Workers;
 use crate::cluster::{Cluster, ClusterSettings, time};
+use crate::condition::ConditionCell;
 use crate::lease::CLOCK_LEAD_MS;
+use crate::members::Members;
 use crate::node::counters::Counters;
 use crate::node::listings::Listings;
 use crate::node::names::NameLocks;
 use crate::node::peers::Peers;
 use crate::node::settle::Settling;
-use crate::node::shared::{ConditionCell, Node};
+use crate::node::shared::Node;
 use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
@@ -74,6 +78,7 @@ const BACKLOG: i32 = 4096;
 /// A running node.
 pub struct Server {
     service: Arc<Service>,
+    listen: SocketAddr,
     acceptor: thread::JoinHandle<()>,
     settling: Settling,
 }
@@ -84,7 +89,7 @@ impl Server {
         let (listen, limits) = (config.listen, config.limits);
         let secrets = secrets::load_or_create(&config.secrets).map_err(|e| e.to_string())?;
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
-        let gate = Gate::new(&config.members, listen);
+        let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen));
         let (node, met) = start_node(config, secrets)?;
         let cannot_watch = |e: io::Error| format!("cannot watch connections: {e}");
         let (acceptor, returns) = AcceptorHandle::new().map_err(cannot_watch)?;
@@ -107,9 +112,19 @@ impl Server {
         let settling = Settling::start(node, met).map_err(|e| format!("cannot start a thread: {e}"))?;
         Ok(Server {
             service,
+            listen,
             acceptor,
             settling,
         })
+    }
+
+    /// These are to be the members from now on: their addresses at once, their ids once all nodes that are there want them
+    /// too.
+    pub fn set_members(&self, members: Members) {
+        let node = &self.service.node;
+        let hosts = members.and(&node.members());
+        self.service.gate.store(Arc::new(Gate::new(&hosts, self.listen)));
+        node.cluster.set_members(members);
     }
 
     /// Tells the others, finishes what is being served, and returns.
@@ -136,13 +151,17 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         clock.start_after(memory.clock);
     }
     let tickets = TicketKey::new(&secrets.cluster_key);
+    let condition = Arc::new(ConditionCell::default());
     let cluster = Cluster::start(ClusterSettings {
         own: config.id,
-        members: config.members.clone(),
+        members: config.members,
         listen,
+        is_at_home: config.is_at_home,
+        image_keys: secrets.keyset.fingerprints(&secrets.cluster_key),
         key: secrets.cluster_key,
         incarnation: memory.incarnation,
         health_timeout: config.health_timeout,
+        condition: Arc::clone(&condition),
         clock: Arc::clone(&clock),
         folder: memory.folder,
         met: memory.met.clone(),
@@ -151,7 +170,6 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
     .map_err(|e| cannot_listen(listen, &e))?;
     let node = Node {
         id: config.id,
-        members: config.members,
         keyset: Arc::new(secrets.keyset),
         store,
         cluster,
@@ -168,7 +186,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         counters: Counters::default(),
         body_bytes_max: config.limits.body_bytes_max,
         pixels_max: config.limits.pixels_max,
-        condition: ConditionCell::default(),
+        condition,
         leaving: AtomicBool::new(false),
     };
     Ok((Arc::new(node), memory.met))

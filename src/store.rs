@@ -104,6 +104,11 @@ impl Store {
         memory::begin_life(&self.work, &self.images, now, random)
     }
 
+    /// Takes an incarnation higher than `other`, durably, and returns it.
+    pub(crate) fn reincarnate(&self, other: u64) -> Result<u64, Error> {
+        memory::reincarnate(&self.work, other)
+    }
+
     /// Remembers the clock; to be called more often than [`memory::CLOCK_AGE_MS_MAX`].
     pub(crate) fn keep_clock(&self, clock: Time) -> Result<(), Error> {
         memory::keep_clock(&self.work, clock)

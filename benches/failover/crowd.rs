@@ -56,7 +56,7 @@ fn simulate(count: u32) {
         }
         let received = arrival.and_then(|_| arrivals.pop_first());
         let (id, input) = match &received {
-            Some((_, (to, bytes))) => (*to, Input::Datagram(bytes)),
+            Some((_, (to, bytes))) => (*to, Input::Datagram { bytes, source: None }),
             None => (tick.1, Input::Tick),
         };
         let node = nodes.get_mut(&id).unwrap();
@@ -93,6 +93,7 @@ fn node(own: NodeId, members: &[NodeId]) -> Election {
         key: ClusterKey::new(&[7; 32]),
         incarnation: 1,
         health_timeout: HEALTH_TIMEOUT,
+        port: 0,
     })
 }
 

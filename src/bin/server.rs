@@ -16,7 +16,7 @@ use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::server::Server;
 use pixseal::server::config::{Config, Limits};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 const USAGE: &str = "\
@@ -24,6 +24,7 @@ Usage: server ID [options]
 
 Runs node ID of a pixseal cluster. Without options, nodes 1, 2 and 3 are 127.0.0.1:8001 to 8003,
 images go to images/, and keys are made in secrets/ by whichever node starts first.
+SIGHUP reads the cluster file again; SIGTERM stops the node.
 
 Options:
     --cluster FILE         the nodes and their addresses (default cluster.toml, if it is there)
@@ -45,6 +46,9 @@ Options:
 
 The environment variable RUST_LOG sets what is printed: error, warn, info (default), debug, off.
 ";
+
+/// Read if it is there and no other is named.
+const CLUSTER_FILE: &str = "cluster.toml";
 
 fn main() -> ExitCode {
     match run(std::env::args().skip(1).collect()) {
@@ -68,6 +72,7 @@ fn run(args: Vec<String>) -> Result<(), String> {
         println!("pixseal {}", env!("CARGO_PKG_VERSION"));
         return Ok(());
     }
+    let cluster_file = matches.opt_str("cluster");
     let config = config(&matches)?;
     let level = match std::env::var("RUST_LOG") {
         Ok(text) => text
@@ -76,15 +81,16 @@ fn run(args: Vec<String>) -> Result<(), String> {
         Err(_) => LevelFilter::Info,
     };
     // Registered before anything is started: a signal that comes early must not end the process half-way.
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(|e| format!("cannot wait for signals: {e}"))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("cannot wait for signals: {e}"))?;
     raise_descriptor_limit();
     let journal = journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
-    let outcome = serve(config, &mut signals);
+    let outcome = serve(config, &mut signals, cluster_file.as_deref());
     journal.flush();
     outcome
 }
 
-fn serve(config: Config, signals: &mut Signals) -> Result<(), String> {
+fn serve(config: Config, signals: &mut Signals, cluster_file: Option<&str>) -> Result<(), String> {
     let Config {
         id,
         listen,
@@ -97,7 +103,9 @@ fn serve(config: Config, signals: &mut Signals) -> Result<(), String> {
     if durability == Durability::Rename {
         log::warn!("Node {id}: --durability rename: receipts do not outlive a power loss");
     }
-    signals.forever().next();
+    while signals.forever().next() == Some(SIGHUP) {
+        reload(&server, id, cluster_file);
+    }
     // A second signal ends the process without waiting for what is being served.
     for signal in [SIGTERM, SIGINT] {
         let now = Arc::new(AtomicBool::new(true));
@@ -108,6 +116,30 @@ fn serve(config: Config, signals: &mut Signals) -> Result<(), String> {
     server.stop();
     log::info!("Node {id}: Stopped");
     Ok(())
+}
+
+/// Reads the cluster file again. One that cannot be used changes nothing.
+fn reload(server: &Server, id: NodeId, file: Option<&str>) {
+    let name = file.unwrap_or(CLUSTER_FILE);
+    let members = match members(file) {
+        Ok(members) if members.address(id).is_some() => members,
+        Ok(_) => {
+            log::error!(
+                "Node {id}: SIGHUP: {name} does not name this node, so nothing has changed: to take a node out, drain it, take \
+                 it out of the files of all others, and stop it"
+            );
+            return;
+        }
+        Err(why) => {
+            log::error!("Node {id}: SIGHUP: {why}; nothing has changed");
+            return;
+        }
+    };
+    let listed: Vec<u32> = members.ids().map(|id| id.0).collect();
+    log::info!(
+        "Node {id}: SIGHUP: {name} names the nodes {listed:?}; they are members once all nodes have this list"
+    );
+    server.set_members(members);
 }
 
 fn options() -> Options {
@@ -150,11 +182,14 @@ fn config(matches: &Matches) -> Result<Config, String> {
         ));
     };
     let listen = resolve(&matches.opt_str("listen").unwrap_or_else(|| address.to_owned()))?;
+    let is_at_home = resolve(address)
+        .is_ok_and(|home| home == listen || listen.ip().is_unspecified() && home.port() == listen.port());
     let folder = |name: &str| PathBuf::from(matches.opt_str(name).unwrap_or_else(|| name.to_owned()));
     let default = Limits::default();
     Ok(Config {
         id,
         listen,
+        is_at_home,
         images: folder("images"),
         secrets: folder("secrets"),
         health_timeout: match number(matches, "health-timeout", 0)? {
@@ -188,7 +223,7 @@ fn config(matches: &Matches) -> Result<Config, String> {
     reason = "the program reads the file that it was given"
 )]
 fn members(file: Option<&str>) -> Result<Members, String> {
-    let path = Path::new(file.unwrap_or("cluster.toml"));
+    let path = Path::new(file.unwrap_or(CLUSTER_FILE));
     if file.is_none() && !path.exists() {
         return Ok(Members::default());
     }

@@ -6,8 +6,10 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::Serialize;
+
 use crate::election::datagram::Rejections;
-use crate::election::detector::Transition;
+use crate::election::detector::{PeerState, Transition};
 use crate::election::{Election, View};
 use crate::members::Members;
 use crate::report::{Change, Peer};
@@ -25,10 +27,28 @@ pub(crate) struct Report {
     pub(crate) rejections: Rejections,
     /// Oldest first.
     pub(crate) history: Vec<Change>,
+    /// How often each kind of change happened since the start.
+    pub(crate) changes: Changes,
+    /// What a person has to know, in sentences.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Changes of membership since the start, by kind.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Changes {
+    /// Another leader, or another term.
+    pub(crate) leader_changes: u64,
+    /// Peers that became suspect.
+    pub(crate) suspicions: u64,
+    /// Peers that were found dead.
+    pub(crate) deaths: u64,
 }
 
 #[derive(Default)]
-pub(super) struct History(VecDeque<Change>);
+pub(super) struct History {
+    last: VecDeque<Change>,
+    changes: Changes,
+}
 
 impl Report {
     pub(super) fn of(members: &Members, election: &Election, history: &History) -> Report {
@@ -36,13 +56,16 @@ impl Report {
             id,
             address: members.address(id).unwrap_or_default().to_owned(),
             state: state.to_string(),
-            condition: String::new(),
+            condition: election.condition_of(id).to_string(),
+            clock_offset_ms: None,
             last_heard_ms: silent.map(|silent| u64::try_from(silent.as_millis()).unwrap_or(u64::MAX)),
         });
         Report {
             peers: peers.collect(),
             rejections: election.rejections(),
-            history: history.0.iter().cloned().collect(),
+            history: history.last.iter().cloned().collect(),
+            changes: history.changes,
+            warnings: Vec::new(),
         }
     }
 }
@@ -55,6 +78,11 @@ impl History {
             to,
             cause,
         } = transition;
+        match to {
+            PeerState::Suspect => self.changes.suspicions += 1,
+            PeerState::Dead => self.changes.deaths += 1,
+            _ => {}
+        }
         self.push(peer, from.to_string(), to.to_string(), cause.to_string());
     }
 
@@ -63,6 +91,7 @@ impl History {
         if (before.term, before.leader) == (now.term, now.leader) {
             return;
         }
+        self.changes.leader_changes += 1;
         let cause = format!("term {}", now.term);
         if let Some(old) = before.leader.filter(|old| Some(*old) != now.leader) {
             self.push(old, "leader".to_owned(), "member".to_owned(), cause.clone());
@@ -75,10 +104,10 @@ impl History {
     fn push(&mut self, peer: NodeId, from: String, to: String, cause: String) {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-        if self.0.len() == HISTORY_MAX {
-            self.0.pop_front();
+        if self.last.len() == HISTORY_MAX {
+            self.last.pop_front();
         }
-        self.0.push_back(Change {
+        self.last.push_back(Change {
             unix_ms,
             peer,
             from,

@@ -62,6 +62,14 @@ impl Routes {
         }
     }
 
+    pub(super) fn leads_to(&self, _peer: NodeId) -> Option<SocketAddr> {
+        None
+    }
+
+    pub(super) fn learn(&mut self, _peer: NodeId, _address: SocketAddr) {}
+
+    pub(super) fn set_members(&mut self, _own: NodeId, _members: &Members) {}
+
     fn reconnect(&mut self, wanted: impl Fn(NodeId) -> bool) {
         self.reconnected = Instant::now();
         let mut names = Vec::new();
@@ -102,6 +110,7 @@ mod tests {
             key: ClusterKey::new(&[7; 32]),
             incarnation: 1,
             health_timeout: HEALTH_TIMEOUT,
+            port: 0,
         })
     }
 

@@ -4,7 +4,7 @@
 //! Decides by the stances of peers, and by which peers the detector counts as alive. Knows nothing of datagrams:
 //! the next heartbeat, or the coordinator message, tells the others what has changed here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::detector::Detector;
@@ -32,6 +32,10 @@ pub(super) struct Bully {
     /// This node followed a leader that failed. If it leads next, it is a successor and counts as established at once.
     lost_a_leader: bool,
     leaving: bool,
+    /// The member lists of others prevail: this node neither leads nor follows.
+    is_apart: bool,
+    /// A member is there that does not count this node, or not yet.
+    is_uncounted: bool,
 }
 
 enum Role {
@@ -67,6 +71,8 @@ impl Bully {
             incumbent_since: None,
             lost_a_leader: false,
             leaving: false,
+            is_apart: false,
+            is_uncounted: false,
         }
     }
 
@@ -87,11 +93,11 @@ impl Bully {
         self.leaving
     }
 
-    /// The ids that uploads are placed by: the leader's list, or those that this node hears itself.
-    pub(super) fn roster(&self, detector: &Detector) -> Roster {
+    /// The leader's list, if this node follows one.
+    pub(super) fn followed_roster(&self) -> Option<&Roster> {
         match &self.role {
-            Role::Following { roster, .. } => roster.clone(),
-            Role::Seeking | Role::Leading { .. } => Roster::new(self.own, detector.present()),
+            Role::Following { roster, .. } => Some(roster),
+            Role::Seeking | Role::Leading { .. } => None,
         }
     }
 
@@ -142,12 +148,26 @@ impl Bully {
         self.role = Role::Seeking;
     }
 
+    /// How this node stands to the member lists of others: see the fields.
+    pub(super) fn set_standing(&mut self, is_apart: bool, is_uncounted: bool, awake: Duration) {
+        if is_apart != self.is_apart {
+            self.is_apart = is_apart;
+            self.listening_since = awake;
+            self.role = Role::Seeking;
+        }
+        self.is_uncounted = is_uncounted;
+    }
+
+    pub(super) fn is_apart(&self) -> bool {
+        self.is_apart
+    }
+
     /// Takes in what a peer that is alive says about itself.
     pub(super) fn hear_stance(
         &mut self,
         sender: NodeId,
         stance: &Stance,
-        detector: &Detector,
+        (detector, members): (&Detector, &BTreeSet<NodeId>),
         awake: Duration,
     ) {
         let reign = stance.reign(sender);
@@ -169,7 +189,7 @@ impl Bully {
                     ..
                 },
                 _,
-            ) if self.may_follow(reign, roster) => {
+            ) if self.may_follow(reign, roster, members) => {
                 self.enter(reign);
                 self.role = Role::Following {
                     leader: sender,
@@ -188,10 +208,12 @@ impl Bully {
         }
     }
 
-    /// A node never goes back to an earlier term, and never follows two leaders in one term.
-    fn may_follow(&self, reign: Reign, roster: &Roster) -> bool {
+    /// A node never goes back to an earlier term, never follows two leaders in one term, and never places by a list with
+    /// nodes that it does not know.
+    fn may_follow(&self, reign: Reign, roster: &Roster, members: &BTreeSet<NodeId>) -> bool {
         let forward = reign.term > self.reign.term || reign == self.reign;
-        forward && roster.contains(self.own) && !self.leaving
+        let known = roster.contains(self.own) && roster.ids().iter().all(|id| members.contains(id));
+        forward && known && !self.leaving && !self.is_apart
     }
 
     /// This node leads and hears of another reign, of a node that `has_leader` now or had one. It steps down for a
@@ -237,7 +259,7 @@ impl Bully {
     /// When this node may lead: it is the highest, has listened, and has watched an established leader for [`STABLE`].
     fn takeover_at(&self, detector: &Detector) -> Option<Duration> {
         let highest = detector.present().all(|id| id < self.own);
-        if !highest || self.leaving || matches!(self.role, Role::Leading { .. }) {
+        if !highest || self.leaving || self.is_apart || matches!(self.role, Role::Leading { .. }) {
             return None;
         }
         let since = self.listening_since;
@@ -253,8 +275,12 @@ impl Bully {
         Some(listened.max(stable))
     }
 
-    /// `Some` if a peer that is alive claims that a lower node leads; whether that leader is established.
+    /// `Some` if a peer that is alive claims that a lower node leads; whether that leader is established. Members that do
+    /// not count this node may have one too.
     fn incumbent(&self, detector: &Detector) -> Option<bool> {
+        if self.is_uncounted {
+            return Some(true);
+        }
         let claims = self
             .claims
             .iter()
@@ -289,12 +315,15 @@ impl Bully {
         match &self.role {
             Role::Seeking => {}
             Role::Leading { .. } => {
-                assert!(!self.leaving, "a stopping node leads");
+                assert!(!self.leaving && !self.is_apart, "a node leads that takes no part");
                 assert_eq!(self.reign.leader, Some(self.own), "a leader in another's term");
                 assert_ne!(self.reign.term, 0, "term 0 has no leader");
             }
             Role::Following { leader, roster, .. } => {
-                assert!(!self.leaving, "a stopping node follows");
+                assert!(
+                    !self.leaving && !self.is_apart,
+                    "a node follows that takes no part"
+                );
                 assert_eq!(self.reign.leader, Some(*leader), "a follower in another's term");
                 assert_ne!(self.reign.term, 0, "term 0 has no leader");
                 assert_ne!(*leader, self.own, "a node follows itself");

@@ -1,7 +1,7 @@
 //! The datagram: sender, receiver, incarnation, sequence number, echo, message, MAC.
 //!
 //! ```text
-//!   0  magic "pxs" and version 2      4
+//!   0  magic "pxs" and version 3      4
 //!   4  cluster                        8   derived from the key: tells another cluster from a forger
 //!  12  sender                         4
 //!  16  receiver                       4   a datagram to one node cannot be replayed to another
@@ -13,9 +13,15 @@
 //!  60  facts: reserve                 8
 //!  68  facts: wall clock              8   milliseconds since 1970
 //!  76  facts: images folder           8
-//!  84  facts: clean                   1   0 or 1
-//!  85  length of what follows         2
-//!  87  stance and message             see `message`
+//!  84  facts: primary key             8   fingerprint of the key that the sender seals with
+//!  92  facts: condition               1   see `condition`
+//!  93  link: list in force            8   digest of the member list that the sender goes by; see `lists`
+//! 101  link: list wanted              8
+//! 109  link: health timeout           4   in milliseconds
+//! 113  link: port                     2   where the sender listens
+//! 115  flags                          1   1: clean · 2: the receiver is in the sender's list · 4: the sender is apart
+//! 116  length of what follows         2
+//! 118  stance and message             see `message`
 //!   …  HMAC-SHA256 of all before     32
 //! ```
 //!
@@ -31,18 +37,30 @@ use serde::Serialize;
 use sha2::Sha256;
 
 use super::message::{self, Message, Stance};
+use crate::condition::Condition;
 use crate::lease::Facts;
 use crate::members::NODES_MAX;
 use crate::roster::NodeId;
 use crate::version::Time;
 
 /// The longest datagram that is accepted: header, longest stance, longest heartbeat and tag.
-pub const DATAGRAM_BYTES_MAX: usize = HEADER_BYTES + (20 + 4 * NODES_MAX) + (3 + 6 * NODES_MAX) + TAG_BYTES;
+pub const DATAGRAM_BYTES_MAX: usize = HEADER_BYTES + (20 + 5 * NODES_MAX) + (3 + 6 * NODES_MAX) + TAG_BYTES;
 
-const HEADER_BYTES: usize = 87;
+/// What an Ethernet packet holds behind the heads of IPv6 and UDP. A longer datagram would be lost as soon as one of its
+/// parts is.
+const PACKET_BYTES_MAX: usize = 1452;
+const _: () = assert!(
+    DATAGRAM_BYTES_MAX <= PACKET_BYTES_MAX,
+    "too many nodes for one packet"
+);
+
+const HEADER_BYTES: usize = 118;
 const TAG_BYTES: usize = 32;
 const CLUSTER_BYTES: usize = 8;
-const MAGIC: [u8; 4] = *b"pxs\x02";
+const MAGIC: [u8; 4] = *b"pxs\x03";
+const CLEAN: u8 = 1;
+const COUNTS_RECEIVER: u8 = 2;
+const APART: u8 = 4;
 
 /// The content of a datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,10 +75,29 @@ pub struct Datagram {
     pub echo: Stamp,
     /// What the sender says about its clock and its images.
     pub facts: Facts,
+    /// What it says of its member list, and of the link to the receiver.
+    pub link: LinkState,
     /// The sender's role.
     pub stance: Stance,
     /// What it says to the receiver.
     pub message: Message,
+}
+
+/// What a node says of its member list, and of the link to the receiver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkState {
+    /// Digest of the member list that it goes by.
+    pub in_force: u64,
+    /// Digest of the list that it goes by once all others want it too.
+    pub wanted: u64,
+    /// Its health timeout, in milliseconds.
+    pub timeout_ms: u32,
+    /// The UDP port that it listens at; 0 if it does not say.
+    pub port: u16,
+    /// The receiver is in the list that it goes by.
+    pub counts_receiver: bool,
+    /// It takes no part, since the lists of other nodes prevail.
+    pub is_apart: bool,
 }
 
 /// One moment of a node, over all its starts. Ordered by time; all zeros is before the first start.
@@ -87,6 +124,8 @@ pub enum Rejection {
     Stranger,
     /// Not newer than an earlier datagram of its sender: replayed, duplicated or reordered.
     Replayed,
+    /// Of a second process with the id of a member that is heard.
+    Double,
     /// Authentic, but without a fresh echo: its sender has not heard us lately. So is the first one after each start.
     Unproven,
 }
@@ -101,6 +140,7 @@ pub struct Rejections {
     pub misdirected: u64,
     pub stranger: u64,
     pub replayed: u64,
+    pub double: u64,
     pub unproven: u64,
 }
 
@@ -113,6 +153,7 @@ impl Rejections {
             Rejection::Misdirected => &mut self.misdirected,
             Rejection::Stranger => &mut self.stranger,
             Rejection::Replayed => &mut self.replayed,
+            Rejection::Double => &mut self.double,
             Rejection::Unproven => &mut self.unproven,
         };
         *counter += 1;
@@ -151,10 +192,33 @@ impl ClusterKey {
             bytes.extend(stamp.sequence.to_be_bytes());
         }
         let facts = &datagram.facts;
-        for number in [facts.clock.0, facts.reserve.0, facts.wall_ms, facts.folder] {
+        for number in [
+            facts.clock.0,
+            facts.reserve.0,
+            facts.wall_ms,
+            facts.folder,
+            facts.primary_key,
+        ] {
             bytes.extend(number.to_be_bytes());
         }
-        bytes.push(u8::from(facts.is_clean));
+        bytes.push(facts.condition.code());
+        let link = &datagram.link;
+        bytes.extend(link.in_force.to_be_bytes());
+        bytes.extend(link.wanted.to_be_bytes());
+        bytes.extend(link.timeout_ms.to_be_bytes());
+        bytes.extend(link.port.to_be_bytes());
+        let flags = [
+            (facts.is_clean, CLEAN),
+            (link.counts_receiver, COUNTS_RECEIVER),
+            (link.is_apart, APART),
+        ];
+        bytes.push(
+            flags
+                .into_iter()
+                .filter(|(set, _)| *set)
+                .map(|(_, flag)| flag)
+                .sum(),
+        );
         bytes.extend([0, 0]);
         message::encode(&datagram.stance, &datagram.message, &mut bytes);
         let body = u16::try_from(bytes.len() - HEADER_BYTES).expect("no body comes near 64 KiB");
@@ -190,10 +254,18 @@ impl ClusterKey {
             stamp: stamp(header, 20),
             echo: stamp(header, 36),
             facts: facts(header).ok_or(Rejection::Malformed)?,
+            link: link(header),
             stance,
             message,
         })
     }
+}
+
+/// Whom a datagram to `own` claims to be from, whoever wrote it.
+pub(super) fn claimed_sender(bytes: &[u8], own: NodeId) -> Option<NodeId> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    let id = |at| NodeId(u32::from_be_bytes(field(header, at)));
+    (id(16) == own).then(|| id(12))
 }
 
 fn facts(header: &[u8; HEADER_BYTES]) -> Option<Facts> {
@@ -203,12 +275,22 @@ fn facts(header: &[u8; HEADER_BYTES]) -> Option<Facts> {
         reserve: Time(number(60)),
         wall_ms: number(68),
         folder: number(76),
-        is_clean: match header[84] {
-            0 => false,
-            1 => true,
-            _ => return None,
-        },
+        primary_key: number(84),
+        condition: Condition::from_code(header[92])?,
+        is_clean: header[115] & CLEAN != 0,
     })
+    .filter(|_| header[115] & !(CLEAN | COUNTS_RECEIVER | APART) == 0)
+}
+
+fn link(header: &[u8; HEADER_BYTES]) -> LinkState {
+    LinkState {
+        in_force: u64::from_be_bytes(field(header, 93)),
+        wanted: u64::from_be_bytes(field(header, 101)),
+        timeout_ms: u32::from_be_bytes(field(header, 109)),
+        port: u16::from_be_bytes(field(header, 113)),
+        counts_receiver: header[115] & COUNTS_RECEIVER != 0,
+        is_apart: header[115] & APART != 0,
+    }
 }
 
 fn stamp(header: &[u8; HEADER_BYTES], at: usize) -> Stamp {

@@ -5,15 +5,20 @@
 //! dead sooner if its host says that the port is closed. Such an ICMP error is not authentic: it shortens the wait
 //! but does not replace the silence, so a peer that is heard is never declared dead because of an ICMP error.
 //!
+//! A peer that talks to this node without counting it, or takes no part itself, is apart: it is there, and not in the
+//! roster, whatever others hear of it.
+//!
 //! All times are times for which this node was awake: a node that was not running has not waited for its peers.
 //! Knows nothing of leaders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::datagram::Stamp;
+use super::datagram::{LinkState, Stamp};
 use super::message::Hears;
+use crate::condition::Condition;
 use crate::roster::NodeId;
 
 /// What a node knows about a peer.
@@ -29,6 +34,8 @@ pub enum PeerState {
     Dead,
     /// It said that it is stopping.
     Left,
+    /// It talks to us, but its list of members or its own word keeps it out; see [`LinkState`].
+    Apart,
 }
 
 impl fmt::Display for PeerState {
@@ -39,6 +46,7 @@ impl fmt::Display for PeerState {
             PeerState::Suspect => "suspect",
             PeerState::Dead => "dead",
             PeerState::Left => "left",
+            PeerState::Apart => "apart",
         })
     }
 }
@@ -65,6 +73,8 @@ pub enum Cause {
     Restarted,
     /// It said that it is stopping.
     Left,
+    /// The member lists of the two do not fit together, or it takes no part because of the lists of others.
+    Apart,
     /// This node itself was not running for this long.
     Slept(Duration),
 }
@@ -78,6 +88,7 @@ impl fmt::Display for Cause {
             Cause::Refused(silent) => write!(f, "port closed, silent for {} ms", silent.as_millis()),
             Cause::Restarted => write!(f, "restarted"),
             Cause::Left => write!(f, "it said so"),
+            Cause::Apart => write!(f, "member lists differ"),
             Cause::Slept(slept) => write!(f, "this node was not running for {} ms", slept.as_millis()),
         }
     }
@@ -97,13 +108,25 @@ pub struct Transition {
 }
 
 /// The times of the detector, all from one setting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timeouts {
     pub(super) suspect_after: Duration,
     pub(super) dead_after: Duration,
     pub(super) refused_after: Duration,
     /// A dead peer comes back by hearsay only after this: earlier hearsay may be from before its death.
     pub(super) hearsay_after: Duration,
+}
+
+impl Timeouts {
+    /// From the time after which a silent peer is dead.
+    pub(super) fn of(dead_after: Duration) -> Timeouts {
+        Timeouts {
+            suspect_after: dead_after * 2 / 3,
+            dead_after,
+            refused_after: dead_after / 3,
+            hearsay_after: dead_after * 2,
+        }
+    }
 }
 
 pub(super) struct Detector {
@@ -115,6 +138,15 @@ pub(super) struct TrackedPeer {
     pub(super) state: PeerState,
     /// The newest stamp that arrived from it.
     pub(super) stamp: Stamp,
+    /// Where it came from, and the port that the peer said it listens at.
+    pub(super) address: Option<SocketAddr>,
+    /// When it last sent something that proves that it hears this node, in awake time.
+    pub(super) contact: Option<Duration>,
+    /// What it said then.
+    pub(super) link: LinkState,
+    pub(super) condition: Condition,
+    /// When it was last told of another life of itself.
+    pub(super) told_of_rival: Option<Duration>,
     /// When this node last heard it, in awake time: timeouts count from here.
     heard: Duration,
     /// The same on the clock: this is what other nodes are told.
@@ -131,20 +163,22 @@ pub(super) struct TrackedPeer {
 
 impl Detector {
     pub(super) fn new(timeouts: Timeouts, peers: impl IntoIterator<Item = NodeId>) -> Detector {
-        let unknown = || TrackedPeer {
-            state: PeerState::Unknown,
-            stamp: Stamp::default(),
-            heard: Duration::ZERO,
-            heard_clock: None,
-            echo: Duration::ZERO,
-            heard_by_others: Duration::ZERO,
-            ended: Duration::ZERO,
-            refused: false,
-        };
         Detector {
             timeouts,
-            peers: peers.into_iter().map(|id| (id, unknown())).collect(),
+            peers: peers.into_iter().map(|id| (id, TrackedPeer::unknown())).collect(),
         }
+    }
+
+    /// From now on, exactly these peers are tracked.
+    pub(super) fn track(&mut self, peers: &BTreeSet<NodeId>) {
+        self.peers.retain(|id, _| peers.contains(id));
+        for id in peers {
+            self.peers.entry(*id).or_insert_with(TrackedPeer::unknown);
+        }
+    }
+
+    pub(super) fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.timeouts = timeouts;
     }
 
     /// Every peer in rising order of id, in every state.
@@ -154,6 +188,22 @@ impl Detector {
 
     pub(super) fn peer(&self, id: NodeId) -> Option<&TrackedPeer> {
         self.peers.get(&id)
+    }
+
+    pub(super) fn peer_mut(&mut self, id: NodeId) -> Option<&mut TrackedPeer> {
+        self.peers.get_mut(&id)
+    }
+
+    /// Every peer that has lately proved that it hears this node, counted or not, and what it said.
+    pub(super) fn in_contact(&self, awake: Duration) -> impl Iterator<Item = (NodeId, &TrackedPeer)> + Clone {
+        let lately = move |peer: &&TrackedPeer| {
+            peer.contact
+                .is_some_and(|at| awake.saturating_sub(at) < self.timeouts.dead_after)
+        };
+        self.peers
+            .iter()
+            .filter(move |(_, peer)| lately(peer))
+            .map(|(id, peer)| (*id, peer))
     }
 
     pub(super) fn present(&self) -> impl Iterator<Item = NodeId> {
@@ -180,18 +230,50 @@ impl Detector {
     }
 
     /// Records a newer stamp. A new incarnation proves that the earlier one has ended.
-    pub(super) fn record_stamp(&mut self, id: NodeId, stamp: Stamp, awake: Duration) -> Option<Transition> {
+    pub(super) fn record_stamp(
+        &mut self,
+        id: NodeId,
+        stamp: Stamp,
+        address: Option<SocketAddr>,
+        awake: Duration,
+    ) -> Option<Transition> {
         let peer = self.peers.get_mut(&id)?;
         assert!(stamp > peer.stamp, "the caller drops replayed datagrams");
         let restarted = stamp.incarnation > peer.stamp.incarnation;
         peer.stamp = stamp;
+        peer.address = address;
         let to = match peer.state {
             PeerState::Alive | PeerState::Suspect if restarted => PeerState::Dead,
             // It had left in order, so nobody lost it.
             PeerState::Left if restarted => PeerState::Unknown,
             _ => return None,
         };
+        peer.contact = None;
         Some(peer.end(id, to, Cause::Restarted, awake))
+    }
+
+    /// The peer has proved that it hears this node, and this is what it says.
+    pub(super) fn record_contact(
+        &mut self,
+        id: NodeId,
+        awake: Duration,
+        link: LinkState,
+        condition: Condition,
+    ) {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.contact = Some(awake);
+            peer.link = link;
+            peer.condition = condition;
+        }
+    }
+
+    /// The peer is there, and is not counted.
+    pub(super) fn record_apart(&mut self, id: NodeId, awake: Duration) -> Option<Transition> {
+        let peer = self
+            .peers
+            .get_mut(&id)
+            .filter(|peer| !matches!(peer.state, PeerState::Left | PeerState::Apart))?;
+        Some(peer.end(id, PeerState::Apart, Cause::Apart, awake))
     }
 
     /// The peer is alive and hears us: it has received what was sent at `echo` on the clock.
@@ -216,6 +298,9 @@ impl Detector {
     /// Another peer has told us when it heard this one.
     pub(super) fn record_hearsay(&mut self, hears: Hears, awake: Duration) -> Option<Transition> {
         let peer = self.peers.get_mut(&hears.peer)?;
+        if peer.state == PeerState::Apart {
+            return None;
+        }
         let when = awake.saturating_sub(Duration::from_millis(hears.silent_ms.into()));
         if peer.state.is_present() {
             peer.heard_by_others = peer.heard_by_others.max(when);
@@ -236,7 +321,9 @@ impl Detector {
     }
 
     pub(super) fn record_leave(&mut self, id: NodeId, awake: Duration) -> Option<Transition> {
-        let peer = self.peers.get_mut(&id).filter(|peer| peer.state.is_present())?;
+        let here = |peer: &&mut TrackedPeer| peer.state.is_present() || peer.state == PeerState::Apart;
+        let peer = self.peers.get_mut(&id).filter(here)?;
+        peer.contact = None;
         Some(peer.end(id, PeerState::Left, Cause::Left, awake))
     }
 
@@ -259,9 +346,31 @@ impl Detector {
 }
 
 impl TrackedPeer {
+    fn unknown() -> TrackedPeer {
+        TrackedPeer {
+            state: PeerState::Unknown,
+            stamp: Stamp::default(),
+            address: None,
+            contact: None,
+            link: LinkState::default(),
+            condition: Condition::default(),
+            told_of_rival: None,
+            heard: Duration::ZERO,
+            heard_clock: None,
+            echo: Duration::ZERO,
+            heard_by_others: Duration::ZERO,
+            ended: Duration::ZERO,
+            refused: false,
+        }
+    }
+
     fn time_out(&mut self, id: NodeId, timeouts: Timeouts, awake: Duration) -> Option<Transition> {
         if self.deadline(timeouts)? > awake {
             return None;
+        }
+        if self.state == PeerState::Apart {
+            let silent = awake - self.contact.unwrap_or(self.ended);
+            return Some(self.end(id, PeerState::Dead, Cause::Silent(silent), awake));
         }
         let silent = awake - self.heard;
         if self.dead_at(timeouts) <= awake {
@@ -285,6 +394,7 @@ impl TrackedPeer {
         match self.state {
             PeerState::Alive => Some(self.dead_at(timeouts).min(self.heard + timeouts.suspect_after)),
             PeerState::Suspect => Some(self.dead_at(timeouts)),
+            PeerState::Apart => Some(self.contact.unwrap_or(self.ended) + timeouts.dead_after),
             PeerState::Unknown | PeerState::Dead | PeerState::Left => None,
         }
     }

@@ -7,9 +7,11 @@
 //! ```text
 //! stance    0 seeks      term 8 · has a last leader 1 · last leader 4
 //!           1 follows    term 8 · leader 4 · view number 8 · established 1
-//!           2 leads      term 8 · view number 8 · established 1 · count 2 · alive ids 4 × count, rising
+//!           2 leads      term 8 · view number 8 · established 1 · count 2 · (alive id 4 · takes images 1) × count,
+//!                        ids rising
 //! message   0 heartbeat  count 2 · (id 4 · silent for, in ms, 2) × count, ids rising
 //!           1 probe   2 election   3 answer   4 coordinator   5 leave
+//!           6 rival      incarnation 8 · silent for, in ms, 4 · the receiver is counted 1
 //! ```
 //!
 //! Each value has one encoding and every other one is refused, so that decoding and encoding are inverses.
@@ -106,6 +108,20 @@ pub enum Message {
     /// From a node that is stopping, with each heartbeat until it is gone: "count me out now". If all are lost, the
     /// failure detector finds it silent half a second later.
     Leave,
+    /// To each of two processes that have one id, and to a process whose incarnation is lower than a known one: "I know
+    /// another life of you". If lost, the next datagram of the receiver is answered by another one.
+    Rival(Rival),
+}
+
+/// Another life of a node, as one of its peers knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// The incarnation of that other life.
+    pub incarnation: u64,
+    /// For how long the peer has not heard it, in milliseconds.
+    pub silent_ms: u32,
+    /// The peer counts the receiver, and not the other life.
+    pub is_receiver_counted: bool,
 }
 
 /// A peer, as the sender of a heartbeat hears it.
@@ -156,10 +172,10 @@ pub(super) fn encode(stance: &Stance, message: &Message, bytes: &mut Vec<u8>) {
             bytes.extend(number.to_be_bytes());
             bytes.push(u8::from(*established));
             encode_count(roster.ids().len(), bytes);
-            roster
-                .ids()
-                .iter()
-                .for_each(|id| bytes.extend(id.0.to_be_bytes()));
+            for id in roster.ids() {
+                bytes.extend(id.0.to_be_bytes());
+                bytes.push(u8::from(roster.places_on(*id)));
+            }
         }
     }
     match message {
@@ -176,6 +192,12 @@ pub(super) fn encode(stance: &Stance, message: &Message, bytes: &mut Vec<u8>) {
         Message::Answer => bytes.push(3),
         Message::Coordinator => bytes.push(4),
         Message::Leave => bytes.push(5),
+        Message::Rival(rival) => {
+            bytes.push(6);
+            bytes.extend(rival.incarnation.to_be_bytes());
+            bytes.extend(rival.silent_ms.to_be_bytes());
+            bytes.push(u8::from(rival.is_receiver_counted));
+        }
     }
 }
 
@@ -233,14 +255,27 @@ impl Reader<'_> {
             3 => Some(Message::Answer),
             4 => Some(Message::Coordinator),
             5 => Some(Message::Leave),
+            6 => Some(Message::Rival(Rival {
+                incarnation: self.number()?,
+                silent_ms: self.take().map(u32::from_be_bytes)?,
+                is_receiver_counted: self.flag()?,
+            })),
             _ => None,
         }
     }
 
     fn roster(&mut self, sender: NodeId) -> Option<Roster> {
-        let ids: Vec<NodeId> = (0..self.count()?).map(|_| self.id()).collect::<Option<_>>()?;
-        let rising = ids.is_sorted_by(|a, b| a < b);
-        (rising && ids.contains(&sender)).then(|| Roster::new(sender, ids))
+        let listed = (0..self.count()?).map(|_| Some((self.id()?, self.flag()?)));
+        let listed: Vec<(NodeId, bool)> = listed.collect::<Option<_>>()?;
+        let rising = listed.is_sorted_by(|a, b| a.0 < b.0);
+        let placed: Vec<NodeId> = listed
+            .iter()
+            .filter(|(_, placed)| *placed)
+            .map(|(id, _)| *id)
+            .collect();
+        let ids = || listed.iter().map(|(id, _)| *id);
+        let whole = rising && ids().any(|id| id == sender) && !placed.is_empty();
+        whole.then(|| Roster::new(sender, ids()).placed_on(|id| placed.contains(&id)))
     }
 
     fn hears(&mut self) -> Option<Vec<Hears>> {
@@ -332,7 +367,7 @@ mod tests {
                 0,
                 u8::try_from(ids.len()).unwrap(),
             ];
-            ids.iter().for_each(|id| bytes.extend([0, 0, 0, *id]));
+            ids.iter().for_each(|id| bytes.extend([0, 0, 0, *id, 1]));
             bytes.push(4);
             decode(NodeId(2), &bytes).is_some()
         };

@@ -14,6 +14,7 @@ fn alone(health_timeout: Duration) -> Election {
         key,
         incarnation: 1,
         health_timeout,
+        port: 0,
     });
     let started = node.step(Duration::ZERO, Input::Tick);
     assert!(
@@ -44,11 +45,21 @@ fn hear_at(node: &mut Election, now: Duration, echo: Stamp, stance: Stance) -> V
         },
         echo,
         facts: Facts::default(),
+        link: LinkState {
+            counts_receiver: true,
+            ..LinkState::default()
+        },
         stance,
         message: Message::Probe,
     };
     let bytes = node.key.encode(&datagram);
-    node.step(now, Input::Datagram(&bytes))
+    node.step(
+        now,
+        Input::Datagram {
+            bytes: &bytes,
+            source: None,
+        },
+    )
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn heard(leases: &mut Leases, at: u64, peer: NodeId, view: &Option<(ViewId, Rost
                 wall_ms: WALL + at,
                 is_clean,
                 folder: peer.0.into(),
+                ..Facts::default()
             },
         },
     );
@@ -218,10 +219,27 @@ fn a_node_of_the_same_folder_holds_nothing_of_its_own() {
 }
 
 #[test]
-fn clocks_that_are_far_apart_are_told_of() {
+fn the_clock_of_a_peer_is_compared_with_the_own() {
     let (mut leases, all) = settled();
     heard(&mut leases, 1100, TWO, &all, true);
-    assert!(leases.standing(ms(1100), WALL + 1100).clocks_off.is_empty());
-    let off = leases.standing(ms(1100), WALL + 1100 + 5000).clocks_off;
-    assert_eq!(off.iter().find(|(peer, _)| *peer == TWO), Some(&(TWO, -5000)));
+    for (ahead, offset) in [(0, 0), (5000, -5000)] {
+        let offsets = leases.standing(ms(1100), WALL + 1100 + ahead).clock_offsets;
+        assert_eq!(
+            offsets.iter().find(|(peer, _)| *peer == TWO),
+            Some(&(TWO, offset))
+        );
+    }
+}
+
+#[test]
+fn a_node_that_is_no_member_any_more_is_waited_for_until_its_lease_has_expired() {
+    let (mut leases, _) = settled();
+    leases.set_members([ONE, TWO]);
+    let two = view(2, &[ONE, TWO]);
+    leases.install(two.clone(), clock(1000));
+    heard(&mut leases, 1010, TWO, &two, false);
+    assert!(!leases.standing(ms(1010), WALL + 1010).is_ready);
+    let standing = run(&mut leases, (1100, 1700), &[TWO], &two, true);
+    assert!(standing.is_ready);
+    assert_eq!(standing.away().count(), 0);
 }

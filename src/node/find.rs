@@ -102,7 +102,7 @@ fn find_settled<'n>(
     let target = format!("/images/{id}?version");
     let answer = node
         .peers
-        .ask::<Holding>(&node.members, &[assigned], &target)
+        .ask::<Holding>(&node.members(), &[assigned], &target)
         .pop();
     let Some((_, Some(holding))) = answer else {
         return Ok(None);

@@ -133,7 +133,7 @@ fn give(node: &Node, to: NodeId, id: &ImageId, version: Version, cargo: &Cargo<'
 /// `None`: the connection failed before all of it was sent.
 fn send(node: &Node, to: NodeId, (method, target): (&str, &str), cargo: &Cargo<'_>) -> Option<Given> {
     let deadline = || Instant::now() + STEP_TIME_MAX;
-    let mut connection = node.peers.connect(&node.members, to)?;
+    let mut connection = node.peers.connect(&node.members(), to)?;
     let bytes = match cargo {
         Cargo::Sealed(bytes, _) => *bytes,
         Cargo::Tombstone => 0,

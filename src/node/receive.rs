@@ -93,7 +93,7 @@ fn store(
         version: Some(committed.header.version()),
         term: placed_by.view.map_or(0, |view| view.term),
         view: placed_by.view.map_or_else(String::new, |view| view.to_string()),
-        alive: placed_by.view.map(|_| placed_by.roster.ids().to_vec()),
+        alive: placed_by.view.map(|_| placed_by.roster.placed().to_vec()),
         etag: etag(&committed.header),
         durability: Some(node.store.durability().to_string()),
         replaced: committed.outcome == WriteOutcome::Replaced,

@@ -134,9 +134,9 @@ impl Settler {
         self.clean != Some(view) && now >= self.retry_at
     }
 
-    /// All members are in the view, and it may be acted on.
+    /// All members are in the view and take images, and it may be acted on.
     fn is_whole(&self, standing: &Standing) -> bool {
-        standing.is_ready && standing.roster.ids().len() == self.node.members.count()
+        standing.is_ready && standing.roster.placed().len() == self.node.members().count()
     }
 
     /// Hands over what is misplaced in this view; if all of it was taken, this node is clean.
@@ -220,6 +220,15 @@ impl Settler {
 
     fn keep_house(&mut self, standing: &Standing) -> Result<(), crate::store::error::Error> {
         let now = self.node.cluster.now();
+        if let Some(other) = self.node.cluster.outlived_by() {
+            let incarnation = self.node.store.reincarnate(other)?;
+            self.node.cluster.reincarnate(incarnation);
+            log::warn!(
+                "Node {}: others know a later life of this node: its incarnation file was lost, or the clock went back; it goes on \
+                 as incarnation {incarnation}",
+                self.node.id
+            );
+        }
         self.settled_since = match (standing.view, self.settled_since) {
             (Some(view), Some((since_view, since))) if standing.is_settled && view == since_view => {
                 Some((view, since))

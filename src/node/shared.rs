@@ -1,6 +1,6 @@
 //! What all threads of a node share.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::counters::Counters;
@@ -8,7 +8,7 @@ use super::listings::Listings;
 use super::names::NameLocks;
 use super::peers::Peers;
 use crate::cluster::{Cluster, time};
-use crate::condition::Condition;
+use crate::condition::ConditionCell;
 use crate::keyset::Keyset;
 use crate::lease::Standing;
 use crate::members::Members;
@@ -21,7 +21,6 @@ use crate::version::{Clock, Version};
 
 pub(crate) struct Node {
     pub(crate) id: NodeId,
-    pub(crate) members: Members,
     pub(crate) keyset: Arc<Keyset>,
     pub(crate) store: Store,
     pub(crate) cluster: Cluster,
@@ -45,29 +44,21 @@ pub(crate) struct Node {
     /// The most pixels an image may claim.
     pub(crate) pixels_max: u64,
     /// Whether it can take images.
-    pub(crate) condition: ConditionCell,
+    pub(crate) condition: Arc<ConditionCell>,
     /// The node is going away: no upload is admitted.
     pub(crate) leaving: AtomicBool,
 }
 
-/// The node's condition: written by those who watch the disk and by whoever drains the node, read by all.
-#[derive(Default)]
-pub(crate) struct ConditionCell(AtomicU8);
-
-impl ConditionCell {
-    pub(crate) fn get(&self) -> Condition {
-        Condition::from_code(self.0.load(Ordering::Relaxed)).expect("only conditions are set")
-    }
-
-    pub(crate) fn set(&self, condition: Condition) {
-        self.0.store(condition.code(), Ordering::Relaxed);
-    }
-}
-
 impl Node {
-    /// Every configured node but this one.
+    /// The members at present, this node among them.
+    pub(crate) fn members(&self) -> Arc<Members> {
+        self.cluster.members()
+    }
+
+    /// Every member but this one.
     pub(crate) fn others(&self) -> impl Iterator<Item = NodeId> {
-        self.members.iter().map(|(id, _)| id).filter(|id| *id != self.id)
+        let others: Vec<NodeId> = self.members().ids().filter(|id| *id != self.id).collect();
+        others.into_iter()
     }
 
     /// The version of a write that begins now.

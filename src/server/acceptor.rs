@@ -287,7 +287,7 @@ impl Acceptor {
     }
 
     fn dispatch(&mut self, mut connection: Connection, workers: &Workers) {
-        if asks_for_health(&connection, &self.service.gate) {
+        if asks_for_health(&connection, &self.service.gate.load()) {
             // A node is alive also when all its workers are busy.
             self.refuse(connection, &status::healthz());
             return;

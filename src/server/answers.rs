@@ -42,7 +42,8 @@ pub(crate) fn redirect(
         version: Version::default(),
     };
     let ticket = node.tickets.sign(&claims, method, id);
-    let address = node.members.address(to).unwrap_or_default();
+    let members = node.members();
+    let address = members.address(to).unwrap_or_default();
     let location = format_args!("http://{address}/images/{id}?ticket={ticket}{query}");
     Answer::text(307, text).field("Location", location)
 }

@@ -17,6 +17,8 @@ pub struct Config {
     pub members: Members,
     /// Where to listen, TCP and UDP.
     pub listen: SocketAddr,
+    /// That is where `members` has this node.
+    pub is_at_home: bool,
     /// Folder of the sealed images.
     pub images: PathBuf,
     /// Folder of the keys.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::process;
 use super::service::Service;
 use crate::http::answer::Answer;
+use crate::report::Peer;
 
 /// `GET /metrics`, in the Prometheus text format 0.0.4.
 pub(crate) fn metrics(service: &Service) -> Answer {
@@ -33,9 +34,24 @@ pub(crate) fn metrics(service: &Service) -> Answer {
             let _ = writeln!(text, "pixseal_{name}{{cause=\"{cause}\"}} {value}");
         }
     }
+    let changes = serde_json::to_value(report.changes).expect("counters are plain numbers");
+    for (name, value) in changes.as_object().into_iter().flatten() {
+        sample(&mut text, "counter", &format!("{name}_total"), "", value);
+    }
+    of_peers(&mut text, "peer_last_heard_seconds", &report.peers, |peer| {
+        peer.last_heard_ms.map(|ms| json!(ms as f64 / 1000.0))
+    });
+    of_peers(&mut text, "peer_clock_offset_seconds", &report.peers, |peer| {
+        peer.clock_offset_ms.map(|ms| json!(ms as f64 / 1000.0))
+    });
     for (kind, name, value) in [
         ("gauge", "alive_nodes", json!(view.roster.ids().len())),
         ("gauge", "term", json!(view.term)),
+        (
+            "gauge",
+            "ready",
+            json!(u8::from(node.cluster.standing().is_ready)),
+        ),
         ("gauge", "leader", json!(view.leader.map_or(0, |id| id.0))),
         ("gauge", "connections", json!(service.connections.used())),
         ("gauge", "resident_memory_bytes", json!(process.rss_bytes)),
@@ -44,6 +60,16 @@ pub(crate) fn metrics(service: &Service) -> Answer {
         sample(&mut text, kind, name, "", &value);
     }
     Answer::empty(200).content("text/plain; version=0.0.4; charset=utf-8", text)
+}
+
+/// A gauge with a value for each peer that has one.
+fn of_peers(text: &mut String, name: &str, peers: &[Peer], value: impl Fn(&Peer) -> Option<Value>) {
+    let _ = writeln!(text, "# TYPE pixseal_{name} gauge");
+    for peer in peers {
+        if let Some(value) = value(peer) {
+            let _ = writeln!(text, "pixseal_{name}{{peer=\"{}\"}} {value}", peer.id);
+        }
+    }
 }
 
 fn sample(text: &mut String, kind: &str, name: &str, labels: &str, value: &Value) {

@@ -75,6 +75,6 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
 
 fn understand(service: &Service, head: &Head<'_>) -> Result<Request, Error> {
     let target = Target::parse(head.target).map_err(|why| Error::Target(why.0))?;
-    service.gate.admit(head, target.authority)?;
+    service.gate.load().admit(head, target.authority)?;
     request::understand(head, &target)
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use super::acceptor_handle::AcceptorHandle;
 use super::gate::Gate;
 use super::quota::Quota;
@@ -9,7 +11,8 @@ use crate::node::shared::Node;
 
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,
-    pub(crate) gate: Gate,
+    /// Which requests are let in; another one when the members change.
+    pub(crate) gate: ArcSwap<Gate>,
     /// Open connections.
     pub(crate) connections: Arc<Quota>,
     pub(crate) acceptor: AcceptorHandle,

@@ -15,17 +15,17 @@ pub(crate) fn cluster(service: &Service) -> Answer {
     let standing = node.cluster.standing();
     let status = Status {
         node: node.id,
-        address: node.members.address(node.id).unwrap_or_default().to_owned(),
+        address: node.members().address(node.id).unwrap_or_default().to_owned(),
         leader: view.leader,
         term: view.term,
-        alive: view.roster.ids().to_vec(),
-        reading: Vec::new(),
+        alive: view.roster.placed().to_vec(),
+        reading: view.roster.reading().collect(),
         condition: node.condition.get().to_string(),
         images_held: None,
         view: view.id().map_or_else(String::new, |view| view.to_string()),
         ready: standing.is_ready,
         settled: standing.is_settled,
-        warnings: warnings(&standing),
+        warnings: warnings(&standing, &report.warnings),
         peers: report.peers.clone(),
         counters: serde_json::to_value(&node.counters).expect("counters are plain numbers"),
         connections: service.connections.used(),
@@ -41,16 +41,13 @@ pub(crate) fn cluster(service: &Service) -> Answer {
 }
 
 /// What a person has to know of the cluster, in sentences.
-fn warnings(standing: &Standing) -> Vec<String> {
-    let clocks = standing.clocks_off.iter().map(|(peer, off)| {
-        format!("The clock of Node {peer} is {off} ms away from this node's: set both by NTP.")
-    });
+fn warnings(standing: &Standing, of_cluster: &[String]) -> Vec<String> {
     let away = standing.away().map(|away| {
         format!(
             "Node {away} is away: what it alone holds cannot be read, and nothing is moved until it is back."
         )
     });
-    clocks.chain(away).collect()
+    of_cluster.iter().cloned().chain(away).collect()
 }
 
 /// `GET /healthz`: alive.
@@ -65,11 +62,14 @@ pub(crate) fn readyz(service: &Service) -> Answer {
     if node.is_leaving() {
         return refuse("This node is leaving.".to_owned());
     }
-    if node.cluster.view().leader.is_none() {
-        return refuse("This node knows no leader yet.".to_owned());
-    }
-    if !node.cluster.standing().is_ready {
-        return refuse("Not all nodes follow the leader yet.".to_owned());
+    let why = match node.cluster.view().leader {
+        None => Some("This node knows no leader yet."),
+        Some(_) if !node.cluster.standing().is_ready => Some("Not all nodes follow the leader yet."),
+        Some(_) => None,
+    };
+    if let Some(why) = why {
+        let warnings = node.cluster.report().warnings.join(" ");
+        return refuse(format!("{why} {warnings}").trim_end().to_owned());
     }
     match node.store.probe() {
         Ok(()) => Answer::text(200, "ready"),
@@ -94,7 +94,7 @@ pub(crate) fn index(service: &Service) -> Answer {
              GET /images/alice/   list      GET /cluster   state      GET /metrics   counters",
             env!("CARGO_PKG_VERSION"),
             node.id,
-            node.members.count(),
+            node.members().count(),
             view.roster,
         ),
     )

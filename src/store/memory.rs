@@ -81,6 +81,15 @@ fn next_incarnation(work: &WorkFolder, now: SystemTime) -> Result<u64, Error> {
     Ok(next)
 }
 
+/// Takes an incarnation higher than `other`: a life of this node that the file does not know.
+pub(super) fn reincarnate(work: &WorkFolder, other: u64) -> Result<u64, Error> {
+    let name = format!("{}{INCARNATION}", work.node);
+    let last: u64 = number(work, &name)?.unwrap_or(0);
+    let next = last.max(other) + 1;
+    work.write(&name, &format!("{next}\n"), Replace::Allowed, work.durability)?;
+    Ok(next)
+}
+
 fn last_clock(work: &WorkFolder) -> Result<Time, Error> {
     let last: Option<u64> = number(work, &format!("{}.clock", work.node))?;
     Ok(last.map_or(Time::default(), |last| Time(last).plus_ms(CLOCK_AGE_MS_MAX)))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pixseal::election::View;
-use pixseal::election::datagram::{ClusterKey, Datagram, Rejections, Stamp};
+use pixseal::election::datagram::{ClusterKey, Datagram, LinkState, Rejections, Stamp};
 use pixseal::election::message::{Message, Stance};
 use pixseal::lease::Facts;
 use pixseal::roster::NodeId;
@@ -57,6 +57,10 @@ fn a_leader_says(sender: NodeId, receiver: NodeId) -> Vec<u8> {
         },
         echo: Stamp::default(),
         facts: Facts::default(),
+        link: LinkState {
+            counts_receiver: true,
+            ..LinkState::default()
+        },
         stance: Stance::Seeks { term: 99, last: None },
         message: Message::Election,
     })

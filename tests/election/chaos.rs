@@ -7,7 +7,7 @@ use pixseal::election::datagram::ClusterKey;
 use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
 use pixseal::roster::NodeId;
 
-use crate::world::{Transcript, World};
+use crate::world::{PORT, Transcript, World};
 
 /// After the last fault, agreement within this, with the slowest clock: a heartbeat each way to be heard, the
 /// timeout for whoever is gone, two seconds of watching the leader in office, a heartbeat to tell.
@@ -77,6 +77,7 @@ impl Chaos {
                 key: ClusterKey::new(&[8; 32]),
                 incarnation: u64::MAX / 2,
                 health_timeout: HEALTH_TIMEOUT,
+                port: PORT,
             }))
         });
         Chaos {

@@ -1,7 +1,8 @@
 //! The bytes: what goes in comes out, and nothing else ever does.
 
-use pixseal::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX, Datagram, Rejection, Stamp};
-use pixseal::election::message::{Hears, Message, Stance};
+use pixseal::condition::Condition;
+use pixseal::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX, Datagram, LinkState, Rejection, Stamp};
+use pixseal::election::message::{Hears, Message, Rival, Stance};
 use pixseal::lease::Facts;
 use pixseal::members::NODES_MAX;
 use pixseal::roster::{NodeId, Roster};
@@ -37,7 +38,8 @@ fn stances(sender: NodeId) -> impl Strategy<Value = Stance> {
                     term,
                     number,
                     established,
-                    roster: Roster::new(sender, ids),
+                    // Among them are lists that leave some out, and such as leave all out.
+                    roster: Roster::new(sender, ids).placed_on(|id| id.0 % 3 != 0),
                 }
             }
         ),
@@ -61,7 +63,15 @@ fn messages() -> impl Strategy<Value = Message> {
         Message::Coordinator,
         Message::Leave,
     ];
-    prop_oneof![hears, proptest::sample::select(short.to_vec())]
+    let rival = (any::<u64>(), any::<u32>(), any::<bool>());
+    let rival = rival.prop_map(|(incarnation, silent_ms, is_receiver_counted)| {
+        Message::Rival(Rival {
+            incarnation,
+            silent_ms,
+            is_receiver_counted,
+        })
+    });
+    prop_oneof![hears, proptest::sample::select(short.to_vec()), rival]
 }
 
 fn stamps() -> impl Strategy<Value = Stamp> {
@@ -72,13 +82,32 @@ fn stamps() -> impl Strategy<Value = Stamp> {
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
-    (any::<[u64; 4]>(), any::<bool>()).prop_map(|([clock, reserve, wall_ms, folder], is_clean)| Facts {
-        clock: Time(clock),
-        reserve: Time(reserve),
-        wall_ms,
-        is_clean,
-        folder,
-    })
+    let condition = proptest::sample::select(Condition::ALL.to_vec());
+    (any::<[u64; 5]>(), any::<bool>(), condition).prop_map(
+        |([clock, reserve, wall_ms, folder, primary_key], is_clean, condition)| Facts {
+            clock: Time(clock),
+            reserve: Time(reserve),
+            wall_ms,
+            is_clean,
+            folder,
+            primary_key,
+            condition,
+        },
+    )
+}
+
+fn links() -> impl Strategy<Value = LinkState> {
+    let numbers = (any::<u64>(), any::<u64>(), any::<u32>(), any::<u16>());
+    (numbers, any::<bool>(), any::<bool>()).prop_map(
+        |((in_force, wanted, timeout_ms, port), counts_receiver, is_apart)| LinkState {
+            in_force,
+            wanted,
+            timeout_ms,
+            port,
+            counts_receiver,
+            is_apart,
+        },
+    )
 }
 
 fn datagrams() -> impl Strategy<Value = Datagram> {
@@ -90,16 +119,18 @@ fn datagrams() -> impl Strategy<Value = Datagram> {
             stamps(),
             stamps(),
             facts(),
+            links(),
             stances(sender),
             messages(),
         )
             .prop_map(
-                |(sender, receiver, stamp, echo, facts, stance, message)| Datagram {
+                |(sender, receiver, stamp, echo, facts, link, stance, message)| Datagram {
                     sender,
                     receiver,
                     stamp,
                     echo,
                     facts,
+                    link,
                     stance,
                     message,
                 },
@@ -125,6 +156,16 @@ fn an_election() -> Datagram {
             wall_ms: 11,
             is_clean: true,
             folder: 12,
+            primary_key: 14,
+            condition: Condition::DiskFull,
+        },
+        link: LinkState {
+            in_force: 15,
+            wanted: 16,
+            timeout_ms: 17,
+            port: 18,
+            counts_receiver: true,
+            is_apart: false,
         },
         stance: Stance::Follows {
             term: 7,
@@ -221,7 +262,7 @@ fn the_bytes_stay_as_they_are() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let expected = concat!(
-        "70787302",                         // magic and version
+        "70787303",                         // magic and version
         "db6b7fb6f5571f4a",                 // cluster
         "00000001",                         // sender
         "00000002",                         // receiver
@@ -229,12 +270,17 @@ fn the_bytes_stay_as_they_are() {
         "00000000000000050000000000000006", // echo
         "0000000000000009000000000000000a", // clock, reserve
         "000000000000000b000000000000000c", // wall clock, images folder
-        "01",                               // clean
+        "000000000000000e",                 // primary key
+        "02",                               // condition
+        "000000000000000f0000000000000010", // lists in force and wanted
+        "00000011",                         // health timeout
+        "0012",                             // port
+        "03",                               // clean, counts the receiver
         "0017",                             // length
         "010000000000000007",               // follows, term
         "00000008000000000000000d01",       // leader, view number, established
         "02",                               // election
-        "08e4c3104aaced8adf6941ed9a85c0f618063cc0a99ceefba4055ca177607d7f",
+        "961c3ec6fe325650c2646d4fa77df7a9bf131a6eeb44ea6c87a8be7630afe68e",
     );
     assert_eq!(hex, expected);
 }

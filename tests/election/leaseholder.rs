@@ -25,6 +25,8 @@ pub(crate) struct Leaseholder {
     clean_in: Option<ViewId>,
     /// Since when it has been ready in a view of all members.
     whole_since: Option<(ViewId, Duration)>,
+    /// How far the wall clock is off, in milliseconds.
+    pub(crate) wall_off_ms: i64,
 }
 
 /// A moment: on the process's own clock, and on no clock.
@@ -35,7 +37,12 @@ pub(crate) struct Moment {
 }
 
 impl Leaseholder {
-    pub(crate) fn new(own: NodeId, members: &[NodeId], met: &BTreeSet<NodeId>) -> Leaseholder {
+    pub(crate) fn new(
+        own: NodeId,
+        members: &[NodeId],
+        met: &BTreeSet<NodeId>,
+        wall_off_ms: i64,
+    ) -> Leaseholder {
         Leaseholder {
             own,
             members: members.len(),
@@ -44,12 +51,18 @@ impl Leaseholder {
             standing: Standing::nothing(own),
             clean_in: None,
             whole_since: None,
+            wall_off_ms,
         }
+    }
+
+    pub(crate) fn set_members(&mut self, members: &[NodeId]) {
+        self.members = members.len();
+        self.leases.set_members(members.iter().copied());
     }
 
     fn wall_ms(&self, now: Moment) -> u64 {
         let passed = u64::try_from(now.world.as_millis()).unwrap();
-        WALL_MS + passed + u64::from(self.own.0) % 7 * SKEW_MS
+        (WALL_MS + passed + u64::from(self.own.0) % 7 * SKEW_MS).saturating_add_signed(self.wall_off_ms)
     }
 
     /// What every datagram of this step says; the first of them has this stamp.
@@ -67,6 +80,7 @@ impl Leaseholder {
                 reserve,
                 is_clean: false,
                 folder: self.own.0.into(),
+                ..Facts::default()
             },
             clean_in: self.clean_in,
         }

@@ -6,10 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use pixseal::election::datagram::{ClusterKey, Datagram};
-use pixseal::election::message::Message;
+use pixseal::election::message::{Message, Rival};
 use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
 use pixseal::roster::NodeId;
 
@@ -18,6 +19,10 @@ use crate::leaseholder::{Leaseholder, Moment};
 use crate::support::random::Random;
 
 pub(crate) const SECRET: [u8; 32] = [7; 32];
+/// Every process listens at this port of its machine.
+pub(crate) const PORT: u16 = 8001;
+/// Incarnations of a machine's processes grow by so much: between two of them are some that nobody has had.
+const LIFE: u64 = 10;
 /// What a socket holds while its process is stopped: small datagrams fill a default buffer about so.
 const INBOX_MAX: usize = 256;
 /// How long a node that wakes takes to read a datagram that waited.
@@ -31,7 +36,10 @@ pub(crate) struct World {
     /// Every datagram sent of late, delivered or not: what an eavesdropper has.
     pub(crate) overheard: VecDeque<(NodeId, Vec<u8>)>,
     pub(crate) steps: u64,
+    /// The member list that new processes start with.
     members: Vec<NodeId>,
+    /// Second processes with the id of a member, by where they listen.
+    doubles: BTreeMap<SocketAddr, Double>,
     key: ClusterKey,
     scheduled: BTreeMap<(Duration, u64), ScheduledEvent>,
     count: u64,
@@ -62,6 +70,16 @@ pub(crate) struct Network {
     pub(crate) whole: bool,
 }
 
+/// A second process with the id of a member, started elsewhere by mistake. It is no part of the cluster, whatever it
+/// thinks itself.
+struct Double {
+    election: Election,
+    started: Duration,
+    timer: u64,
+    /// Whether it ends when it is told of the other, as the real program does.
+    gives_way: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct SimulatedMachine {
     pub(crate) process: Option<SimulatedProcess>,
@@ -70,6 +88,10 @@ pub(crate) struct SimulatedMachine {
     pub(crate) ended: Option<Duration>,
     /// Whom its processes have heard.
     pub(crate) met: BTreeSet<NodeId>,
+    /// The health timeout of its processes, if it is not the default.
+    pub(crate) timeout: Option<Duration>,
+    /// How far its wall clock is off, in milliseconds.
+    pub(crate) wall_off_ms: i64,
 }
 
 pub(crate) struct SimulatedProcess {
@@ -82,14 +104,52 @@ pub(crate) struct SimulatedProcess {
     /// When it last stood still, or the beginning.
     pub(crate) resumed: Duration,
     pub(crate) leaving: bool,
-    inbox: VecDeque<Vec<u8>>,
+    inbox: VecDeque<(SocketAddr, Vec<u8>)>,
     timer: u64,
 }
 
 enum ScheduledEvent {
-    Arrive { to: NodeId, bytes: Vec<u8> },
-    Refuse { node: NodeId, peer: NodeId },
-    Timer { node: NodeId, timer: u64 },
+    Arrive {
+        at: SocketAddr,
+        source: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Refuse {
+        node: NodeId,
+        peer: NodeId,
+    },
+    Timer {
+        node: NodeId,
+        timer: u64,
+    },
+    DoubleTimer {
+        at: SocketAddr,
+        timer: u64,
+    },
+}
+
+/// Where the machine of a node is.
+fn home(node: NodeId) -> SocketAddr {
+    let [_, _, high, low] = node.0.to_be_bytes();
+    SocketAddr::from(([10, 0, high, low], PORT))
+}
+
+/// Where a second process with the same id is.
+fn elsewhere(node: NodeId) -> SocketAddr {
+    let [_, _, high, low] = node.0.to_be_bytes();
+    SocketAddr::from(([10, 1, high, low], PORT))
+}
+
+/// Where an attacker sends from.
+fn nowhere() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 9))
+}
+
+fn datagram(source: SocketAddr, bytes: &[u8]) -> Input<'_> {
+    Input::Datagram {
+        bytes,
+        source: Some(source),
+    }
 }
 
 impl SimulatedProcess {
@@ -134,6 +194,7 @@ impl World {
             overheard: VecDeque::new(),
             steps: 0,
             members: members.to_vec(),
+            doubles: BTreeMap::new(),
             key: ClusterKey::new(&SECRET),
             scheduled: BTreeMap::new(),
             count: 0,
@@ -154,17 +215,18 @@ impl World {
 
     pub(crate) fn start(&mut self, node: NodeId, speed_percent: u32) {
         let machine = self.machines.get_mut(&node).expect("a member");
-        machine.incarnation += 1;
+        machine.incarnation += LIFE;
         let election = Election::new(Settings {
             own: node,
             members: self.members.clone(),
             key: self.key.clone(),
             incarnation: machine.incarnation,
-            health_timeout: HEALTH_TIMEOUT,
+            health_timeout: machine.timeout.unwrap_or(HEALTH_TIMEOUT),
+            port: PORT,
         });
         machine.process = Some(SimulatedProcess {
             election,
-            leaseholder: Leaseholder::new(node, &self.members, &machine.met),
+            leaseholder: Leaseholder::new(node, &self.members, &machine.met, machine.wall_off_ms),
             started: self.now,
             speed_percent,
             paused: false,
@@ -175,6 +237,60 @@ impl World {
         });
         self.say(&format!("-- node {node} starts"));
         self.step(node, Input::Tick);
+    }
+
+    /// A machine that is off has lost the file that counts its lives, and its clock is behind.
+    pub(crate) fn lose_incarnation(&mut self, node: NodeId) {
+        let machine = self.machines.get_mut(&node).expect("a member");
+        if machine.process.is_none() && machine.incarnation > LIFE {
+            machine.incarnation = 0;
+            self.say(&format!("-- node {node} forgets its incarnation"));
+        }
+    }
+
+    /// New processes start with this list of members from now on.
+    pub(crate) fn list_members(&mut self, members: &[NodeId]) {
+        self.members = members.to_vec();
+    }
+
+    /// A running node is given another list of members.
+    pub(crate) fn reload(&mut self, node: NodeId, members: &[NodeId]) {
+        let listed: Vec<u32> = members.iter().map(|id| id.0).collect();
+        self.say(&format!("-- node {node} is given the members {listed:?}"));
+        self.step(node, Input::Members(members));
+    }
+
+    /// A second process with the id of a running node starts elsewhere.
+    pub(crate) fn start_double(&mut self, node: NodeId, gives_way: bool) {
+        let incarnation = self.machines[&node].incarnation + LIFE / 2;
+        let election = Election::new(Settings {
+            own: node,
+            members: self.members.clone(),
+            key: self.key.clone(),
+            incarnation,
+            health_timeout: HEALTH_TIMEOUT,
+            port: PORT,
+        });
+        let double = Double {
+            election,
+            started: self.now,
+            timer: 0,
+            gives_way,
+        };
+        self.doubles.insert(elsewhere(node), double);
+        self.say(&format!("-- a second node {node} starts elsewhere"));
+        self.step_double(elsewhere(node), Input::Tick);
+    }
+
+    /// The second process of a node ends, if there is one.
+    pub(crate) fn end_double(&mut self, node: NodeId) {
+        if self.doubles.remove(&elsewhere(node)).is_some() {
+            self.say(&format!("-- the second node {node} ends"));
+        }
+    }
+
+    pub(crate) fn has_double(&self, node: NodeId) -> bool {
+        self.doubles.contains_key(&elsewhere(node))
     }
 
     pub(crate) fn crash(&mut self, node: NodeId) {
@@ -202,9 +318,9 @@ impl World {
         process.paused = false;
         process.resumed = now;
         let inbox = std::mem::take(&mut process.inbox);
-        for bytes in inbox {
+        for (source, bytes) in inbox {
             self.now += READING;
-            self.step(node, Input::Datagram(&bytes));
+            self.step(node, datagram(source, &bytes));
         }
         self.step(node, Input::Tick);
     }
@@ -250,7 +366,11 @@ impl World {
 
     /// Bytes from nowhere, at once.
     pub(crate) fn inject(&mut self, to: NodeId, bytes: Vec<u8>) {
-        self.happen(ScheduledEvent::Arrive { to, bytes });
+        self.happen(ScheduledEvent::Arrive {
+            at: home(to),
+            source: nowhere(),
+            bytes,
+        });
     }
 
     /// A refusal from nowhere, at once.
@@ -260,11 +380,12 @@ impl World {
 
     fn happen(&mut self, event: ScheduledEvent) {
         match event {
-            ScheduledEvent::Arrive { to, bytes } => match self.process(to) {
-                Some(process) if !process.paused => self.step(to, Input::Datagram(&bytes)),
-                Some(process) if process.inbox.len() < INBOX_MAX => process.inbox.push_back(bytes),
-                Some(_) | None => {}
-            },
+            ScheduledEvent::Arrive { at, source, bytes } => self.arrive(at, source, bytes),
+            ScheduledEvent::DoubleTimer { at, timer } => {
+                if self.doubles.get(&at).is_some_and(|double| double.timer == timer) {
+                    self.step_double(at, Input::Tick);
+                }
+            }
             ScheduledEvent::Refuse { node, peer } => {
                 if self.process(node).is_some_and(|process| !process.paused) {
                     self.step(node, Input::Refused(peer));
@@ -278,6 +399,52 @@ impl World {
                     self.step(node, Input::Tick);
                 }
             }
+        }
+    }
+
+    fn arrive(&mut self, at: SocketAddr, source: SocketAddr, bytes: Vec<u8>) {
+        let Some(node) = self.machines.keys().copied().find(|node| home(*node) == at) else {
+            return self.step_double(at, datagram(source, &bytes));
+        };
+        match self.process(node) {
+            Some(process) if !process.paused => self.step(node, datagram(source, &bytes)),
+            Some(process) if process.inbox.len() < INBOX_MAX => process.inbox.push_back((source, bytes)),
+            Some(_) | None => {}
+        }
+    }
+
+    fn step_double(&mut self, at: SocketAddr, input: Input<'_>) {
+        let now = self.now;
+        let Some(double) = self.doubles.get_mut(&at) else {
+            return;
+        };
+        let outputs = double.election.step(now - double.started, input);
+        double.timer += 1;
+        let timer = double.timer;
+        let due = (double.started + double.election.deadline()).max(now) + Duration::from_micros(1);
+        self.schedule(due, ScheduledEvent::DoubleTimer { at, timer });
+        for output in outputs {
+            match output {
+                Output::Send { to, bytes } => self.carry(at, home(to), bytes),
+                Output::SendTo { address, bytes } => self.carry(at, address, bytes),
+                Output::Rival { .. } if self.doubles.get(&at).is_some_and(|double| double.gives_way) => {
+                    self.doubles.remove(&at);
+                    self.say("-- the second process is told of the first, and ends");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn carry(&mut self, source: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        if !self.random.chance(self.network.loss_percent) {
+            let at = self.now + self.random.millis(self.network.delay.clone());
+            let event = ScheduledEvent::Arrive {
+                at: to,
+                source,
+                bytes,
+            };
+            self.schedule(at, event);
         }
     }
 
@@ -301,10 +468,21 @@ impl World {
         self.laws.check(node, now, &self.machines);
         self.laws
             .check_leases(node, now, &self.machines, self.network.whole);
+        let mut reborn = None;
         for output in outputs {
             match output {
                 Output::Send { to, bytes } => self.send(node, to, &bytes),
-                Output::Arrived { .. } | Output::Left { .. } | Output::Heard(_) => {}
+                Output::SendTo { address, bytes } => self.carry(home(node), address, bytes),
+                Output::Arrived { .. }
+                | Output::Left { .. }
+                | Output::Heard(_)
+                | Output::Double { .. }
+                | Output::Foreign { .. } => {}
+                Output::Rival { rival, .. } => reborn = reborn.max(self.reborn(node, &rival)),
+                Output::Members(ids) => {
+                    let listed: Vec<u32> = ids.iter().map(|id| id.0).collect();
+                    self.say(&format!("node {node}: the members are {listed:?}"));
+                }
                 Output::Note(transition) => self.say(&format!(
                     "node {node}: node {} from {} to {} ({})",
                     transition.peer, transition.from, transition.to, transition.cause
@@ -325,6 +503,20 @@ impl World {
         process.timer += 1;
         let (at, timer) = (process.when(deadline).max(now) + late, process.timer);
         self.schedule(at, ScheduledEvent::Timer { node, timer });
+        if let Some(incarnation) = reborn {
+            self.step(node, Input::Reincarnate(incarnation));
+        }
+    }
+
+    /// The incarnation that a node takes when it hears of a later life of itself that has ended.
+    fn reborn(&mut self, node: NodeId, rival: &Rival) -> Option<u64> {
+        let machine = self.machines.get_mut(&node).expect("a member");
+        let ended = Duration::from_millis(rival.silent_ms.into()) >= HEALTH_TIMEOUT;
+        let later = ended && rival.incarnation > machine.incarnation;
+        later.then(|| {
+            machine.incarnation = rival.incarnation + LIFE;
+            machine.incarnation
+        })
     }
 
     /// As the heartbeat thread does it: views first.
@@ -335,13 +527,15 @@ impl World {
         let moment = process.moment(now);
         let holder = &mut process.leaseholder;
         for output in outputs {
-            if let Output::Publish(view) = output {
-                holder.install(moment, view);
+            match output {
+                Output::Members(ids) => holder.set_members(ids),
+                Output::Publish(view) => holder.install(moment, view),
+                _ => {}
             }
         }
         for output in outputs {
             match output {
-                Output::Arrived { peer, reserve } => {
+                Output::Arrived { peer, reserve, .. } => {
                     holder.arrived(moment, *peer, *reserve);
                     self.laws.reserve_arrived(node, *peer, *reserve);
                 }
@@ -351,7 +545,7 @@ impl World {
                     self.laws.life_heard(node, heard);
                 }
                 Output::Left { peer, clock } => holder.left(*peer, *clock),
-                Output::Note(_) | Output::Publish(_) | Output::Send { .. } => {}
+                _ => {}
             }
         }
         holder.stand(moment);
@@ -385,7 +579,8 @@ impl World {
             self.schedule(
                 at,
                 ScheduledEvent::Arrive {
-                    to,
+                    at: home(to),
+                    source: home(from),
                     bytes: bytes.to_vec(),
                 },
             );
@@ -401,6 +596,7 @@ impl World {
             Message::Answer => "answer",
             Message::Coordinator => "coordinator",
             Message::Leave => "leave",
+            Message::Rival(_) => "there is another one of you",
         };
         self.say(&format!(
             "node {} to node {}: {word}",

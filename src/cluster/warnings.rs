@@ -1,0 +1,251 @@
+//! What keeps nodes apart, in sentences with peer, address and remedy: for the log once and then rarely, for `/cluster`
+//! as long as it lasts.
+//!
+//! Also whether this node may serve at all: one that has another cluster key, or other image keys, than as many members
+//! as it agrees with must not take images that the others cannot read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::election::Election;
+use crate::election::detector::PeerState;
+use crate::election::message::Rival;
+use crate::members::Members;
+use crate::roster::NodeId;
+
+/// How often people are told of something that lasts.
+const TELL_EVERY: Duration = Duration::from_secs(600);
+/// A difference of clocks that is told to people.
+const CLOCK_OFF_MS: i64 = 2000;
+/// What was not seen again for this long is over.
+const OVER_AFTER: Duration = Duration::from_secs(2);
+
+/// What a sentence is about. One about the same thing and the same node is told once in a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    ClusterKey,
+    ImageKey,
+    TakesNoPart,
+    List,
+    Stranger,
+    Double,
+    Rival,
+    Timeout,
+    Clock,
+}
+
+/// A sentence for people.
+pub(super) struct Warning {
+    topic: Topic,
+    /// The node that it is about.
+    about: NodeId,
+    pub(super) text: String,
+}
+
+/// What was noticed, with the time of the last time.
+pub(super) struct Warnings {
+    own: NodeId,
+    /// Members whose datagrams have another cluster key, with where they came from.
+    foreign: BTreeMap<NodeId, (SocketAddr, Duration)>,
+    /// Two processes with the id of a peer: the one that counts, and the other.
+    doubles: BTreeMap<NodeId, (SocketAddr, SocketAddr, Duration)>,
+    /// Another process has this node's id, as a peer knows.
+    rival: Option<(NodeId, Rival, Duration)>,
+    /// Whether this node has the key that each peer seals with.
+    keys: BTreeMap<NodeId, bool>,
+    told: BTreeMap<(Topic, NodeId), Duration>,
+}
+
+impl Warnings {
+    pub(super) fn new(own: NodeId) -> Warnings {
+        Warnings {
+            own,
+            foreign: BTreeMap::new(),
+            doubles: BTreeMap::new(),
+            rival: None,
+            keys: BTreeMap::new(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// A datagram with another cluster key, from where a member is or pretends to be.
+    pub(super) fn note_foreign(&mut self, peer: NodeId, source: SocketAddr, now: Duration) {
+        self.foreign.insert(peer, (source, now));
+    }
+
+    pub(super) fn note_double(
+        &mut self,
+        peer: NodeId,
+        (counted, other): (SocketAddr, SocketAddr),
+        now: Duration,
+    ) {
+        self.doubles.insert(peer, (counted, other, now));
+    }
+
+    pub(super) fn note_rival(&mut self, peer: NodeId, rival: Rival, now: Duration) {
+        self.rival = Some((peer, rival, now));
+    }
+
+    /// A peer was heard, and seals with a key that this node has or not.
+    pub(super) fn note_key(&mut self, peer: NodeId, is_known: bool) {
+        self.keys.insert(peer, is_known);
+    }
+
+    /// Whether fewer members have this node's keys than have others. A datagram with another cluster key can be written by
+    /// anybody, so it counts only as long as the member that it names is not heard.
+    pub(super) fn has_other_keys(&self, election: &Election) -> bool {
+        let present = || election.peers().filter(|(_, state, _)| state.is_present());
+        let knows = |known: bool| {
+            present()
+                .filter(|(id, ..)| self.keys.get(id) == Some(&known))
+                .count()
+        };
+        let other_cluster_key = !self.foreign.is_empty() && self.foreign.len() > present().count();
+        let other_image_keys = knows(false) > knows(true);
+        other_cluster_key || other_image_keys
+    }
+
+    /// What holds now; what is over is forgotten.
+    pub(super) fn all(
+        &mut self,
+        now: Duration,
+        (election, members): (&Election, &Members),
+        clock_offsets: &[(NodeId, i64)],
+    ) -> Vec<Warning> {
+        self.forget(now, election);
+        let peer = |id: NodeId| match members.address(id) {
+            Some(address) => format!("Node {id} ({address})"),
+            None => format!("Node {id}"),
+        };
+        let mut all = self.of_keys(election, &peer);
+        all.extend(self.of_lists(election, &peer));
+        all.extend(self.of_doubles(&peer));
+        let (own, others) = election.other_timeouts();
+        all.extend(others.into_iter().map(|(id, other)| {
+            let text = format!(
+                "{} runs with --health-timeout {}, this node with {}: the longest of all counts; give all nodes the same.",
+                peer(id),
+                other.as_millis(),
+                own.as_millis()
+            );
+            Warning::new(Topic::Timeout, id, text)
+        }));
+        let far = clock_offsets
+            .iter()
+            .filter(|(_, offset)| offset.abs() >= CLOCK_OFF_MS);
+        all.extend(far.map(|(id, off)| {
+            let text = format!(
+                "The clock of {} is {off} ms away from this node's: set both by NTP.",
+                peer(*id)
+            );
+            Warning::new(Topic::Clock, *id, text)
+        }));
+        all
+    }
+
+    /// Logs what was not told lately.
+    pub(super) fn tell(&mut self, now: Duration, warnings: &[Warning]) {
+        self.told.retain(|_, at| now < *at + TELL_EVERY);
+        for warning in warnings {
+            let Warning { topic, about, text } = warning;
+            if self.told.insert((*topic, *about), now).is_none() {
+                log::warn!("Node {}: {text}", self.own);
+            }
+        }
+    }
+
+    fn forget(&mut self, now: Duration, election: &Election) {
+        let alive = election
+            .peers()
+            .filter(|(_, state, _)| *state == PeerState::Alive);
+        let alive: BTreeSet<NodeId> = alive.map(|(id, ..)| id).collect();
+        self.foreign
+            .retain(|id, (_, at)| now < *at + OVER_AFTER && !alive.contains(id));
+        self.doubles.retain(|_, (.., at)| now < *at + OVER_AFTER);
+        self.rival = self.rival.take().filter(|(.., at)| now < *at + OVER_AFTER);
+    }
+
+    fn of_keys(&self, election: &Election, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
+        let remedy =
+            "copy the folder secrets/ of one node to all others, and restart those that had another.";
+        let foreign = self.foreign.iter().map(|(id, (source, _))| {
+            let text = format!(
+                "{} at {source} has another cluster key (cluster.key): {remedy}",
+                peer(*id)
+            );
+            Warning::new(Topic::ClusterKey, *id, text)
+        });
+        let unknown = election
+            .peers()
+            .filter(|(id, state, _)| state.is_present() && self.keys.get(id) == Some(&false))
+            .map(|(id, ..)| {
+                let text = format!(
+                    "{} seals with a key that this node does not have (keyset.json): {remedy}",
+                    peer(id)
+                );
+                Warning::new(Topic::ImageKey, id, text)
+            });
+        let mut all: Vec<Warning> = foreign.chain(unknown).collect();
+        if self.has_other_keys(election) {
+            let text = "This node takes no images, since most other nodes have other keys.".to_owned();
+            all.push(Warning::new(Topic::ClusterKey, self.own, text));
+        }
+        all
+    }
+
+    fn of_lists(&self, election: &Election, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
+        let above: Vec<String> = election.gives_way_to().into_iter().map(peer).collect();
+        let mut all = Vec::new();
+        if !above.is_empty() {
+            let text = format!(
+                "This node takes no part: its cluster file and that of {} do not name each other: give all nodes the same file \
+                 and send each SIGHUP, or stop this node.",
+                above.join(", ")
+            );
+            all.push(Warning::new(Topic::TakesNoPart, self.own, text));
+        }
+        all.extend(election.differing().into_iter().map(|id| {
+            let text = format!(
+                "{} has another list of members in its cluster file than this node: give all nodes the same file and send each \
+                 SIGHUP.",
+                peer(id)
+            );
+            Warning::new(Topic::List, id, text)
+        }));
+        all.extend(election.strangers().into_iter().map(|(id, address)| {
+            let at = address.map_or_else(String::new, |address| format!(" at {address}"));
+            let text = format!(
+                "Node {id}{at} has the cluster key and is not in this node's cluster file: add it to the file of every node and \
+                 send each SIGHUP, or stop it."
+            );
+            Warning::new(Topic::Stranger, id, text)
+        }));
+        all
+    }
+
+    fn of_doubles(&self, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
+        let doubles = self.doubles.iter().map(|(id, (counted, other, _))| {
+            let text = format!(
+                "Two processes say that they are {}: the one at {counted} counts, the one at {other} does not: stop it.",
+                peer(*id)
+            );
+            Warning::new(Topic::Double, *id, text)
+        });
+        let rival = self.rival.iter().map(|(by, rival, _)| {
+            let text = format!(
+                "{} knows another process with this node's id, which it heard {} ms ago: run each id once.",
+                peer(*by),
+                rival.silent_ms
+            );
+            Warning::new(Topic::Rival, *by, text)
+        });
+        doubles.chain(rival).collect()
+    }
+}
+
+impl Warning {
+    fn new(topic: Topic, about: NodeId, text: String) -> Warning {
+        Warning { topic, about, text }
+    }
+}
