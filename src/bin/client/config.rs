@@ -1,0 +1,66 @@
+//! What the arguments of the client mean: whose images, which nodes, for how long.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use getopts::Matches;
+use pixseal::image_id;
+use pixseal::members::Members;
+
+const CLUSTER_FILE: &str = "cluster.toml";
+const TIMEOUT_SECONDS: u64 = 60;
+
+/// The arguments, checked.
+pub(super) struct Config {
+    pub(super) members: Members,
+    pub(super) user: String,
+    pub(super) output: PathBuf,
+    pub(super) timeout: Duration,
+}
+
+impl Config {
+    /// An error is wrong usage.
+    pub(super) fn read(matches: &Matches) -> Result<Config, String> {
+        let is_status = matches.free.first().is_some_and(|command| command == "status");
+        Ok(Config {
+            members: read_members(matches.opt_str("cluster").as_deref())?,
+            user: match matches.opt_str("user") {
+                Some(user) => check_user("--user", user)?,
+                None if is_status => String::new(),
+                None => login()?,
+            },
+            output: matches.opt_str("output").unwrap_or_else(|| ".".to_owned()).into(),
+            timeout: Duration::from_secs(
+                matches
+                    .opt_get_default("timeout", TIMEOUT_SECONDS)
+                    .map_err(|e| format!("--timeout: {e}"))?,
+            ),
+        })
+    }
+}
+
+/// The login name. One that cannot name a user is refused: under another name its images would mix with other people's.
+fn login() -> Result<String, String> {
+    match std::env::var_os("USER").filter(|user| !user.is_empty()) {
+        None => Ok("user".to_owned()),
+        Some(user) => check_user("the login name", user.to_string_lossy().into_owned())
+            .map_err(|why| format!("{why}; say whose images with --user")),
+    }
+}
+
+fn check_user(origin: &str, user: String) -> Result<String, String> {
+    match image_id::check_user(&user) {
+        Ok(()) => Ok(user),
+        Err(e) => Err(format!("{origin} {user}: {e}")),
+    }
+}
+
+fn read_members(file: Option<&str>) -> Result<Members, String> {
+    let file = match file {
+        Some(file) => file,
+        None if Path::new(CLUSTER_FILE).exists() => CLUSTER_FILE,
+        None => return Ok(Members::default()),
+    };
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
+    Members::parse(&text).map_err(|e| format!("{file}: {e}"))
+}

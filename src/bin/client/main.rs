@@ -1,0 +1,139 @@
+//! `client`: put images into a cluster and get them back, list and remove them, look at the nodes.
+//!
+//! Arguments in, exit code out; talking to the nodes is `pixseal::client`.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "an edge: files, standard streams and deadlines"
+)]
+
+mod config;
+mod get;
+mod progress;
+mod put;
+mod status;
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use getopts::Options;
+use pixseal::client::Client;
+use pixseal::client::nodes::Patience;
+use pixseal::image_id::ImageId;
+
+use self::config::Config;
+
+const USAGE: &str = "\
+Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png in them)
+       client get NAME... [-o DIR]   write images into DIR (default: the current folder; - is standard output)
+       client ls                     list the images of a user
+       client rm NAME...             remove images
+       client status                 a table of the nodes
+
+Options:
+  -u, --user USER      whose images (default: the login name, or \"user\")
+  -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003)
+  -o, --output DIR     where get writes
+      --timeout SECS   how long to try for one image (default: 60)
+  -h, --help           this text
+  -V, --version        the version
+
+Exit codes: 0 everything done, 1 something failed (each is named on standard error), 2 wrong usage.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(failed) => {
+            eprintln!("client: {failed} failed");
+            ExitCode::FAILURE
+        }
+        Err(why) => {
+            eprintln!("client: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Returns how many things failed; an error is wrong usage.
+fn run(arguments: &[String]) -> Result<usize, String> {
+    let mut options = Options::new();
+    options
+        .optopt("u", "user", "", "USER")
+        .optopt("c", "cluster", "", "FILE")
+        .optopt("o", "output", "", "DIR");
+    options
+        .optopt("", "timeout", "", "SECS")
+        .optflag("h", "help", "")
+        .optflag("V", "version", "");
+    let matches = options
+        .parse(arguments)
+        .map_err(|e| format!("{e}; see client --help"))?;
+    if matches.opt_present("help") {
+        print!("{USAGE}");
+        return Ok(0);
+    }
+    if matches.opt_present("version") {
+        println!("client {}", env!("CARGO_PKG_VERSION"));
+        return Ok(0);
+    }
+    let config = Config::read(&matches)?;
+    let mut client = Client::new(&config.members, Patience::default());
+    match matches.free.split_first() {
+        Some((command, files)) if command == "put" && !files.is_empty() => {
+            put::put(&mut client, &config, files)
+        }
+        Some((command, names)) if command == "get" && !names.is_empty() => {
+            Ok(each(names, |name| get::get(&mut client, &config, name)))
+        }
+        Some((command, names)) if command == "rm" && !names.is_empty() => {
+            Ok(each(names, |name| remove(&mut client, &config, name)))
+        }
+        Some((command, [])) if command == "ls" => Ok(each(std::slice::from_ref(&config.user), |user| {
+            list(&mut client, &config, user)
+        })),
+        Some((command, [])) if command == "status" => Ok(status::status(&mut client)),
+        _ => Err("say what to do: put, get, ls, rm or status; see client --help".to_owned()),
+    }
+}
+
+/// Does `action` with each item; names each failure and counts them.
+fn each(items: &[String], mut action: impl FnMut(&str) -> Result<(), String>) -> usize {
+    let failures = items.iter().filter_map(|item| action(item).err());
+    failures.inspect(|why| eprintln!("client: {why}")).count()
+}
+
+fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> {
+    let list = client
+        .list(user, Instant::now() + config.timeout)
+        .map_err(|e| e.to_string())?;
+    let mut out = std::io::stdout().lock();
+    for item in &list.images {
+        let node = item.node.map_or_else(|| "?".to_owned(), |id| id.to_string());
+        if writeln!(out, "{:>12}  node {node:<4} {}", item.bytes, item.name).is_err() {
+            return Ok(()); // Whoever was reading has had enough.
+        }
+    }
+    match list.missing.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "the list is not complete: nodes {:?} could not be asked",
+            list.missing
+        )),
+    }
+}
+
+fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
+    let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
+    match client.remove(&image, Instant::now() + config.timeout) {
+        Ok(true) => {
+            println!("{image}: removed");
+            Ok(())
+        }
+        Ok(false) => Err(format!("{image}: no node has it")),
+        Err(e) => Err(format!("{image}: {e}")),
+    }
+}

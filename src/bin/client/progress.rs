@@ -1,0 +1,68 @@
+//! How far `client put` is, for people.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// A line that is drawn over and over on a terminal; without one, a line for each file.
+pub(super) struct Progress {
+    files: usize,
+    bytes: u64,
+    pub(super) done: usize,
+    pub(super) bytes_done: u64,
+    pub(super) start: Instant,
+    drawn: Option<Instant>,
+    live: bool,
+}
+
+impl Progress {
+    pub(super) fn new(files: usize, bytes: u64) -> Progress {
+        let live = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Progress {
+            files,
+            bytes,
+            done: 0,
+            bytes_done: 0,
+            start: Instant::now(),
+            drawn: None,
+            live,
+        }
+    }
+
+    pub(super) fn show(&mut self) {
+        if !self.live || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW) {
+            return;
+        }
+        let seconds = self.start.elapsed().as_secs_f64();
+        let rate = self.bytes_done as f64 / seconds.max(0.001);
+        let share = self.bytes_done as f64 / self.bytes.max(1) as f64;
+        let left = (self.bytes - self.bytes_done) as f64 / rate.max(1.0);
+        let full = (0..20)
+            .map(|i| if f64::from(i) < share * 20.0 { '█' } else { '░' })
+            .collect::<String>();
+        eprint!(
+            "\r\x1b[K{full} {}/{} files, {:.0} MB/s",
+            self.done,
+            self.files,
+            rate / 1e6
+        );
+        if self.bytes_done > 0 {
+            eprint!(", {left:.0} s left");
+        }
+        self.drawn = Some(Instant::now());
+    }
+
+    pub(super) fn say(&mut self, line: &str) {
+        if !self.live {
+            println!("{line}");
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        if self.live && self.drawn.is_some() {
+            eprint!("\r\x1b[K");
+            self.drawn = None;
+        }
+    }
+}
