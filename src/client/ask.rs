@@ -1,6 +1,6 @@
 //! Requests without a body, and their answers, read whole.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
@@ -64,8 +64,19 @@ impl Nodes {
 
     /// Asks one node and reads the whole answer, whatever its status.
     pub(super) fn ask(&mut self, id: NodeId, method: &str, target: &str) -> Result<Answered, Error> {
-        let deadline = Instant::now() + self.patience.body;
-        let (mut connection, response) = self.request(id, method, target)?;
+        self.ask_within(id, method, target, self.patience.body)
+    }
+
+    /// The same, with another patience.
+    pub(super) fn ask_within(
+        &mut self,
+        id: NodeId,
+        method: &str,
+        target: &str,
+        patience: Duration,
+    ) -> Result<Answered, Error> {
+        let deadline = Instant::now() + patience;
+        let (mut connection, response) = self.request(id, method, target, patience)?;
         let content = match method {
             "HEAD" => Vec::new(),
             _ => connection.read_all(&response, ANSWER_BYTES_MAX, deadline)?,
@@ -92,7 +103,7 @@ impl Nodes {
             let (id, target) = nodes.next();
             match self.ask(id, method, &target) {
                 Ok(answered) if answered.response.status == 307 => {
-                    nodes.redirect(self, &answered.response)?
+                    nodes.redirect(self, id, &answered.response)?;
                 }
                 Ok(answered) if answered.response.status != 503 => return Ok(answered),
                 Ok(answered) => nodes.record_failure(deadline, answered.error())?,
@@ -108,11 +119,12 @@ impl Nodes {
         id: NodeId,
         method: &str,
         target: &str,
+        patience: Duration,
     ) -> Result<(NodeConnection, Response), Error> {
         loop {
             let mut connection = self.take(id)?;
             let reused = connection.is_reused();
-            let deadline = Instant::now() + self.patience.body;
+            let deadline = Instant::now() + patience;
             let sent = connection.send_head(method, target, "", &[], deadline);
             match sent.and_then(|()| connection.head(deadline)) {
                 Ok(response) => return Ok((connection, response)),

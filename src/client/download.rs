@@ -51,7 +51,7 @@ impl Nodes {
         let mut nodes = RoundRobin::new(self, Some(first.unwrap_or(assigned)), &target_of(image));
         loop {
             let (node, target) = nodes.next();
-            let (mut connection, response) = match self.request(node, "GET", &target) {
+            let (mut connection, response) = match self.request(node, "GET", &target, self.patience.body) {
                 Ok(answer) => answer,
                 Err(error) => {
                     nodes.record_failure(deadline, error)?;
@@ -75,7 +75,7 @@ impl Nodes {
                 content,
             };
             match answered.response.status {
-                307 => nodes.redirect(self, &answered.response)?,
+                307 => nodes.redirect(self, node, &answered.response)?,
                 404 => return Ok(None),
                 503 => nodes.record_failure(deadline, answered.error())?,
                 _ => return Err(answered.error()),

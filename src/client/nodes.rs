@@ -1,4 +1,7 @@
 //! The members of a cluster as a client sees them: one kept-alive connection to each, and which of them answer.
+//!
+//! The cluster file of a client may be older than the cluster: a node that names an unknown one is asked who the members
+//! are. What it says is believed as far as it adds to the file, since the file names it or a node that the file names.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,12 +10,15 @@ use super::connection::NodeConnection;
 use super::error::Error;
 use crate::http::response::Response;
 use crate::http::target::Target;
-use crate::members::Members;
+use crate::members::{Members, NODES_MAX};
+use crate::report::Status;
 use crate::roster::{NodeId, Roster};
 
 /// How long a node that did not answer is left alone, unless another one names it; doubled each further time.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_DOUBLINGS_MAX: u32 = 4;
+/// A node is not asked again for members that it did not name, for this long.
+const LEARN_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -40,10 +46,15 @@ pub(super) struct Nodes {
     pub(super) patience: Patience,
     /// Who is believed to be alive: decides only who is asked first.
     pub(super) alive: Roster,
+    /// When a node was last asked who the members are.
+    learnt: Option<Instant>,
 }
 
 struct Member {
+    /// Where it is asked.
     address: String,
+    /// Where nodes say that it is, if that is somewhere else: asked there once it does not answer at `address`.
+    other_address: Option<String>,
     connection: Option<NodeConnection>,
     /// Not offered anything before this, since it did not answer.
     backs_off_until: Option<Instant>,
@@ -53,21 +64,16 @@ struct Member {
 
 impl Nodes {
     pub(super) fn new(members: &Members, patience: Patience) -> Nodes {
-        let member = |address: &str| Member {
-            address: address.to_owned(),
-            connection: None,
-            backs_off_until: None,
-            silences: 0,
-        };
         let members: BTreeMap<NodeId, Member> = members
             .iter()
-            .map(|(id, address)| (id, member(address)))
+            .map(|(id, address)| (id, Member::at(address)))
             .collect();
         let first = *members.keys().next().expect("a cluster has at least one member");
         Nodes {
             alive: Roster::new(first, members.keys().copied()),
             members,
             patience,
+            learnt: None,
         }
     }
 
@@ -96,10 +102,18 @@ impl Nodes {
     pub(super) fn take(&mut self, id: NodeId) -> Result<NodeConnection, Error> {
         let connect = self.patience.connect;
         let member = self.member(id);
-        match member.connection.take() {
-            Some(connection) => Ok(connection),
-            None => NodeConnection::open(&member.address, connect),
+        if let Some(connection) = member.connection.take() {
+            return Ok(connection);
         }
+        let opened = NodeConnection::open(&member.address, connect);
+        if opened.is_err()
+            && let Some(other) = &mut member.other_address
+            && let Ok(connection) = NodeConnection::open(other, connect)
+        {
+            std::mem::swap(&mut member.address, other);
+            return Ok(connection);
+        }
+        opened
     }
 
     /// The node has answered with `response`, which was read to its end.
@@ -120,15 +134,156 @@ impl Nodes {
         member.silences += 1;
     }
 
-    /// The member that `Location` points at, and the target to ask it for.
-    pub(super) fn located(&self, location: &str) -> Option<(NodeId, String)> {
+    /// The member that `Location` points at, and the target to ask it for. If no known member is there, the node that
+    /// has sent it is asked who is.
+    pub(super) fn locate(&mut self, sender: NodeId, location: &str) -> Option<(NodeId, String)> {
         let authority = Target::parse(location).ok()?.authority?;
-        let (id, _) = self.members().find(|(_, address)| *address == authority)?;
         let path = location.split_once("://")?.1.strip_prefix(authority)?;
-        Some((id, path.to_owned()))
+        if self.member_at(authority).is_none() {
+            self.learn_from(sender);
+        }
+        Some((self.member_at(authority)?, path.to_owned()))
+    }
+
+    fn member_at(&self, address: &str) -> Option<NodeId> {
+        let is_there =
+            |member: &Member| member.address == address || member.other_address.as_deref() == Some(address);
+        let (id, _) = self.members.iter().find(|(_, member)| is_there(member))?;
+        Some(*id)
+    }
+
+    /// Asks a node who the members are, and who of them is alive.
+    pub(super) fn learn_from(&mut self, id: NodeId) {
+        self.learnt = Some(Instant::now());
+        let answer = self.ask_within(id, "GET", "/cluster", self.patience.offer);
+        // Whoever needs a member that is still unknown says so.
+        if let Ok(status) = answer.and_then(|answered| answered.json()) {
+            self.take_up(&status);
+        }
+    }
+
+    /// Whether it is too early to ask for members that a node did not name when it was asked.
+    pub(super) fn has_just_learnt(&self) -> bool {
+        self.learnt.is_some_and(|learnt| learnt.elapsed() < LEARN_AGAIN)
+    }
+
+    /// Takes up the members that a node names. Those that are known stay, at their addresses.
+    fn take_up(&mut self, status: &Status) {
+        let itself = (status.node, &status.address);
+        let peers = status.peers.iter().map(|peer| (peer.id, &peer.address));
+        for (id, address) in peers.chain([itself]) {
+            if self.member_at(address).is_some() || !is_address(id, address) {
+                continue;
+            }
+            if let Some(member) = self.members.get_mut(&id) {
+                member.other_address = Some(address.clone());
+            } else if self.members.len() < NODES_MAX {
+                self.members.insert(id, Member::at(address));
+            }
+        }
+        let first = status.alive.first().copied().unwrap_or(status.node);
+        self.alive = Roster::new(first, status.alive.iter().copied());
     }
 
     fn member(&mut self, id: NodeId) -> &mut Member {
         self.members.get_mut(&id).expect("only members are asked")
+    }
+}
+
+impl Member {
+    fn at(address: &str) -> Member {
+        Member {
+            address: address.to_owned(),
+            other_address: None,
+            connection: None,
+            backs_off_until: None,
+            silences: 0,
+        }
+    }
+}
+
+/// Whether a cluster file could give this address to a node: it becomes part of requests.
+fn is_address(id: NodeId, address: &str) -> bool {
+    let file = Members::parse(&format!("[nodes]\n{id} = \"{address}\"\n"));
+    file.is_ok_and(|file| file.count() == 1 && file.address(id) == Some(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes(file: &str) -> Nodes {
+        Nodes::new(&Members::parse(file).unwrap(), Patience::default())
+    }
+
+    fn status(node: u32, address: &str, peers: &[(u32, &str)]) -> Status {
+        let peers: Vec<_> = peers
+            .iter()
+            .map(|(id, address)| serde_json::json!({"id": id, "address": address}))
+            .collect();
+        let status = serde_json::json!({"node": node, "address": address, "leader": null, "term": 1,
+            "alive": [1, 2], "peers": peers});
+        serde_json::from_value(status).unwrap()
+    }
+
+    fn known(nodes: &Nodes) -> Vec<(u32, &str)> {
+        nodes.members().map(|(id, address)| (id.0, address)).collect()
+    }
+
+    #[test]
+    fn members_that_a_node_names_are_added_and_those_of_the_file_stay() {
+        let mut nodes = nodes("[nodes]\n1 = \"a:1\"\n9 = \"z:1\"\n");
+        nodes.take_up(&status(1, "a:1", &[(2, "b:1"), (3, "[::1]:1")]));
+        assert_eq!(
+            known(&nodes),
+            [(1, "a:1"), (2, "b:1"), (3, "[::1]:1"), (9, "z:1")]
+        );
+        assert_eq!(nodes.alive, Roster::new(NodeId(1), [NodeId(2)]));
+    }
+
+    #[test]
+    fn another_address_of_a_member_is_the_same_member() {
+        let mut nodes = nodes("[nodes]\n1 = \"localhost:1\"\n");
+        nodes.take_up(&status(1, "127.0.0.1:1", &[]));
+        assert_eq!(known(&nodes), [(1, "localhost:1")]);
+        assert_eq!(
+            nodes.locate(NodeId(1), "http://127.0.0.1:1/images/a/b.png?ticket=x"),
+            Some((NodeId(1), "/images/a/b.png?ticket=x".to_owned()))
+        );
+    }
+
+    #[test]
+    fn an_address_is_one_member_whatever_number_the_file_gives_it() {
+        let mut nodes = nodes("[nodes]\n1 = \"b:1\"\n");
+        nodes.take_up(&status(2, "b:1", &[(1, "a:1")]));
+        assert_eq!(known(&nodes), [(1, "b:1")]);
+        assert_eq!(nodes.member_at("a:1"), Some(NodeId(1)));
+    }
+
+    #[test]
+    fn what_is_no_address_is_not_taken_up() {
+        let mut nodes = nodes("[nodes]\n1 = \"a:1\"\n");
+        let odd = [
+            "",
+            "b",
+            "b:0",
+            "b:1\r\nX: y",
+            "b:1/x",
+            "b:1\"\n3 = \"c:1",
+            "b:1\\",
+        ];
+        for address in odd {
+            nodes.take_up(&status(1, "a:1", &[(2, address)]));
+            assert_eq!(known(&nodes), [(1, "a:1")], "{address:?}");
+        }
+    }
+
+    #[test]
+    fn no_node_can_name_more_members_than_a_cluster_may_have() {
+        let mut nodes = nodes("[nodes]\n1 = \"a:1\"\n");
+        let many: Vec<String> = (2..=400).map(|id| format!("b{id}:1")).collect();
+        let peers: Vec<(u32, &str)> = (2..).zip(many.iter().map(String::as_str)).collect();
+        nodes.take_up(&status(1, "a:1", &peers));
+        assert_eq!(nodes.members().count(), NODES_MAX);
     }
 }

@@ -20,7 +20,7 @@ use super::upload::{Audience, Upload};
 use crate::balancer;
 use crate::http::response::Response;
 use crate::report::Receipt;
-use crate::roster::{NodeId, Roster};
+use crate::roster::NodeId;
 
 /// The longest wait that a node can ask for with `Retry-After`.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -209,9 +209,11 @@ impl PendingUpload<'_, '_, '_> {
         };
         self.nodes.keep(node, offered.connection, response);
         if response.status == 307 {
-            let location = response.location.as_deref();
-            let named = location.and_then(|location| self.nodes.located(location));
-            self.named = named.or(self.named.take());
+            // Whoever has stored it needs no other node.
+            if let (Some(location), None) = (&response.location, self.upload.accepted) {
+                let named = self.nodes.locate(node, location);
+                self.named = named.or(self.named.take());
+            }
             return;
         }
         let answered = Answered {
@@ -236,14 +238,20 @@ impl PendingUpload<'_, '_, '_> {
         }
     }
 
-    /// If another node than the assigned one took the image, the view has changed: asks for the new one.
+    /// If another node than the assigned one took the image, the view has changed; if the receipt names nodes that are
+    /// not known, there are new members: asks the node that took it.
     fn learn(&mut self, receipt: &Receipt) {
-        let assigned = balancer::assigned(self.image.user(), self.image.name(), &self.nodes.alive);
-        if assigned == receipt.node || !self.nodes.contains(receipt.node) {
+        let Some(taker) = self.upload.accepted else {
             return;
-        }
-        if let Ok(status) = self.nodes.status(receipt.node) {
-            self.nodes.alive = Roster::new(status.node, status.alive);
+        };
+        let assigned = balancer::assigned(self.image.user(), self.image.name(), &self.nodes.alive);
+        let mut named = receipt.alive.iter().flatten().chain([&receipt.node]);
+        let is_outdated = match named.all(|id| self.nodes.contains(*id)) {
+            true => assigned != receipt.node,
+            false => !self.nodes.has_just_learnt(),
+        };
+        if is_outdated {
+            self.nodes.learn_from(taker);
         }
     }
 }

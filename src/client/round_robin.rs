@@ -41,10 +41,21 @@ impl RoundRobin {
         self.redirected.take().unwrap_or_else(in_turn)
     }
 
-    pub(super) fn redirect(&mut self, nodes: &Nodes, response: &Response) -> Result<(), Error> {
+    /// `sender` has answered with a redirect. Members that become known by it take their turns too.
+    pub(super) fn redirect(
+        &mut self,
+        nodes: &mut Nodes,
+        sender: NodeId,
+        response: &Response,
+    ) -> Result<(), Error> {
         self.hops += 1;
         let location = response.location.as_deref().unwrap_or_default();
-        self.redirected = nodes.located(location);
+        self.redirected = nodes.locate(sender, location);
+        let new = nodes
+            .members()
+            .map(|(id, _)| id)
+            .filter(|id| !self.order.contains(id));
+        self.order.extend(new.collect::<Vec<_>>());
         if self.redirected.is_none() || self.hops > HOPS_MAX {
             return Err(Error {
                 kind: ErrorKind::Protocol,

@@ -14,6 +14,7 @@ mod exhaustion;
 mod hostile;
 mod journal;
 mod listing;
+mod old_cluster_file;
 mod placement;
 mod removal;
 mod status;

@@ -127,6 +127,36 @@ fn a_login_name_that_cannot_be_a_user_is_no_obstacle_where_none_is_needed() {
 }
 
 #[test]
+fn a_cluster_file_that_names_one_node_is_enough() {
+    let cluster = TestCluster::start(3);
+    let folder = TempDir::new().unwrap();
+    let one = format!("[nodes]\n1 = \"{}\"\n", cluster.node(1).address);
+    fs::write(folder.path().join("cluster.toml"), one).unwrap();
+    let names: Vec<String> = (1..=3).map(|id| cluster.name_on(id, "alice")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        fs::write(folder.path().join(name), picture::dot()).unwrap();
+    }
+    let run = |words: &[&str], names: &[&str]| {
+        let outcome = client(folder.path(), "alice", &[words, names].concat());
+        assert_eq!(outcome.status, 0, "{words:?}: {}", outcome.stderr);
+        outcome.stdout
+    };
+    let put = run(&["put"], &names);
+    for id in 1..=3 {
+        assert!(put.contains(&format!("bytes on node {id}")), "{put}");
+    }
+    run(&["get", "-o", "back"], &names);
+    for name in &names {
+        let back = fs::read(folder.path().join("back").join(name)).unwrap();
+        assert_eq!(back, picture::dot());
+    }
+    assert_eq!(run(&["ls"], &[]).lines().count(), 3);
+    run(&["rm"], &names);
+    assert_eq!(run(&["ls"], &[]), "");
+}
+
+#[test]
 fn status_shows_each_warning_once_with_the_nodes_that_say_it() {
     let mut cluster = TestCluster::start(3);
     cluster.node_mut(1).kill();
