@@ -13,3 +13,4 @@ mod client;
 mod readme;
 mod seal;
 mod server;
+mod status;

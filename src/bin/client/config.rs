@@ -1,41 +1,63 @@
 //! What the arguments of the client mean: whose images, which nodes, for how long.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use getopts::Matches;
 use pixseal::image_id;
 use pixseal::members::Members;
 
 const CLUSTER_FILE: &str = "cluster.toml";
-const TIMEOUT_SECONDS: u64 = 60;
+/// A day: longer is a mistake.
+const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
+
+/// How long to try for one image, unless --timeout says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The arguments, checked.
 pub(super) struct Config {
     pub(super) members: Members,
+    /// The name of the file that names them, or of the one that would.
+    pub(super) file: String,
     pub(super) user: String,
     pub(super) output: PathBuf,
-    pub(super) timeout: Duration,
+    /// None: each command has its own.
+    pub(super) timeout: Option<Duration>,
 }
 
 impl Config {
     /// An error is wrong usage.
     pub(super) fn read(matches: &Matches) -> Result<Config, String> {
         let is_status = matches.free.first().is_some_and(|command| command == "status");
+        let file = matches.opt_str("cluster");
         Ok(Config {
-            members: read_members(matches.opt_str("cluster").as_deref())?,
+            members: read_members(file.as_deref())?,
+            file: file.unwrap_or_else(|| CLUSTER_FILE.to_owned()),
             user: match matches.opt_str("user") {
                 Some(user) => check_user("--user", user)?,
                 None if is_status => String::new(),
                 None => login()?,
             },
             output: matches.opt_str("output").unwrap_or_else(|| ".".to_owned()).into(),
-            timeout: Duration::from_secs(
-                matches
-                    .opt_get_default("timeout", TIMEOUT_SECONDS)
-                    .map_err(|e| format!("--timeout: {e}"))?,
-            ),
+            timeout: matches
+                .opt_str("timeout")
+                .map(|seconds| timeout(&seconds))
+                .transpose()?,
         })
+    }
+
+    /// When to stop trying for an image that is begun now.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout.unwrap_or(TIMEOUT)
+    }
+}
+
+fn timeout(seconds: &str) -> Result<Duration, String> {
+    match seconds.parse() {
+        Ok(seconds) if (0.0..=TIMEOUT_SECONDS_MAX).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(format!(
+            "--timeout takes seconds, at most {TIMEOUT_SECONDS_MAX}, not {seconds:?}"
+        )),
     }
 }
 

@@ -14,7 +14,7 @@ use super::config::Config;
 
 pub(super) fn get(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
     let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
-    let deadline = Instant::now() + config.timeout;
+    let deadline = config.deadline();
     let download = client
         .download(&image, None, deadline)
         .map_err(|e| format!("{image}: {e}"))?;

@@ -16,7 +16,6 @@ mod status;
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use getopts::Options;
 use pixseal::client::Client;
@@ -30,36 +29,31 @@ Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png i
        client get NAME... [-o DIR]   write images into DIR (default: the current folder; - is standard output)
        client ls                     list the images of a user
        client rm NAME...             remove images
-       client status                 a table of the nodes
+       client status                 a table of the nodes, and what is wrong with them
 
 Options:
   -u, --user USER      whose images (default: the login name, or \"user\")
-  -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003)
+  -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003);
+                       members that it does not name are learnt from those that it names
   -o, --output DIR     where get writes
-      --timeout SECS   how long to try for one image (default: 60)
+      --timeout SECS   how long to try for one image (default: 60), or to ask all nodes for their status (1.5)
   -h, --help           this text
   -V, --version        the version
 
 Exit codes: 0 everything done, 1 something failed (each is named on standard error), 2 wrong usage.
+Of status: 0 all nodes answer, are ready and agree, 1 not so (table and sentences say why), 2 wrong usage.
 ";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(failed) => {
-            eprintln!("client: {failed} failed");
-            ExitCode::FAILURE
-        }
-        Err(why) => {
-            eprintln!("client: {why}");
-            ExitCode::from(2)
-        }
-    }
+    run(&arguments).unwrap_or_else(|why| {
+        eprintln!("client: {why}");
+        ExitCode::from(2)
+    })
 }
 
-/// Returns how many things failed; an error is wrong usage.
-fn run(arguments: &[String]) -> Result<usize, String> {
+/// An error is wrong usage.
+fn run(arguments: &[String]) -> Result<ExitCode, String> {
     let mut options = Options::new();
     options
         .optopt("u", "user", "", "USER")
@@ -74,30 +68,35 @@ fn run(arguments: &[String]) -> Result<usize, String> {
         .map_err(|e| format!("{e}; see client --help"))?;
     if matches.opt_present("help") {
         print!("{USAGE}");
-        return Ok(0);
+        return Ok(ExitCode::SUCCESS);
     }
     if matches.opt_present("version") {
         println!("client {}", env!("CARGO_PKG_VERSION"));
-        return Ok(0);
+        return Ok(ExitCode::SUCCESS);
     }
     let config = Config::read(&matches)?;
     let mut client = Client::new(&config.members, Patience::default());
-    match matches.free.split_first() {
+    let failed = match matches.free.split_first() {
         Some((command, files)) if command == "put" && !files.is_empty() => {
-            put::put(&mut client, &config, files)
+            put::put(&mut client, &config, files)?
         }
         Some((command, names)) if command == "get" && !names.is_empty() => {
-            Ok(each(names, |name| get::get(&mut client, &config, name)))
+            each(names, |name| get::get(&mut client, &config, name))
         }
         Some((command, names)) if command == "rm" && !names.is_empty() => {
-            Ok(each(names, |name| remove(&mut client, &config, name)))
+            each(names, |name| remove(&mut client, &config, name))
         }
-        Some((command, [])) if command == "ls" => Ok(each(std::slice::from_ref(&config.user), |user| {
+        Some((command, [])) if command == "ls" => each(std::slice::from_ref(&config.user), |user| {
             list(&mut client, &config, user)
-        })),
-        Some((command, [])) if command == "status" => Ok(status::status(&mut client)),
-        _ => Err("say what to do: put, get, ls, rm or status; see client --help".to_owned()),
+        }),
+        Some((command, [])) if command == "status" => return Ok(status::status(&config)),
+        _ => return Err("say what to do: put, get, ls, rm or status; see client --help".to_owned()),
+    };
+    if failed > 0 {
+        eprintln!("client: {failed} failed");
+        return Ok(ExitCode::FAILURE);
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Does `action` with each item; names each failure and counts them.
@@ -107,9 +106,7 @@ fn each(items: &[String], mut action: impl FnMut(&str) -> Result<(), String>) ->
 }
 
 fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> {
-    let list = client
-        .list(user, Instant::now() + config.timeout)
-        .map_err(|e| e.to_string())?;
+    let list = client.list(user, config.deadline()).map_err(|e| e.to_string())?;
     let mut out = std::io::stdout().lock();
     for item in &list.images {
         let node = item.node.map_or_else(|| "?".to_owned(), |id| id.to_string());
@@ -128,7 +125,7 @@ fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> 
 
 fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
     let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
-    match client.remove(&image, Instant::now() + config.timeout) {
+    match client.remove(&image, config.deadline()) {
         Ok(true) => {
             println!("{image}: removed");
             Ok(())

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use pixseal::client::Client;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
@@ -90,7 +89,7 @@ fn put_one(client: &mut Client, config: &Config, path: &Path, bytes: u64) -> Res
     let mut file = File::open(path).map_err(|e| e.to_string())?;
     let terms = Terms {
         audience: Audience::All,
-        deadline: Instant::now() + config.timeout,
+        deadline: config.deadline(),
         stop: &AtomicBool::new(false),
         hold: None,
     };

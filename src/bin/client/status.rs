@@ -1,64 +1,135 @@
-//! `client status`: a table of the nodes, and what they warn of.
+//! `client status`: a table of the nodes, and sentences that say what is wrong and what to do.
 
-use pixseal::client::Client;
+mod findings;
+mod survey;
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
-/// Prints the table and what the nodes warn of, and returns how many nodes did not answer.
-pub(super) fn status(client: &mut Client) -> usize {
-    let members: Vec<_> = client
-        .members()
-        .map(|(id, address)| (id, address.to_owned()))
-        .collect();
-    println!(
-        "{:>4}  {:<22} {:>6} {:>6}  {:<16} {:>9} {:>15}",
-        "node", "address", "leader", "term", "alive", "images", "bytes"
-    );
-    let mut silent = 0;
-    let mut warnings = Warnings::default();
-    for (id, address) in members {
-        match client.status(id) {
-            Ok(status) => {
-                warnings.add(id, &status);
-                let leader = status
-                    .leader
-                    .map_or_else(|| "-".to_owned(), |leader| leader.to_string());
-                let alive: Vec<String> = status.alive.iter().map(ToString::to_string).collect();
-                let (images, bytes) = (status.counter("images"), status.counter("bytes"));
-                println!(
-                    "{id:>4}  {address:<22} {leader:>6} {:>6}  {:<16} {images:>9} {bytes:>15}",
-                    status.term,
-                    alive.join(" ")
-                );
-            }
-            Err(error) => {
-                silent += 1;
-                println!("{id:>4}  {address:<22} {}", error.kind);
-            }
-        }
+use self::findings::Asked;
+use super::config::Config;
+
+/// How long all nodes together are asked, unless --timeout says otherwise: a node that answers at all takes
+/// milliseconds, and a person should not have to wait.
+const PATIENCE: Duration = Duration::from_millis(1500);
+const HEAD: [&str; 8] = [
+    "node", "address", "state", "leader", "term", "alive", "images", "uploads",
+];
+/// The columns that hold text, which begins at the left; numbers end at the right.
+const TEXT: [bool; 8] = [false, true, true, false, false, true, false, false];
+
+/// Prints the table. Success: every member has answered, all are ready and all agree.
+pub(super) fn status(config: &Config) -> ExitCode {
+    let asked = survey::ask_all(&config.members, config.timeout.unwrap_or(PATIENCE));
+    let findings = findings::judge(&asked, &config.file);
+    let mut lines = table(&asked);
+    lines.extend(warnings(&asked));
+    lines.extend(findings.sentences);
+    if findings.is_well {
+        lines.push(all_well(&asked));
     }
-    warnings.print();
-    silent
+    let text: String = lines.iter().map(|line| printable(line) + "\n").collect();
+    // Whoever was reading may have had enough.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    match findings.is_well {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
+
+fn table(asked: &[Asked]) -> Vec<String> {
+    let head = HEAD.map(str::to_owned);
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(asked.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let line = |row: &[String; 8]| {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let width = width(column).unwrap_or_default();
+            match TEXT[column] {
+                true => format!("{cell:<width$}"),
+                false => format!("{cell:>width$}"),
+            }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row(asked: &Asked) -> [String; 8] {
+    let (id, address) = (asked.id.to_string(), asked.address.clone());
+    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+    match &asked.answer {
+        Err(error) => {
+            let none = || "-".to_owned();
+            [
+                id,
+                address,
+                error.kind.to_string(),
+                none(),
+                none(),
+                none(),
+                none(),
+                none(),
+            ]
+        }
+        Ok(status) => [
+            id,
+            address,
+            state(asked.id, status),
+            or_dash(status.leader.map(|leader| leader.to_string())),
+            status.term.to_string(),
+            findings::list(&status.alive, &status.reading),
+            or_dash(status.images_held.map(|images| images.to_string())),
+            status.counter("images").to_string(),
+        ],
+    }
+}
+
+fn state(id: NodeId, status: &Status) -> String {
+    let state = match (status.ready, findings::why_not(status)) {
+        (true, None) => "ready".to_owned(),
+        (true, Some(why)) => format!("ready to read: {why}"),
+        (false, why) => format!("not ready: {}", why.unwrap_or("it does not say why")),
+    };
+    match status.node == id {
+        true => state,
+        false => format!("{state}, but is Node {}", status.node),
+    }
 }
 
 /// What nodes warn of, each with the nodes that say it, in the order in which it was first heard.
-#[derive(Default)]
-struct Warnings(Vec<(String, Vec<NodeId>)>);
-
-impl Warnings {
-    fn add(&mut self, node: NodeId, status: &Status) {
+fn warnings(asked: &[Asked]) -> Vec<String> {
+    let mut warnings: Vec<(&str, Vec<String>)> = Vec::new();
+    for status in asked.iter().filter_map(|asked| asked.answer.as_ref().ok()) {
         for text in &status.warnings {
-            match self.0.iter_mut().find(|(known, _)| known == text) {
+            let node = format!("Node {}", status.node);
+            match warnings.iter_mut().find(|(known, _)| known == text) {
                 Some((_, nodes)) => nodes.push(node),
-                None => self.0.push((text.clone(), vec![node])),
+                None => warnings.push((text, vec![node])),
             }
         }
     }
+    let line = |(text, nodes): (&str, Vec<String>)| format!("warning of {}: {text}", nodes.join(", "));
+    warnings.into_iter().map(line).collect()
+}
 
-    fn print(&self) {
-        for (text, nodes) in &self.0 {
-            let nodes: Vec<String> = nodes.iter().map(|id| format!("Node {id}")).collect();
-            println!("warning of {}: {text}", nodes.join(", "));
-        }
+fn all_well(asked: &[Asked]) -> String {
+    let nodes: BTreeSet<NodeId> = asked.iter().map(|asked| asked.id).collect();
+    let leader = asked.iter().find_map(|asked| asked.answer.as_ref().ok()?.leader);
+    let leader = leader.map_or_else(String::new, |leader| format!("; Node {leader} leads"));
+    match nodes.len() {
+        1 => format!("{} is ready{leader}.", findings::names(&nodes)),
+        count => format!("All {count} nodes are ready and agree{leader}."),
     }
+}
+
+/// What nodes say could hold anything; nothing of it controls the terminal.
+fn printable(line: &str) -> String {
+    line.chars()
+        .map(|character| if character.is_control() { '?' } else { character })
+        .collect()
 }
