@@ -116,10 +116,13 @@ fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> 
     }
     match list.missing.is_empty() {
         true => Ok(()),
-        false => Err(format!(
-            "the list is not complete: nodes {:?} could not be asked",
-            list.missing
-        )),
+        false => {
+            let missing: Vec<String> = list.missing.iter().map(|id| format!("Node {id}")).collect();
+            Err(format!(
+                "the list is not complete, these could not be asked: {}",
+                missing.join(", ")
+            ))
+        }
     }
 }
 

@@ -28,13 +28,9 @@ pub(super) struct Findings {
 
 /// Compares the answers. `file` is the name of the cluster file.
 pub(super) fn judge(asked: &[Asked], file: &str) -> Findings {
-    let silent = asked.iter().filter_map(|node| {
-        let error = node.answer.as_ref().err()?;
-        Some(silence(node, error, asked, file))
-    });
-    let strangers: Vec<String> = misnamed(asked, file).collect();
-    let faults: Vec<String> = silent
-        .chain(strangers)
+    let faults: Vec<String> = silent(asked, file)
+        .into_iter()
+        .chain(misnamed(asked, file))
         .chain(disagreement(asked))
         .chain(different_members(asked))
         .collect();
@@ -68,6 +64,17 @@ fn answers(asked: &[Asked]) -> impl Iterator<Item = &Status> {
     asked.iter().filter_map(|node| node.answer.as_ref().ok())
 }
 
+/// The nodes that do not answer; if that is all of several, in one sentence.
+fn silent(asked: &[Asked], file: &str) -> Vec<String> {
+    if asked.len() > 1 && answers(asked).next().is_none() {
+        return vec![format!(
+            "No node answers: start the cluster (make cluster, or server ID for each node), or correct {file}."
+        )];
+    }
+    let silence = |node: &Asked| Some(silence(node, node.answer.as_ref().err()?, asked, file));
+    asked.iter().filter_map(silence).collect()
+}
+
 /// A node that does not answer: what may be wrong, and what to do.
 fn silence(node: &Asked, error: &Error, asked: &[Asked], file: &str) -> String {
     let Asked { id, address, .. } = node;
@@ -80,6 +87,9 @@ fn silence(node: &Asked, error: &Error, asked: &[Asked], file: &str) -> String {
         ErrorKind::Silent => {
             "it is paused, overloaded or cut off; look at its log, or wait longer with --timeout SECS"
                 .to_owned()
+        }
+        ErrorKind::Busy => {
+            "ask again; if it stays so, look at its log for who takes its connections".to_owned()
         }
         ErrorKind::Protocol => format!("another program has its port, or {file} has a wrong address for it"),
         _ => "look at its log".to_owned(),
@@ -352,12 +362,20 @@ mod tests {
             (ErrorKind::Unreachable, "server 2"),
             (ErrorKind::Silent, "--timeout"),
             (ErrorKind::Protocol, "another program has its port"),
-            (ErrorKind::Refused, "log"),
+            (ErrorKind::Busy, "ask again"),
+            (ErrorKind::Lost, "log"),
         ] {
             let mut nodes = three();
             nodes[1] = asked(2, Err(kind));
             assert_found(&nodes, &["Node 2 (host:2) does not answer", remedy]);
         }
+    }
+
+    #[test]
+    fn a_cluster_of_which_no_node_answers_is_one_sentence() {
+        let nodes: Vec<Asked> = (1..=3).map(|id| asked(id, Err(ErrorKind::Unreachable))).collect();
+        assert_found(&nodes, &["No node answers", "cluster.toml"]);
+        assert_found(&nodes[..1], &["Node 1 (host:1) does not answer"]);
     }
 
     #[test]

@@ -20,8 +20,6 @@ use super::findings::{self, Asked};
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(400);
 /// The longest answer, in bytes; that of a cluster of 256 nodes has about 60 KB.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
-/// The longest text of an answer that is no status.
-const ERROR_CHARACTERS_MAX: usize = 200;
 
 struct Survey {
     asked: Vec<Asked>,
@@ -131,16 +129,16 @@ fn ask(address: &str, end: Instant) -> Result<Status, Error> {
     connection.send_head("GET", "/cluster", "Connection: close\r\n", &[], end)?;
     let response = connection.head(end)?;
     let content = connection.read_all(&response, ANSWER_BYTES_MAX, end)?;
-    if response.status != 200 {
-        let text = String::from_utf8_lossy(&content);
-        let text: String = text.trim().chars().take(ERROR_CHARACTERS_MAX).collect();
+    let status = response.status;
+    if matches!(status, 429 | 503) {
         return Err(Error {
-            kind: ErrorKind::Refused,
-            text: format!("{address}: answers {}: {text}", response.status),
+            kind: ErrorKind::Busy,
+            text: format!("{address}: it is too busy ({status})"),
         });
     }
-    serde_json::from_slice(&content).map_err(|_| Error {
+    let parsed = serde_json::from_slice(&content).ok().filter(|_| status == 200);
+    parsed.ok_or_else(|| Error {
         kind: ErrorKind::Protocol,
-        text: format!("{address}: what answers there is no node"),
+        text: format!("{address}: what answers there ({status}) is no node"),
     })
 }
