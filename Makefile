@@ -102,20 +102,21 @@ drill-net: ## as root: three network namespaces; cut, one-way, lossy and slow ne
 
 .PHONY: cluster
 cluster: build ## start NODES=3 nodes in the background and wait for their leader
-	@sh scripts/cluster start $(NODES) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
+	@sh scripts/cluster start $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
 
 .PHONY: status
-status: ## who is alive, who leads, what each node has taken
-	@target/release/client status $(call cluster_file)
+status: ## who is alive, who leads, what each node holds, and what is wrong
+	@[ -x target/release/client ] || { echo 'status: nothing is built yet, so no cluster runs: make cluster' >&2; exit 1; }
+	@target/release/client status $(cluster_file)
 
 .PHONY: stop
 stop: ## stop the cluster that `make cluster` started
-	@sh scripts/cluster stop $(NODES) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
+	@sh scripts/cluster stop $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
 
 .PHONY: stress
-stress: build ## offer N=2000 images to the cluster and judge it; starts one if none is up
-	@sh scripts/cluster up $(NODES) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
-	@$(STRESS) -n $(N) --yes $(call cluster_file) $(ARGS)
+stress: build ## offer N=2000 images to the cluster and judge it; starts one (NODES=3) if none is up
+	@sh scripts/cluster up $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
+	@$(STRESS) -n $(N) --yes $(cluster_file) $(ARGS)
 
 .PHONY: drill
 drill: build ## kill the leader, pause a node and restart each, in the middle of a run
@@ -128,4 +129,7 @@ clean-images: ## remove the sealed images of the stress test
 	@find $(IMAGES) -maxdepth 1 -name 'encrypted_stress_image_*.png' -delete
 	@echo "sealed images of the stress test removed from $(IMAGES)/"
 
-cluster_file = $(if $(wildcard $(RUN)/cluster.toml),--cluster $(RUN)/cluster.toml)
+# Looked up by the shell when it is used: make would look before `scripts/cluster` has written it.
+cluster_file = $$([ ! -f $(RUN)/cluster.toml ] || echo --cluster $(RUN)/cluster.toml)
+# How many nodes somebody has asked for; a cluster that runs already need not have the default number of them.
+asked_nodes = $(if $(filter file,$(origin NODES)),any,$(NODES))

@@ -10,6 +10,7 @@
 mod support;
 
 mod client;
+mod cluster_script;
 mod readme;
 mod seal;
 mod server;
