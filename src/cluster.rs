@@ -26,7 +26,7 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -45,6 +45,7 @@ use crate::lease::{Leases, Standing};
 use crate::members::Members;
 use crate::roster::{NodeId, ViewId};
 use crate::version::Clock;
+use crate::vital;
 
 /// Holds datagrams while the heartbeat thread waits for a core.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
@@ -121,9 +122,7 @@ impl Cluster {
             settings.companions.clone(),
         );
         let heartbeat = HeartbeatThread::new(settings, socket, (election, leases), Arc::clone(&shared));
-        let thread = thread::Builder::new()
-            .name("cluster".to_owned())
-            .spawn(move || heartbeat.run())?;
+        let thread = vital::spawn("cluster", move || heartbeat.run())?;
         Ok(Cluster {
             shared,
             thread: Some(thread),
@@ -200,6 +199,7 @@ impl Drop for Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
     use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(20);

@@ -9,8 +9,8 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const BATCH_BYTES: usize = 64 << 10;
 /// How long lines gather after a write. Waking a thread that waits on the queue costs the speaker a lock and a system
 /// call for each line (docs/measurements.md); a thread that sleeps costs it nothing.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long the end of a program waits until the last lines are written: nobody may ever read them.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
 struct Line {
     level: Level,
@@ -35,47 +37,27 @@ struct Line {
 struct Journal {
     sender: Sender<Line>,
     dropped: Arc<AtomicU64>,
+    /// Asks the writing thread to write what there is and to end; it drops what it is sent when it has.
+    end: Sender<Sender<()>>,
 }
 
-/// Keeps the writing thread; [`Ending::flush`] is called last.
-pub struct Ending {
-    stop: Sender<()>,
-    writer: Mutex<Option<thread::JoinHandle<()>>>,
-}
-
-impl Ending {
-    /// Writes everything that was logged so far and ends the writing thread.
-    pub fn flush(&self) {
-        let _ = self.stop.send(());
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .take();
-        if let Some(writer) = writer {
-            let _ = writer.join();
-        }
-    }
-}
-
-/// Starts the writing thread and makes it the destination of `log`. Call once, at the start of a program.
-pub fn install(level: LevelFilter) -> io::Result<Ending> {
+/// Starts the writing thread and makes it the destination of `log`. Call once, at the start of a program. At its end,
+/// `log::logger().flush()` writes everything that was logged until then, and ends the writing thread.
+pub fn install(level: LevelFilter) -> io::Result<()> {
     let (sender, lines) = bounded(QUEUE_LINES);
-    let (stop, stopped) = bounded(1);
+    let (end, ended) = bounded(1);
     let dropped = Arc::new(AtomicU64::new(0));
     let journal = Journal {
         sender,
         dropped: Arc::clone(&dropped),
+        end,
     };
-    let writer = thread::Builder::new()
+    thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || write_lines(&lines, &stopped, &dropped))?;
+        .spawn(move || write_lines(&lines, &ended, &dropped))?;
     log::set_boxed_logger(Box::new(journal)).map_err(io::Error::other)?;
     log::set_max_level(level);
-    Ok(Ending {
-        stop,
-        writer: Mutex::new(Some(writer)),
-    })
+    Ok(())
 }
 
 impl Log for Journal {
@@ -95,7 +77,13 @@ impl Log for Journal {
         }
     }
 
-    fn flush(&self) {}
+    fn flush(&self) {
+        let (written, done) = bounded(1);
+        if self.end.try_send(written).is_ok() {
+            // Nothing is ever sent: either the thread is done, or nobody reads what it writes.
+            let _ = done.recv_timeout(FLUSH_TIME_MAX);
+        }
+    }
 }
 
 fn one_line(args: &std::fmt::Arguments<'_>) -> String {
@@ -110,17 +98,21 @@ fn one_line(args: &std::fmt::Arguments<'_>) -> String {
     text
 }
 
-fn write_lines(lines: &Receiver<Line>, stopped: &Receiver<()>, dropped: &AtomicU64) {
+fn write_lines(lines: &Receiver<Line>, ended: &Receiver<Sender<()>>, dropped: &AtomicU64) {
     let (mut out, mut err) = (String::new(), String::new());
-    let mut ending = false;
+    // Whoever waits for the end sees it when this is dropped.
+    let mut ending: Option<Sender<()>> = None;
     loop {
         let mut first = None;
-        if !ending {
+        if ending.is_none() {
             crossbeam_channel::select! {
                 recv(lines) -> line => first = line.ok(),
-                recv(stopped) -> _ => {}
+                recv(ended) -> written => match written {
+                    Ok(written) => ending = Some(written),
+                    // This journal was not installed: another one is.
+                    Err(_) => return,
+                },
             }
-            ending = first.is_none();
         }
         for line in first.into_iter().chain(lines.try_iter()) {
             match line.level {
@@ -145,10 +137,10 @@ fn write_lines(lines: &Receiver<Line>, stopped: &Receiver<()>, dropped: &AtomicU
             }
         }
         deliver(&mut out, &mut err);
-        if ending {
+        if ending.is_some() {
             return;
         }
-        ending = stopped.recv_timeout(PAUSE).is_ok();
+        ending = ended.recv_timeout(PAUSE).ok();
     }
 }
 

@@ -56,6 +56,7 @@
 //! - [`store`]: the sealed images on disk
 //! - [`journal`]: the lines people watch
 //! - [`priority`]: threads that work for clients give way to the heartbeat
+//! - [`vital`]: threads without which a node must not go on
 //! - [`sealing`]: the threads that encrypt, and the memory that images pass through
 //! - [`socket`]: one connected socket, and how slow its other end may be
 //! - [`cluster`]: the only UDP socket; publishes the view that uploads are placed by
@@ -115,3 +116,4 @@ mod socket;
 pub mod store;
 pub mod ticket;
 pub mod version;
+mod vital;

@@ -84,9 +84,9 @@ fn run(args: Vec<String>) -> Result<(), String> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("cannot wait for signals: {e}"))?;
     raise_descriptor_limit();
-    let journal = journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
+    journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
     let outcome = serve(config, &mut signals, cluster_file.as_deref());
-    journal.flush();
+    log::logger().flush();
     outcome
 }
 

@@ -27,6 +27,7 @@ use crate::lease::Standing;
 use crate::priority;
 use crate::roster::{NodeId, ViewId};
 use crate::ticket::LIFETIME_MS;
+use crate::vital;
 
 /// How often the thread looks whether there is something to do.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -57,7 +58,7 @@ pub(crate) struct Settling {
 impl Settling {
     pub(crate) fn start(node: Arc<Node>, met: BTreeSet<NodeId>) -> io::Result<Settling> {
         let stop = Arc::new(AtomicBool::new(false));
-        let thread = thread::Builder::new().name("settle".to_owned()).spawn({
+        let thread = vital::spawn("settle", {
             let stop = Arc::clone(&stop);
             move || {
                 priority::give_way_to_heartbeat();

@@ -16,6 +16,7 @@ use super::mailbox::Mailbox;
 use super::segment::Segment;
 use crate::priority;
 use crate::seal::{self, Plain, SegmentCipher};
+use crate::vital;
 
 /// One thread for each core, at the workers' priority.
 pub(crate) struct SealingPool {
@@ -47,6 +48,8 @@ impl SealingPool {
         let threads = rayon::ThreadPoolBuilder::new()
             .thread_name(|i| format!("seal {i}"))
             .start_handler(|_| priority::give_way_to_heartbeat())
+            // Whoever waits for what the thread had taken would wait for ever.
+            .panic_handler(|_| vital::end("seal"))
             .build()?;
         let (sender, queue) = unbounded();
         threads.spawn_broadcast(move |_| work(&queue));

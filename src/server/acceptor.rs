@@ -38,6 +38,7 @@ use crate::http::answer::Answer;
 use crate::http::head::{self, Framing};
 use crate::node::counters::Counters;
 use crate::socket::Socket;
+use crate::vital;
 
 /// How long a client may go on sending a refused body. If the connection were closed at once, it could not read why.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
@@ -128,9 +129,7 @@ impl Acceptor {
     /// Starts the thread. It runs until the node leaves; then it accepts no more, closes idle connections, and waits
     /// until the workers have finished what they serve.
     pub(crate) fn start(self, workers: Workers) -> io::Result<thread::JoinHandle<()>> {
-        thread::Builder::new()
-            .name("accept".to_owned())
-            .spawn(move || self.run(workers))
+        vital::spawn("accept", move || self.run(workers))
     }
 
     fn run(mut self, workers: Workers) {

@@ -9,10 +9,14 @@
 //! storm that kept the acceptor from accepting for up to 400 ms. For the same reason some are started with the node:
 //! without them, 82 of 7,680 connections that came to a new cluster 64 at a time, on two busy cores, waited 100 to
 //! 530 ms for a worker; with them none did.
+//!
+//! A panic costs the connection that was being served. The worker goes on: one that ended would count as started for
+//! ever, and the node would serve nobody once all had.
 
 #![allow(clippy::disallowed_methods, reason = "this room owns the worker threads")]
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -127,7 +131,14 @@ fn work(pool: &Arc<WorkerPool>) {
                 log::warn!("cannot start one more worker: {e}");
             }
         }
-        (pool.serve)(connection, &pool.queue);
+        let served = catch_unwind(AssertUnwindSafe(|| (pool.serve)(connection, &pool.queue)));
+        if served.is_err() {
+            // The panic itself was printed when it happened. Locks that it held are taken over as they are by whoever comes next.
+            log::error!(
+                "A worker panicked, and the connection that it served was closed; the node goes on. Please report the \
+                 panic above."
+            );
+        }
         pool.idle.fetch_add(1, Ordering::AcqRel);
     }
 }
@@ -145,5 +156,38 @@ impl Drop for Workers {
         while let Some(thread) = next() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_types, reason = "a worker serves a connection")]
+mod tests {
+    use super::*;
+    use crate::server::quota::Quota;
+    use crate::socket::Socket;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_panic_costs_one_connection_and_no_worker() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let quota = Quota::capped(4, 4);
+        let workers = Workers::new(1, 4, |connection, _| {
+            assert_ne!(
+                connection.socket.inbox.unread(),
+                b"",
+                "nobody has written here: a panic"
+            );
+        });
+        let workers = workers.unwrap();
+        for _ in 0..3 {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (stream, peer) = listener.accept().unwrap();
+            let connection = Connection::new(Socket::new(stream).unwrap(), quota.take(peer.ip()).unwrap());
+            assert!(workers.hand_over(connection).is_ok());
+            assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection is closed");
+        }
+        drop(workers);
+        assert_eq!(quota.used(), 0);
     }
 }
