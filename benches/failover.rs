@@ -31,7 +31,7 @@ use std::time::{Duration, Instant};
 use load::UploadLoad;
 use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
-use pixseal::election::datagram::{ClusterKey, Datagram, Stamp};
+use pixseal::election::datagram::{ClusterKey, Datagram, LinkState, Stamp};
 use pixseal::election::message::{Message, Stance};
 use pixseal::lease::Facts;
 use pixseal::roster::NodeId;
@@ -272,6 +272,7 @@ fn flood_from(cluster: &TestCluster) -> thread::JoinHandle<usize> {
         },
         echo: Stamp::default(),
         facts: Facts::default(),
+        link: LinkState::default(),
         stance: Stance::Seeks {
             term: u64::MAX,
             last: None,

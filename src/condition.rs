@@ -78,10 +78,10 @@ impl fmt::Display for Condition {
 pub enum ConditionSource {
     /// Whoever watches the disk.
     Disk,
-    /// A person who has asked the node to take no more.
-    Person,
-    /// The node, which is stopping.
-    Stopping,
+    /// A person, with a mark beside the images.
+    Marker,
+    /// The node, which is leaving.
+    Leaving,
     /// Whoever compares keys with other nodes.
     Keys,
 }
@@ -123,7 +123,7 @@ mod tests {
         let cell = ConditionCell::default();
         assert_eq!(cell.get(), Condition::Able);
         cell.set(ConditionSource::Disk, Condition::DiskFull);
-        cell.set(ConditionSource::Stopping, Condition::Draining);
+        cell.set(ConditionSource::Leaving, Condition::Draining);
         assert_eq!(cell.get(), Condition::DiskFull);
         cell.set(ConditionSource::Disk, Condition::Able);
         assert_eq!(cell.get(), Condition::Draining);

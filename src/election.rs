@@ -416,6 +416,13 @@ impl Election {
             self.meet_stranger(&datagram, address, out);
             return Err(Rejection::Stranger);
         };
+        // Its echo proves that it is said now, whatever life of its sender this node goes by: two nodes may have lost their
+        // incarnations, and each has to learn it from the other.
+        if let Message::Rival(rival) = datagram.message
+            && self.is_fresh(datagram.echo)
+        {
+            out.push(Output::Rival { peer: sender, rival });
+        }
         self.check_life(&datagram, address, out)?;
         let awake = self.awake();
         out.extend(
@@ -446,11 +453,8 @@ impl Election {
         if !self.is_fresh(datagram.echo) {
             return Err(Rejection::Unproven);
         }
-        if let Message::Rival(rival) = datagram.message {
-            out.push(Output::Rival { peer: sender, rival });
-            if !rival.is_receiver_counted {
-                return Ok(());
-            }
+        if matches!(datagram.message, Message::Rival(rival) if !rival.is_receiver_counted) {
+            return Ok(());
         }
         if state != Some(PeerState::Left) {
             self.detector
@@ -541,9 +545,7 @@ impl Election {
             return is_newer.then_some(()).ok_or(Rejection::Replayed);
         }
         // Only what was proved counts: anybody can play what an ended life has said.
-        let silent = peer
-            .contact
-            .map_or(Duration::MAX, |at| awake.saturating_sub(at));
+        let silent = peer.contact.map_or(Duration::MAX, |at| awake.saturating_sub(at));
         let elsewhere = peer.address.zip(address).is_some_and(|(known, now)| known != now);
         let both = elsewhere && silent < timeout && peer.state != PeerState::Left;
         let is_later = stamp.incarnation > known.incarnation;

@@ -268,15 +268,18 @@ impl Leases {
         }
     }
 
-    /// This node announces a reserve in a datagram that it sends now.
-    pub fn announced(&mut self, now: Duration, reserve: Time) {
-        if self.reserves.back().is_some_and(|(_, last)| *last >= reserve) {
-            return;
+    /// The reserve to announce in a datagram that this node sends now: `reserve`, or the last one, if the wall clock went
+    /// back.
+    #[must_use]
+    pub fn announce(&mut self, now: Duration, reserve: Time) -> Time {
+        if let Some((_, last)) = self.reserves.back().filter(|(_, last)| *last >= reserve) {
+            return *last;
         }
         self.reserves.push_back((now, reserve));
         if self.reserves.len() > RESERVES_MAX {
             self.reserves.pop_front();
         }
+        reserve
     }
 
     /// A peer was heard. Whoever it did not hear for a while, or who was silent for a while, may have been counted out

@@ -12,6 +12,7 @@
 //! - [`find`]: which node's copy of an image counts
 //! - [`send`]: an image to a client; [`opening`] reads and verifies its segments
 //! - [`delete`], [`list`]: as they say; [`listings`]: a few at a time
+//! - [`leave`]: how a node goes; [`transfers`]: what is in progress, which it waits for
 //! - [`peers`]: what other nodes are asked
 //! - [`etag`]: the entity tag of a sealed file
 //! - [`counters`]: what is counted
@@ -29,6 +30,7 @@ pub(crate) mod etag;
 pub(crate) mod find;
 pub(crate) mod hand_over;
 pub(crate) mod intake;
+pub(crate) mod leave;
 pub(crate) mod list;
 pub(crate) mod listings;
 pub(crate) mod lookup;
@@ -44,3 +46,4 @@ pub(crate) mod send;
 pub(crate) mod settle;
 pub(crate) mod shared;
 pub(crate) mod take_over;
+pub(crate) mod transfers;

@@ -41,7 +41,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 
@@ -58,11 +58,13 @@ use crate::condition::ConditionCell;
 use crate::lease::CLOCK_LEAD_MS;
 use crate::members::Members;
 use crate::node::counters::Counters;
+use crate::node::leave;
 use crate::node::listings::Listings;
 use crate::node::names::NameLocks;
 use crate::node::peers::Peers;
 use crate::node::settle::Settling;
 use crate::node::shared::Node;
+use crate::node::transfers::Transfers;
 use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
@@ -79,14 +81,15 @@ const BACKLOG: i32 = 4096;
 pub struct Server {
     service: Arc<Service>,
     listen: SocketAddr,
-    acceptor: thread::JoinHandle<()>,
+    acceptor: thread::JoinHandle<Workers>,
     settling: Settling,
+    grace: Duration,
 }
 
 impl Server {
     /// Takes the port, opens folder and keys, joins the cluster and begins to serve. An error is one sentence.
     pub fn start(config: Config) -> Result<Server, String> {
-        let (listen, limits) = (config.listen, config.limits);
+        let (listen, limits, grace) = (config.listen, config.limits, config.grace);
         let secrets = secrets::load_or_create(&config.secrets).map_err(|e| e.to_string())?;
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
         let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen));
@@ -98,6 +101,7 @@ impl Server {
             gate,
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
+            closed: AtomicBool::new(false),
         });
         let worker_quota = Quota::shared_fairly(limits.workers);
         let acceptor =
@@ -115,6 +119,7 @@ impl Server {
             listen,
             acceptor,
             settling,
+            grace,
         })
     }
 
@@ -127,12 +132,36 @@ impl Server {
         node.cluster.set_members(members);
     }
 
-    /// Tells the others, finishes what is being served, and returns.
+    /// Leaves the cluster, and returns once everything has ended that this node was doing, or when the grace is over.
+    /// Then the process is to end: clients whose transfers are cut are still being served.
     pub fn stop(self) {
-        self.service.node.leave();
-        self.service.acceptor.wake();
-        let _ = self.acceptor.join();
-        drop(self.settling);
+        let Server {
+            service,
+            acceptor,
+            settling,
+            grace,
+            ..
+        } = self;
+        let node = &service.node;
+        let deadline = leave::drain(node, grace);
+        leave::tell(node, deadline);
+        service.close();
+        let is_over = || node.cluster.now() >= deadline;
+        // It waits for nobody. If it has panicked, the process is ending.
+        let Ok(workers) = acceptor.join() else {
+            return;
+        };
+        settling.finish(is_over);
+        workers.finish(is_over);
+        let cut = node.transfers.in_progress();
+        if !cut.is_empty() {
+            log::info!(
+                "Node {}: The grace of {} s is over; {cut} {} cut",
+                node.id,
+                grace.as_secs(),
+                cut.verb()
+            );
+        }
     }
 }
 
@@ -187,7 +216,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         body_bytes_max: config.limits.body_bytes_max,
         pixels_max: config.limits.pixels_max,
         condition,
-        leaving: AtomicBool::new(false),
+        transfers: Transfers::default(),
     };
     Ok((Arc::new(node), memory.met))
 }

@@ -15,7 +15,7 @@ use pixseal::journal;
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::server::Server;
-use pixseal::server::config::{Config, Limits};
+use pixseal::server::config::{Config, GRACE, Limits};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -41,6 +41,7 @@ Options:
     --pixels-max N         the most pixels an image may have (default 268435456)
     --health-timeout MS    a peer that is silent for this long is dead (default 600)
     --durability HOW       fsync: a receipt outlives a power loss (default); rename: only a crash
+    --grace SECS           SIGTERM: how long transfers may take to end, then they are cut (default 30)
     --help                 print this
     --version              print the version
 
@@ -112,7 +113,6 @@ fn serve(config: Config, signals: &mut Signals, cluster_file: Option<&str>) -> R
         signal_hook::flag::register_conditional_shutdown(signal, 1, now)
             .map_err(|e| format!("cannot wait for signals: {e}"))?;
     }
-    log::info!("Node {id}: Leaving; requests that are being served are finished");
     server.stop();
     log::info!("Node {id}: Stopped");
     Ok(())
@@ -158,6 +158,7 @@ fn options() -> Options {
         "pixels-max",
         "health-timeout",
         "durability",
+        "grace",
     ] {
         options.optopt("", name, "", "");
     }
@@ -200,6 +201,13 @@ fn config(matches: &Matches) -> Result<Config, String> {
             None | Some("fsync") => Durability::Fsync,
             Some("rename") => Durability::Rename,
             Some(other) => return Err(format!("--durability is fsync or rename, not {other:?}")),
+        },
+        grace: match matches.opt_str("grace") {
+            None => GRACE,
+            Some(text) => text
+                .parse()
+                .map(Duration::from_secs)
+                .map_err(|_| format!("--grace takes a whole number of seconds, 0 or more, not {text:?}"))?,
         },
         limits: Limits {
             workers: count(matches, "workers", default.workers)?,

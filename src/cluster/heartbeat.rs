@@ -256,10 +256,11 @@ impl HeartbeatThread {
     /// Ends the process: another one is this node.
     fn give_way(&self, peer: NodeId) {
         let own = self.own;
-        eprintln!(
-            "server: another process runs as node {own}, and Node {peer} hears it; this one gives way. Run each id once: stop the \
-             other one first, or give this one an id of its own in the cluster file."
+        log::error!(
+            "Node {own}: another process has this id, and Node {peer} hears it; this one gives way. Run each id once: stop the other \
+             one first, or give this one an id of its own in the cluster file"
         );
+        log::logger().flush();
         std::process::exit(2);
     }
 
@@ -272,7 +273,7 @@ impl HeartbeatThread {
         let clean_in = self.shared.clean.load().as_deref().copied();
         self.leases.set_clean(clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);
-        self.leases.announced(self.election.next_stamp(now), reserve);
+        let reserve = self.leases.announce(self.election.next_stamp(now), reserve);
         self.election.announce(Announcement {
             facts: Facts {
                 clock,

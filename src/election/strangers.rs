@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::datagram::{Datagram, LinkState, Stamp};
+use super::datagram::{Datagram, LinkState};
 use super::detector::TrackedPeer;
 use crate::members::NODES_MAX;
 use crate::roster::NodeId;
@@ -19,8 +19,6 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Strangers(BTreeMap<NodeId, Stranger>);
 
 pub(super) struct Stranger {
-    /// The newest that arrived from it.
-    pub(super) stamp: Stamp,
     arrived: Duration,
     pub(super) address: Option<SocketAddr>,
     /// When it last proved that it hears this node.
@@ -31,7 +29,7 @@ pub(super) struct Stranger {
 
 impl Strangers {
     /// Takes note of a datagram, which is `fresh` if it proves that its sender hears this node. Returns whether it is to be
-    /// answered: it is new, and the last answer was long enough ago.
+    /// answered: the last answer was long enough ago.
     pub(super) fn meet(
         &mut self,
         datagram: &Datagram,
@@ -43,7 +41,6 @@ impl Strangers {
         let stranger = match self.0.entry(datagram.sender) {
             std::collections::btree_map::Entry::Vacant(_) if known >= NODES_MAX => return false,
             entry => entry.or_insert_with(|| Stranger {
-                stamp: Stamp::default(),
                 arrived: awake,
                 address: None,
                 contact: None,
@@ -51,10 +48,6 @@ impl Strangers {
                 answered: None,
             }),
         };
-        if datagram.stamp <= stranger.stamp {
-            return false;
-        }
-        stranger.stamp = datagram.stamp;
         stranger.arrived = awake;
         stranger.address = address;
         if is_fresh {
@@ -71,7 +64,6 @@ impl Strangers {
     /// A peer that was a member, and is in contact, is a stranger from now on.
     pub(super) fn adopt(&mut self, id: NodeId, peer: &TrackedPeer, awake: Duration) {
         let stranger = Stranger {
-            stamp: peer.stamp,
             arrived: awake,
             address: peer.address,
             contact: Some(awake),

@@ -61,7 +61,7 @@ fn run(
 ) -> Standing {
     for at in (from..=to).step_by(100) {
         leases.tick(ms(at), clock(at), WALL + at);
-        leases.announced(ms(at - 10), Facts::reserve_at(clock(at), WALL + at));
+        let _ = leases.announce(ms(at - 10), Facts::reserve_at(clock(at), WALL + at));
         for peer in peers {
             heard(leases, at, *peer, view, is_clean);
         }

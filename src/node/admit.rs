@@ -93,7 +93,7 @@ pub(crate) fn admit(
 }
 
 /// Whether this node takes writes of this name, with the version of a write that begins now, or which other one does.
-/// Waits a moment for a leader, and for a view that another node has redirected by.
+/// Waits a moment for a leader, and for a view that another node has redirected by. A node that leaves waits for nothing.
 ///
 /// A version is drawn before the lease is looked at: a node that was paused must not begin a write with a clock that has
 /// not heard of what others wrote meanwhile.
@@ -104,9 +104,7 @@ pub(crate) fn assign(
 ) -> Result<Result<(Arc<Standing>, Version), Referred>, Error> {
     let deadline = node.cluster.now() + READY_TIME_MAX;
     loop {
-        if node.is_leaving() {
-            return Err(Error::Leaving);
-        }
+        let is_leaving = node.is_leaving();
         let standing = node.cluster.standing();
         let is_behind = referral.is_some_and(|claims| standing.view < Some(claims.view));
         if let Some(view) = standing.view
@@ -114,12 +112,15 @@ pub(crate) fn assign(
         {
             let to = standing.assigned(id.user(), id.name());
             let version = node.next_version();
-            if to == node.id && standing.is_ready && node.has_lease(&standing) {
+            if to == node.id && !is_leaving && standing.is_ready && node.has_lease(&standing) {
                 return Ok(Ok((standing, version)));
             }
             if to != node.id {
                 return refer(to, view, referral).map(Err);
             }
+        }
+        if is_leaving {
+            return Err(Error::Leaving);
         }
         if node.cluster.now() >= deadline {
             return Err(Error::NotReady);

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::counters::Counters;
 use super::hand_over;
+use super::pause::pause;
 use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::lease::Standing;
@@ -49,10 +50,10 @@ const TOMBSTONE_WARNING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// How often that is told.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The thread that settles, until dropped.
+/// The thread that settles.
 pub(crate) struct Settling {
     stop: Arc<AtomicBool>,
-    thread: Option<thread::JoinHandle<()>>,
+    thread: thread::JoinHandle<()>,
 }
 
 impl Settling {
@@ -65,19 +66,14 @@ impl Settling {
                 Settler::new(node, met, stop).run();
             }
         })?;
-        Ok(Settling {
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Settling { stop, thread })
     }
-}
 
-impl Drop for Settling {
-    fn drop(&mut self) {
+    /// Has the thread end, and waits for that until `is_over`. A hand-over that is cut leaves the copy where it was.
+    pub(crate) fn finish(self, is_over: impl Fn() -> bool) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // A panic in it was printed when it happened.
-            let _ = thread.join();
+        while !self.thread.is_finished() && !is_over() {
+            pause();
         }
     }
 }

@@ -1,12 +1,12 @@
 //! What all threads of a node share.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use super::counters::Counters;
 use super::listings::Listings;
 use super::names::NameLocks;
 use super::peers::Peers;
+use super::transfers::Transfers;
 use crate::cluster::{Cluster, time};
 use crate::condition::ConditionCell;
 use crate::keyset::Keyset;
@@ -45,8 +45,8 @@ pub(crate) struct Node {
     pub(crate) pixels_max: u64,
     /// Whether it can take images.
     pub(crate) condition: Arc<ConditionCell>,
-    /// The node is going away: no upload is admitted.
-    pub(crate) leaving: AtomicBool,
+    /// What is in progress, and whether more of it is begun.
+    pub(crate) transfers: Transfers,
 }
 
 impl Node {
@@ -109,14 +109,6 @@ impl Node {
     }
 
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Ordering::Relaxed)
-    }
-
-    /// Admits no more uploads, waits for those that are being confirmed, and tells the others. What is still received
-    /// is handed over to them.
-    pub(crate) fn leave(&self) {
-        self.leaving.store(true, Ordering::Relaxed);
-        let _confirmed = self.confirmations.write().unwrap_or_else(PoisonError::into_inner);
-        self.cluster.leave();
+        self.transfers.are_ending()
     }
 }

@@ -126,15 +126,15 @@ impl Acceptor {
         })
     }
 
-    /// Starts the thread. It runs until the node leaves; then it accepts no more, closes idle connections, and waits
-    /// until the workers have finished what they serve.
-    pub(crate) fn start(self, workers: Workers) -> io::Result<thread::JoinHandle<()>> {
+    /// Starts the thread. It runs until the door is closed; then it accepts no more, closes idle connections, and gives
+    /// the workers back, who finish what they serve.
+    pub(crate) fn start(self, workers: Workers) -> io::Result<thread::JoinHandle<Workers>> {
         vital::spawn("accept", move || self.run(workers))
     }
 
-    fn run(mut self, workers: Workers) {
+    fn run(mut self, workers: Workers) -> Workers {
         let mut events = Vec::with_capacity(EVENTS);
-        while !self.service.node.is_leaving() {
+        while !self.service.is_closed() {
             let timeout = Timespec::try_from(self.patience()).expect("a second fits a timespec");
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
@@ -149,10 +149,7 @@ impl Acceptor {
             }
             self.sweep();
         }
-        // The listener closes before the workers finish: a client that comes now must be refused, not kept waiting.
-        let Acceptor { listener, parked, .. } = self;
-        drop((listener, parked));
-        drop(workers);
+        workers
     }
 
     /// How long until the clock asks for something.

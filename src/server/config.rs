@@ -27,9 +27,14 @@ pub struct Config {
     pub health_timeout: Duration,
     /// What receipts promise.
     pub durability: Durability,
+    /// How long a node that stops waits for what it is receiving and sending; then it cuts it.
+    pub grace: Duration,
     /// Bounds on what clients can make this node spend.
     pub limits: Limits,
 }
+
+/// The default of [`Config::grace`].
+pub const GRACE: Duration = Duration::from_secs(30);
 
 /// Bounds on what clients can make a node spend.
 #[derive(Clone, Copy, Debug)]

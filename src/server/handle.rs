@@ -23,6 +23,7 @@ use crate::node::list::{List, list};
 use crate::node::receive::receive;
 use crate::node::send::Form;
 use crate::node::take_over;
+use crate::node::transfers::TransferKind;
 use crate::ticket::{Claims, Purpose};
 use crate::version::Version;
 
@@ -40,6 +41,8 @@ pub(crate) enum After {
 pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &Request) -> After {
     let node = &service.node;
     Counters::add(&node.counters.requests, 1);
+    // Until the answer was sent: a node that leaves waits for that.
+    let _transfer = transfer(&request.action).map(|kind| node.transfers.begin(kind));
     let keep_alive = request.keep_alive && !node.is_leaving();
     let mut body = RequestBody {
         content: Body::new(request.framing),
@@ -81,6 +84,22 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
         // Closing on unread bytes resets the connection, and the answer may be lost with it.
         Ok(()) if !read || connection.socket.has_input() => After::Drain,
         Ok(()) => After::Close,
+    }
+}
+
+/// What a node that leaves waits for.
+fn transfer(action: &Action) -> Option<TransferKind> {
+    match action {
+        Action::Put(..) => Some(TransferKind::Upload),
+        Action::Get(..) => Some(TransferKind::Download),
+        Action::Delete(..) => Some(TransferKind::Delete),
+        Action::List(_) => Some(TransferKind::Listing),
+        Action::Holding(_)
+        | Action::Cluster
+        | Action::Healthz
+        | Action::Readyz
+        | Action::Metrics
+        | Action::Index => None,
     }
 }
 

@@ -16,10 +16,10 @@ use crate::socket::is_stall;
 pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Receiver<Connection>) {
     loop {
         // Waits for this client's next request only while no other client waits for a worker.
-        let wait = queue.is_empty() && !service.node.is_leaving();
+        let wait = queue.is_empty() && !service.is_closed();
         match next_request(service, &mut connection, wait) {
             Next::Request(request) => match handle(service, &mut connection, &request) {
-                After::Reuse if !service.node.is_leaving() => {}
+                After::Reuse if !service.is_closed() => {}
                 After::Reuse | After::Close => return,
                 After::Reset => return connection.socket.reset(),
                 After::Drain => return service.acceptor.drain(connection),

@@ -20,6 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
@@ -32,6 +33,9 @@ const STARTED_AT_FIRST: usize = 64;
 const STARTED_AT_ONCE: usize = 2;
 /// A worker's stack; buffers are on the heap.
 const STACK_BYTES: usize = 256 << 10;
+
+/// How often the end of the workers is looked for.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// The acceptor's end of the pool. Dropping it lets the workers end when the queue is empty.
 pub(crate) struct Workers {
@@ -85,6 +89,23 @@ impl Workers {
     )]
     pub(crate) fn hand_over(&self, connection: Connection) -> Result<(), TrySendError<Connection>> {
         self.queue.try_send(connection)
+    }
+
+    /// Takes no more connections, and waits until all are served or `is_over`; then the others are left to themselves.
+    pub(crate) fn finish(self, is_over: impl Fn() -> bool) {
+        let Workers { queue, pool } = self;
+        drop(queue);
+        loop {
+            // A worker that starts another one does so before it ends.
+            let mut threads = pool.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            threads.retain(|thread| !thread.is_finished());
+            let are_finished = threads.is_empty();
+            drop(threads);
+            if are_finished || is_over() {
+                return;
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 }
 
@@ -143,22 +164,6 @@ fn work(pool: &Arc<WorkerPool>) {
     }
 }
 
-impl Drop for Workers {
-    /// Waits for what is being served.
-    fn drop(&mut self) {
-        let (disconnected, _) = bounded(0);
-        drop(std::mem::replace(&mut self.queue, disconnected));
-        let next = || {
-            let mut threads = self.pool.threads.lock().unwrap_or_else(PoisonError::into_inner);
-            threads.pop()
-        };
-        // A worker that starts another one does so before it ends.
-        while let Some(thread) = next() {
-            let _ = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::disallowed_types, reason = "a worker serves a connection")]
 mod tests {
@@ -187,7 +192,25 @@ mod tests {
             assert!(workers.hand_over(connection).is_ok());
             assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection is closed");
         }
-        drop(workers);
+        workers.finish(|| false);
         assert_eq!(quota.used(), 0);
+    }
+
+    #[test]
+    fn a_worker_that_does_not_end_is_left_alone() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let quota = Quota::capped(1, 1);
+        let workers = Workers::new(1, 1, |_, _| {
+            loop {
+                thread::park();
+            }
+        });
+        let workers = workers.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, peer) = listener.accept().unwrap();
+        let connection = Connection::new(Socket::new(stream).unwrap(), quota.take(peer.ip()).unwrap());
+        assert!(workers.hand_over(connection).is_ok());
+        workers.finish(|| true);
+        assert_eq!(quota.used(), 1, "the connection is still being served");
     }
 }

@@ -29,8 +29,8 @@ use crate::watch::PATIENCE;
 
 /// Time for started nodes to agree on a leader.
 const AGREE_PATIENCE: Duration = Duration::from_secs(20);
-/// Time between SIGTERM and the end of the process.
-const STOP_PATIENCE: Duration = Duration::from_secs(15);
+/// Time between SIGTERM and the end of the process: somewhat more than the grace of a node.
+const STOP_PATIENCE: Duration = Duration::from_secs(40);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const PORT_TRIES: u32 = 100;
 /// How many lines of its log are shown when a node does not come up.

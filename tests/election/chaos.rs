@@ -41,9 +41,13 @@ struct Chaos {
     world: World,
     /// Who may be started: one more may be configured that never is.
     real: Vec<NodeId>,
+    /// All that are configured.
+    members: Vec<NodeId>,
     /// Configured but never started, if there is one; the impostor claims to be it.
     impostor: Option<Impostor>,
     attacked: bool,
+    /// Operators make mistakes: second processes, lost files, other lists, clocks that jump.
+    mistaken: bool,
 }
 
 /// The real program with another key.
@@ -70,10 +74,11 @@ impl Chaos {
         }
         let attacked = world.random.chance(60);
         world.network.whole = world.random.chance(25);
+        let mistaken = world.random.chance(50);
         let impostor = ghost.map(|own| {
             Impostor(Election::new(Settings {
                 own,
-                members,
+                members: members.clone(),
                 key: ClusterKey::new(&[8; 32]),
                 incarnation: u64::MAX / 2,
                 health_timeout: HEALTH_TIMEOUT,
@@ -83,14 +88,21 @@ impl Chaos {
         Chaos {
             world,
             real,
+            members,
             impostor,
             attacked,
+            mistaken,
         }
     }
 
     /// Four to twelve seconds of faults, one after the other and some at once.
     fn rage(&mut self) {
         self.world.network.refuses = self.world.random.chance(50);
+        if self.mistaken && self.world.random.chance(20) {
+            let node = self.any_node();
+            let timeout = self.world.random.millis(300..900);
+            self.world.machines.get_mut(&node).expect("a machine").timeout = Some(timeout);
+        }
         let gap = self.world.random.within(1..400);
         for node in self.real.clone() {
             let speed = self.speed();
@@ -127,8 +139,15 @@ impl Chaos {
         self.world.run_until(end.max(self.world.now));
     }
 
+    fn any_node(&mut self) -> NodeId {
+        *self.world.random.pick(&self.real).expect("at least one node")
+    }
+
     fn fault(&mut self) {
-        let node = *self.world.random.pick(&self.real).expect("at least one node");
+        let node = self.any_node();
+        if self.mistaken && self.world.random.chance(30) {
+            return self.mistake(node);
+        }
         let whole = self.world.network.whole;
         match self.world.random.within(0..12) {
             5..=8 if whole => self.crash_or_start(node),
@@ -146,8 +165,47 @@ impl Chaos {
         }
     }
 
+    fn mistake(&mut self, node: NodeId) {
+        let runs = self.world.process(node).is_some_and(|process| !process.paused);
+        match self.world.random.within(0..6) {
+            0 if runs && !self.world.has_double(node) => {
+                let gives_way = self.world.random.chance(50);
+                self.world.start_double(node, gives_way);
+            }
+            1 => self.world.end_double(node),
+            2 => self.world.lose_incarnation(node),
+            3 if runs => {
+                let list = self.some_list(node);
+                self.world.reload(node, &list);
+            }
+            4 if runs => {
+                let members = self.members.clone();
+                self.world.reload(node, &members);
+            }
+            5 => {
+                let off = i64::try_from(self.world.random.within(0..2_000)).unwrap() - 1_000;
+                self.world.machines.get_mut(&node).expect("a machine").wall_off_ms = off;
+                if let Some(process) = self.world.process(node) {
+                    process.leaseholder.wall_off_ms = off;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The members without some of them, but never without `own`.
+    fn some_list(&mut self, own: NodeId) -> Vec<NodeId> {
+        let members = self.members.clone();
+        let kept = members
+            .into_iter()
+            .filter(|id| *id == own || self.world.random.chance(70));
+        kept.collect()
+    }
+
     fn crash_or_start(&mut self, node: NodeId) {
         let speed = self.speed();
+        // A second process would be the only one.
+        self.world.end_double(node);
         match self.world.process(node) {
             Some(_) => self.world.crash(node),
             None => self.world.start(node, speed),
@@ -155,6 +213,7 @@ impl Chaos {
     }
 
     fn pause_or_resume(&mut self, node: NodeId) {
+        self.world.end_double(node);
         match self.world.process(node) {
             Some(process) if process.paused => self.world.resume(node),
             Some(_) => self.world.pause(node),
@@ -163,6 +222,7 @@ impl Chaos {
     }
 
     fn leave(&mut self, node: NodeId) {
+        self.world.end_double(node);
         if self
             .world
             .process(node)
@@ -246,13 +306,19 @@ impl Chaos {
         self.world.network.double_percent = 0;
         self.world.network.delay = 0..5;
         self.world.network.lateness = 0..3;
+        let members = self.members.clone();
         for node in self.world.running() {
+            self.world.end_double(node);
             let process = self.world.process(node).expect("it runs");
             let (paused, leaving) = (process.paused, process.leaving);
             if leaving {
                 self.world.crash(node);
             } else if paused {
                 self.world.resume(node);
+            }
+            // Whoever was given another list gets the right one.
+            if !leaving && self.mistaken {
+                self.world.reload(node, &members);
             }
         }
         let since = self.world.now;

@@ -130,6 +130,11 @@ impl Laws {
             if ours.view == theirs.view || slow || !may_confirm(other, now) {
                 continue;
             }
+            // Cut off from a node that it was told is no member, a node cannot know of it.
+            let members = |process: &SimulatedProcess, id| process.leaseholder.members.contains(&id);
+            if !whole && !(members(own, *id) && members(other, node)) {
+                continue;
+            }
             let alone = ours.is_alone(own.clock(now)) || theirs.is_alone(other.clock(now));
             for name in PROBES {
                 let both = ours.takes("u", name) && theirs.takes("u", name);

@@ -17,7 +17,8 @@ const LOOKS_FOR: Duration = Duration::from_millis(60);
 
 pub(crate) struct Leaseholder {
     own: NodeId,
-    members: usize,
+    /// The members that it goes by.
+    pub(crate) members: BTreeSet<NodeId>,
     leases: Leases,
     clock: Clock,
     /// What this node may do at present, as its workers see it.
@@ -45,7 +46,7 @@ impl Leaseholder {
     ) -> Leaseholder {
         Leaseholder {
             own,
-            members: members.len(),
+            members: members.iter().copied().collect(),
             leases: Leases::new(own, members.iter().copied(), own.0.into(), met, BTreeSet::new()),
             clock: Clock::default(),
             standing: Standing::nothing(own),
@@ -56,7 +57,7 @@ impl Leaseholder {
     }
 
     pub(crate) fn set_members(&mut self, members: &[NodeId]) {
-        self.members = members.len();
+        self.members = members.iter().copied().collect();
         self.leases.set_members(members.iter().copied());
     }
 
@@ -72,7 +73,7 @@ impl Leaseholder {
         self.leases.tick(now.own, clock, wall_ms);
         self.leases.set_clean(self.clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);
-        self.leases.announced(stamp, reserve);
+        let reserve = self.leases.announce(stamp, reserve);
         Announcement {
             facts: Facts {
                 clock,
@@ -116,7 +117,7 @@ impl Leaseholder {
         self.leases.tick(now.own, self.clock.now(wall_ms), wall_ms);
         self.clock.observe(self.leases.floor(), wall_ms);
         self.standing = self.leases.standing(now.own, wall_ms);
-        let whole = self.standing.is_ready && self.standing.roster.ids().len() == self.members;
+        let whole = self.standing.is_ready && self.standing.roster.ids().len() == self.members.len();
         let view = self.standing.view.filter(|_| whole);
         self.whole_since = match (view, self.whole_since) {
             (Some(view), Some((known, since))) if view == known => Some((view, since)),

@@ -22,7 +22,7 @@ pub(crate) const SECRET: [u8; 32] = [7; 32];
 /// Every process listens at this port of its machine.
 pub(crate) const PORT: u16 = 8001;
 /// Incarnations of a machine's processes grow by so much: between two of them are some that nobody has had.
-const LIFE: u64 = 10;
+const LIFE: u64 = 1000;
 /// What a socket holds while its process is stopped: small datagrams fill a default buffer about so.
 const INBOX_MAX: usize = 256;
 /// How long a node that wakes takes to read a datagram that waited.
@@ -92,6 +92,8 @@ pub(crate) struct SimulatedMachine {
     pub(crate) timeout: Option<Duration>,
     /// How far its wall clock is off, in milliseconds.
     pub(crate) wall_off_ms: i64,
+    /// How often it has lost its incarnation: so that no two lives have the same one.
+    losses: u64,
 }
 
 pub(crate) struct SimulatedProcess {
@@ -243,15 +245,12 @@ impl World {
     pub(crate) fn lose_incarnation(&mut self, node: NodeId) {
         let machine = self.machines.get_mut(&node).expect("a member");
         if machine.process.is_none() && machine.incarnation > LIFE {
-            machine.incarnation = 0;
+            machine.losses += 1;
+            machine.incarnation = machine.losses;
             self.say(&format!("-- node {node} forgets its incarnation"));
         }
     }
 
-    /// New processes start with this list of members from now on.
-    pub(crate) fn list_members(&mut self, members: &[NodeId]) {
-        self.members = members.to_vec();
-    }
 
     /// A running node is given another list of members.
     pub(crate) fn reload(&mut self, node: NodeId, members: &[NodeId]) {
@@ -437,6 +436,9 @@ impl World {
     }
 
     fn carry(&mut self, source: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
+        let datagram = self.key.decode(&bytes).expect("our own datagrams are well-formed");
+        self.laws.heard(&datagram);
+        self.tell(&datagram);
         if !self.random.chance(self.network.loss_percent) {
             let at = self.now + self.random.millis(self.network.delay.clone());
             let event = ScheduledEvent::Arrive {

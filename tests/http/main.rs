@@ -13,6 +13,7 @@ mod download;
 mod exhaustion;
 mod hostile;
 mod journal;
+mod leaving;
 mod listing;
 mod old_cluster_file;
 mod placement;

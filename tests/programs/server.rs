@@ -37,6 +37,7 @@ fn wrong_arguments_end_in_one_line_and_status_2() {
         (&["1", "--workers", "many"], "--workers"),
         (&["1", "--body-max", "-1"], "--body-max"),
         (&["1", "--durability", "never"], "--durability"),
+        (&["1", "--grace", "-1"], "--grace"),
         (&["1", "--listen", "nowhere"], "nowhere"),
         (
             &["1", "--cluster", "/nonexistent/cluster.toml"],
