@@ -1,53 +1,107 @@
-//! Looks up the host names of peers, on a thread of its own: a look-up may take many seconds, and the heartbeat does
-//! not wait for it. The thread ends when the last name is looked up.
+//! Looks up the host names of peers. Each look-up has a thread of its own: it may take many seconds, and neither the
+//! heartbeat nor the other names wait for it.
+//!
+//! A peer has at most one look-up at a time, so there are never more threads than peers. A look-up cannot be ended
+//! from outside: what it says is thrown away if nobody wants it any more.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "people are told for how long a name server is silent"
+)]
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
+use std::time::Instant;
 
+use crate::priority;
 use crate::roster::NodeId;
 
-#[derive(Default)]
+/// Asks the name servers for `host:port`; may take as long as it likes.
+pub(super) type LookUp = fn(&str) -> io::Result<Vec<SocketAddr>>;
+
 pub(super) struct Resolver {
-    running: Option<Receiver<Resolved>>,
+    look_up: LookUp,
+    running: BTreeMap<NodeId, RunningLookUp>,
 }
 
-/// The addresses of one peer; none if its name was not found.
+struct RunningLookUp {
+    name: String,
+    since: Instant,
+    outcome: Receiver<io::Result<Vec<SocketAddr>>>,
+}
+
+/// What became of one look-up.
 pub(super) struct Resolved {
     pub(super) peer: NodeId,
-    pub(super) addresses: Vec<SocketAddr>,
+    /// `host:port`.
+    pub(super) name: String,
+    /// At least one address.
+    pub(super) outcome: io::Result<Vec<SocketAddr>>,
+}
+
+impl Default for Resolver {
+    fn default() -> Resolver {
+        Resolver::new(|name| name.to_socket_addrs().map(Iterator::collect))
+    }
 }
 
 impl Resolver {
-    /// Whether an earlier look-up goes on.
-    pub(super) fn is_running(&self) -> bool {
-        self.running.is_some()
-    }
-
-    /// Looks up `names` (`host:port`), one after another. Without a free thread it does nothing: the caller asks again.
-    pub(super) fn start(&mut self, names: Vec<(NodeId, String)>) {
-        let (sender, receiver) = channel();
-        let resolve = move || {
-            for (peer, name) in names {
-                let addresses = name.to_socket_addrs().map(Iterator::collect).unwrap_or_default();
-                if sender.send(Resolved { peer, addresses }).is_err() {
-                    return;
-                }
-            }
-        };
-        let started = thread::Builder::new().name("resolver".to_owned()).spawn(resolve);
-        self.running = started.is_ok().then_some(receiver);
-    }
-
-    /// The next result, if there is one. Never waits.
-    pub(super) fn next(&mut self) -> Option<Resolved> {
-        match self.running.as_ref()?.try_recv() {
-            Ok(resolved) => Some(resolved),
-            Err(TryRecvError::Empty) => None,
-            Err(TryRecvError::Disconnected) => {
-                self.running = None;
-                None
-            }
+    pub(super) fn new(look_up: LookUp) -> Resolver {
+        Resolver {
+            look_up,
+            running: BTreeMap::new(),
         }
+    }
+
+    /// Since when a name of this peer is being looked up.
+    pub(super) fn busy_since(&self, peer: NodeId) -> Option<Instant> {
+        self.running.get(&peer).map(|running| running.since)
+    }
+
+    /// Begins to look up `name`, unless a look-up for this peer goes on. Fails without a free thread: the caller
+    /// asks again later.
+    pub(super) fn start(&mut self, peer: NodeId, name: &str, now: Instant) -> io::Result<()> {
+        if self.running.contains_key(&peer) {
+            return Ok(());
+        }
+        let (sender, outcome) = channel();
+        let (look_up, asked) = (self.look_up, name.to_owned());
+        let resolve = move || {
+            priority::give_way_to_heartbeat();
+            // Nobody may be left who wants to know.
+            let _ = sender.send(look_up(&asked));
+        };
+        thread::Builder::new()
+            .name(format!("resolver {peer}"))
+            .spawn(resolve)?;
+        let running = RunningLookUp {
+            name: name.to_owned(),
+            since: now,
+            outcome,
+        };
+        self.running.insert(peer, running);
+        Ok(())
+    }
+
+    /// The look-ups that have ended since the last call, in the order of the peers. Never waits.
+    pub(super) fn take_finished(&mut self) -> Vec<Resolved> {
+        let mut finished = Vec::new();
+        self.running.retain(|peer, running| {
+            let outcome = match running.outcome.try_recv() {
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => Err(io::Error::other("the look-up failed")),
+                Ok(Ok(addresses)) if addresses.is_empty() => Err(io::Error::other("it has no address")),
+                Ok(outcome) => outcome,
+            };
+            finished.push(Resolved {
+                peer: *peer,
+                name: std::mem::take(&mut running.name),
+                outcome,
+            });
+            false
+        });
+        finished
     }
 }

@@ -14,8 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 #[derive(Default)]
 pub(super) struct Route {
-    socket: Option<UdpSocket>,
-    attempts: usize,
+    connected: Option<(SocketAddr, UdpSocket)>,
 }
 
 /// What became of a datagram.
@@ -29,7 +28,7 @@ pub(super) enum Delivery {
 
 impl Route {
     pub(super) fn send(&self, bytes: &[u8]) -> Delivery {
-        let Some(socket) = &self.socket else {
+        let Some((_, socket)) = &self.connected else {
             return Delivery::Unknown;
         };
         match socket.send(bytes) {
@@ -43,12 +42,13 @@ impl Route {
         }
     }
 
-    /// Takes a new socket to one of `addresses`; each attempt takes the next one.
-    pub(super) fn reconnect(&mut self, addresses: &[SocketAddr]) {
-        if !addresses.is_empty() {
-            self.socket = connect(addresses[self.attempts % addresses.len()]).ok();
-            self.attempts += 1;
-        }
+    /// Takes a new socket. Without a way to `address` there is no route until the next attempt.
+    pub(super) fn connect(&mut self, address: SocketAddr) {
+        self.connected = connect(address).ok().map(|socket| (address, socket));
+    }
+
+    pub(super) fn leads_to(&self) -> Option<SocketAddr> {
+        self.connected.as_ref().map(|(address, _)| *address)
     }
 }
 
@@ -71,9 +71,12 @@ mod tests {
     #[test]
     fn a_closed_port_is_told() {
         let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
         let mut route = Route::default();
         assert_eq!(route.send(b"to nobody"), Delivery::Unknown);
-        route.reconnect(&[held.local_addr().unwrap()]);
+        assert_eq!(route.leads_to(), None);
+        route.connect(address);
+        assert_eq!(route.leads_to(), Some(address));
         assert_eq!(route.send(b"hello"), Delivery::Unknown);
         drop(held);
         let started = Instant::now();

@@ -1,138 +1,245 @@
-//! The routes to all peers, and which of them are reconnected when.
+//! The routes to all peers, and which of them are renewed when.
 //!
-//! The route to a peer that is not present is reconnected every few seconds, in case the peer or this node has moved.
-//! Names are looked up for it; a name with several addresses takes them in turn.
-#![allow(clippy::disallowed_methods, reason = "routes are reconnected by the clock")]
+//! A route is renewed every few seconds while this node does not hear the peer itself, whatever others say of the peer:
+//! the name may stand for another address by now, and the peer or this node may have moved. Addresses are taken in
+//! turn: those that the configured name stands for, and the one that the peer was last heard from. While a peer is
+//! heard, its route stays as it is.
+#![allow(clippy::disallowed_methods, reason = "routes are renewed by the clock")]
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::resolver::Resolver;
+use super::resolver::{Resolved, Resolver};
 use super::route::{Delivery, Route};
 use crate::election::Election;
 use crate::members::Members;
 use crate::roster::NodeId;
 
-const RECONNECT_EVERY: Duration = Duration::from_secs(2);
+/// A peer that this node has not heard itself for this long may have moved. Ten heartbeats: what is shorter may be lost
+/// datagrams, for which a new socket is no help.
+const SILENT: Duration = Duration::from_secs(1);
+/// How often the route to a silent peer is renewed: an answer has to have the time to come.
+const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// The most routes renewed in one round, so that the heartbeat does not wait for threads to be started. Rounds come at
+/// least every 100 ms, so that even all of [`NODES_MAX`](crate::members::NODES_MAX) have their turn in time.
+const RENEWED_AT_ONCE_MAX: usize = 16;
+/// A look-up that takes longer than this is told of like one that failed. The name servers of a machine are given up
+/// after 10 s or more, by default.
+const LOOK_UP_SLOW: Duration = Duration::from_secs(10);
+/// How often people are told that a name cannot be looked up.
+const TELL_EVERY: Duration = Duration::from_secs(600);
 
 pub(super) struct Routes {
-    peers: BTreeMap<NodeId, (Address, Route)>,
+    own: NodeId,
+    peers: BTreeMap<NodeId, PeerRoute>,
     resolver: Resolver,
-    reconnected: Instant,
 }
 
-enum Address {
-    /// Nothing to look up.
-    Literal(SocketAddr),
-    Name(String),
+struct PeerRoute {
+    /// `host:port`, as the cluster file has it.
+    text: String,
+    /// Whether `text` has to be looked up.
+    is_name: bool,
+    /// What `text` stands for, as far as is known.
+    addresses: Vec<SocketAddr>,
+    /// How many of `addresses` were tried so far.
+    attempts: usize,
+    /// Where the peer was heard from, if not from where the route went.
+    learnt: Option<SocketAddr>,
+    /// The name was not found since the cluster file has it: the route goes to where the peer was before, or nowhere.
+    outdated: bool,
+    route: Route,
+    renewed: Option<Instant>,
+    /// When people were last told that the name cannot be looked up.
+    told: Option<Instant>,
 }
 
 impl Routes {
     pub(super) fn new(own: NodeId, members: &Members) -> Routes {
-        let peers = members.iter().filter(|(id, _)| *id != own);
+        Routes::with_resolver(own, members, Resolver::default())
+    }
+
+    fn with_resolver(own: NodeId, members: &Members, resolver: Resolver) -> Routes {
         let mut routes = Routes {
-            peers: peers
-                .map(|(id, address)| (id, (Address::new(address), Route::default())))
-                .collect(),
-            resolver: Resolver::default(),
-            reconnected: Instant::now(),
+            own,
+            peers: BTreeMap::new(),
+            resolver,
         };
-        routes.reconnect(|_| true);
+        routes.set_members(own, members);
         routes
     }
 
+    /// Members were added or removed, or have another address. Routes to an unchanged address stay as they are. Where
+    /// the address is now another name, the old route is used until that name is looked up.
+    pub(super) fn set_members(&mut self, own: NodeId, members: &Members) {
+        self.own = own;
+        let mut before = std::mem::take(&mut self.peers);
+        for (peer, text) in members.iter().filter(|(peer, _)| *peer != own) {
+            let route = match before.remove(&peer) {
+                Some(kept) if kept.text == text => kept,
+                Some(old) => PeerRoute::new(text, old.route),
+                None => PeerRoute::new(text, Route::default()),
+            };
+            self.peers.insert(peer, route);
+        }
+    }
+
     pub(super) fn send(&self, to: NodeId, bytes: &[u8]) -> Delivery {
-        let route = self.peers.get(&to);
-        route.map_or(Delivery::Unknown, |(_, route)| route.send(bytes))
+        let peer = self.peers.get(&to);
+        peer.map_or(Delivery::Unknown, |peer| peer.route.send(bytes))
     }
 
-    /// Uses the addresses that were looked up, and reconnects the routes to peers that are not present.
+    /// Where datagrams to this peer go; nowhere while its name was not found.
+    pub(super) fn leads_to(&self, peer: NodeId) -> Option<SocketAddr> {
+        self.peers.get(&peer)?.route.leads_to()
+    }
+
+    /// A peer that is not heard listens at `address`, as its authentic datagrams say: the route goes there from now on, in
+    /// turn with the configured address. Does nothing if the route goes there, or has come from there because that did not
+    /// help.
+    pub(super) fn learn(&mut self, peer: NodeId, address: SocketAddr) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.learn(address);
+        }
+    }
+
+    /// Uses the addresses that were looked up, and renews the routes to peers that this node does not hear itself.
     pub(super) fn refresh(&mut self, election: &Election) {
-        if self.resolver.is_running() {
-            if let Some(resolved) = self.resolver.next()
-                && let Some((_, route)) = self.peers.get_mut(&resolved.peer)
-            {
-                route.reconnect(&resolved.addresses);
-            }
-        } else if self.reconnected.elapsed() >= RECONNECT_EVERY {
-            let peers = election.peers().filter(|(_, state, _)| state.is_present());
-            let present: Vec<NodeId> = peers.map(|(id, ..)| id).collect();
-            self.reconnect(|peer| !present.contains(&peer));
+        let heard = |silent: Option<Duration>| silent.is_some_and(|silent| silent < SILENT);
+        let peers = election.peers().filter(|(.., silent)| heard(*silent));
+        let heard: BTreeSet<NodeId> = peers.map(|(peer, ..)| peer).collect();
+        for sentence in self.renew(Instant::now(), &heard) {
+            log::warn!("{sentence}");
         }
     }
 
-    pub(super) fn leads_to(&self, _peer: NodeId) -> Option<SocketAddr> {
-        None
-    }
-
-    pub(super) fn learn(&mut self, _peer: NodeId, _address: SocketAddr) {}
-
-    pub(super) fn set_members(&mut self, _own: NodeId, _members: &Members) {}
-
-    fn reconnect(&mut self, wanted: impl Fn(NodeId) -> bool) {
-        self.reconnected = Instant::now();
-        let mut names = Vec::new();
-        for (peer, (address, route)) in self.peers.iter_mut().filter(|(peer, _)| wanted(**peer)) {
-            match address {
-                Address::Literal(address) => route.reconnect(&[*address]),
-                Address::Name(name) => names.push((*peer, name.clone())),
+    /// Returns what people have to be told.
+    fn renew(&mut self, now: Instant, heard: &BTreeSet<NodeId>) -> Vec<String> {
+        let mut failures = Vec::new();
+        for resolved in self.resolver.take_finished() {
+            failures.extend(self.take_resolved(resolved, heard));
+        }
+        let due = |(id, peer): &(&NodeId, &mut PeerRoute)| peer.is_due(now, heard.contains(id));
+        for (id, peer) in self.peers.iter_mut().filter(due).take(RENEWED_AT_ONCE_MAX) {
+            peer.renew(now);
+            if !peer.is_name {
+                continue;
+            }
+            let waited = self.resolver.busy_since(*id).map(|since| now - since);
+            if let Some(waited) = waited.filter(|waited| *waited >= LOOK_UP_SLOW) {
+                failures.push((*id, format!("no answer for {} s", waited.as_secs())));
+            }
+            if let Err(why) = self.resolver.start(*id, &peer.text, now) {
+                failures.push((*id, why.to_string()));
             }
         }
-        if !names.is_empty() {
-            self.resolver.start(names);
+        let tell = |(id, why): (NodeId, String)| self.peers.get_mut(&id)?.tell(now, self.own, id, &why);
+        failures.into_iter().filter_map(tell).collect()
+    }
+
+    /// Returns whose name was not found, and why.
+    fn take_resolved(&mut self, resolved: Resolved, heard: &BTreeSet<NodeId>) -> Option<(NodeId, String)> {
+        let Resolved {
+            peer: id,
+            name,
+            outcome,
+        } = resolved;
+        // Members may have changed while it was looked up.
+        let peer = self.peers.get_mut(&id).filter(|peer| peer.text == name)?;
+        match outcome {
+            Ok(addresses) => {
+                peer.take_addresses(addresses, heard.contains(&id));
+                None
+            }
+            Err(why) => Some((id, why.to_string())),
         }
     }
 }
 
-impl Address {
-    fn new(text: &str) -> Address {
-        match text.parse() {
-            Ok(address) => Address::Literal(address),
-            Err(_) => Address::Name(text.to_owned()),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::disallowed_types, reason = "the peer of the test")]
-
-    use super::*;
-    use crate::election::datagram::ClusterKey;
-    use crate::election::{HEALTH_TIMEOUT, Settings};
-    use std::net::UdpSocket;
-
-    fn nobody_heard(own: NodeId, members: &Members) -> Election {
-        Election::new(Settings {
-            own,
-            members: members.iter().map(|(id, _)| id).collect(),
-            key: ClusterKey::new(&[7; 32]),
-            incarnation: 1,
-            health_timeout: HEALTH_TIMEOUT,
-            port: 0,
-        })
+impl PeerRoute {
+    /// `route` goes to where the peer was before, or nowhere.
+    fn new(text: &str, route: Route) -> PeerRoute {
+        let literal: Option<SocketAddr> = text.parse().ok();
+        let mut peer = PeerRoute {
+            text: text.to_owned(),
+            is_name: literal.is_none(),
+            addresses: literal.into_iter().collect(),
+            attempts: 0,
+            learnt: None,
+            outdated: literal.is_none(),
+            route,
+            renewed: literal.map(|_| Instant::now()),
+            told: None,
+        };
+        peer.connect_to_next();
+        peer
     }
 
-    #[test]
-    fn a_host_name_is_looked_up_beside_the_heartbeat() {
-        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
-        peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        let port = peer.local_addr().unwrap().port();
-        let text = format!("[nodes]\n1 = \"127.0.0.1:1\"\n2 = \"localhost:{port}\"\n");
-        let members = Members::parse(&text).unwrap();
-        let mut routes = Routes::new(NodeId(1), &members);
-        let election = nobody_heard(NodeId(1), &members);
-        let started = Instant::now();
-        // The name may stand for an IPv6 address first: then it takes another round.
-        while peer.recv(&mut [0; 8]).is_err() {
-            assert!(
-                started.elapsed() < Duration::from_secs(30),
-                "localhost was not found"
-            );
-            routes.refresh(&election);
-            routes.send(NodeId(2), b"hello");
+    fn is_due(&self, now: Instant, heard: bool) -> bool {
+        let wanted = self.outdated || !heard;
+        wanted && self.renewed.is_none_or(|last| now >= last + RENEW_EVERY)
+    }
+
+    /// Takes a new socket, to the learnt and the configured address in turn.
+    fn renew(&mut self, now: Instant) {
+        self.renewed = Some(now);
+        match self.learnt {
+            Some(learnt) if self.route.leads_to() != Some(learnt) => self.route.connect(learnt),
+            _ => self.connect_to_next(),
         }
-        assert_eq!(routes.send(NodeId(3), b"to nobody"), Delivery::Unknown);
+    }
+
+    fn connect_to_next(&mut self) {
+        if !self.addresses.is_empty() {
+            self.route
+                .connect(self.addresses[self.attempts % self.addresses.len()]);
+            self.attempts += 1;
+        }
+    }
+
+    /// Of addresses that were known before, the order does not count: name servers rotate it.
+    fn take_addresses(&mut self, addresses: Vec<SocketAddr>, heard: bool) {
+        let set = |addresses: &[SocketAddr]| addresses.iter().copied().collect::<BTreeSet<_>>();
+        if set(&addresses) == set(&self.addresses) {
+            return;
+        }
+        self.addresses = addresses;
+        self.attempts = 0;
+        // What works is not thrown away.
+        if self.outdated || !heard {
+            self.outdated = false;
+            self.connect_to_next();
+        }
+    }
+
+    fn learn(&mut self, from: SocketAddr) {
+        // A socket for both families shows IPv4 addresses as IPv6.
+        let address = SocketAddr::new(from.ip().to_canonical(), from.port());
+        if self.learnt != Some(address) && self.route.leads_to() != Some(address) {
+            self.learnt = Some(address);
+            self.route.connect(address);
+            self.renewed = Some(Instant::now());
+        }
+    }
+
+    /// A sentence, unless the same was said lately.
+    fn tell(&mut self, now: Instant, own: NodeId, peer: NodeId, why: &str) -> Option<String> {
+        if self.told.is_some_and(|told| now < told + TELL_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        let host = self
+            .text
+            .rsplit_once(':')
+            .map_or(self.text.as_str(), |(host, _)| host);
+        Some(format!(
+            "Node {own}: {host} of Node {peer} cannot be looked up ({why}): it is tried again every {} s; if the \
+             name is right, see to the name server, otherwise correct it in the cluster file of each node",
+            RENEW_EVERY.as_secs()
+        ))
     }
 }

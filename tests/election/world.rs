@@ -251,7 +251,6 @@ impl World {
         }
     }
 
-
     /// A running node is given another list of members.
     pub(crate) fn reload(&mut self, node: NodeId, members: &[NodeId]) {
         let listed: Vec<u32> = members.iter().map(|id| id.0).collect();
@@ -436,7 +435,10 @@ impl World {
     }
 
     fn carry(&mut self, source: SocketAddr, to: SocketAddr, bytes: Vec<u8>) {
-        let datagram = self.key.decode(&bytes).expect("our own datagrams are well-formed");
+        let datagram = self
+            .key
+            .decode(&bytes)
+            .expect("our own datagrams are well-formed");
         self.laws.heard(&datagram);
         self.tell(&datagram);
         if !self.random.chance(self.network.loss_percent) {
