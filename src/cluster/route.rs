@@ -42,9 +42,11 @@ impl Route {
         }
     }
 
-    /// Takes a new socket. Without a way to `address` there is no route until the next attempt.
+    /// Takes a new socket. While there is no way to `address`, the old one is kept: it works again when the network does.
     pub(super) fn connect(&mut self, address: SocketAddr) {
-        self.connected = connect(address).ok().map(|socket| (address, socket));
+        if let Ok(socket) = connect(address) {
+            self.connected = Some((address, socket));
+        }
     }
 
     pub(super) fn leads_to(&self) -> Option<SocketAddr> {

@@ -50,6 +50,8 @@ struct PeerRoute {
     attempts: usize,
     /// Where the peer was heard from, if not from where the route went.
     learnt: Option<SocketAddr>,
+    /// Whether the next renewal takes `learnt`, if there is one.
+    learnt_is_next: bool,
     /// The name was not found since the cluster file has it: the route goes to where the peer was before, or nowhere.
     outdated: bool,
     route: Route,
@@ -170,6 +172,7 @@ impl PeerRoute {
             addresses: literal.into_iter().collect(),
             attempts: 0,
             learnt: None,
+            learnt_is_next: false,
             outdated: literal.is_none(),
             route,
             renewed: literal.map(|_| Instant::now()),
@@ -188,9 +191,10 @@ impl PeerRoute {
     fn renew(&mut self, now: Instant) {
         self.renewed = Some(now);
         match self.learnt {
-            Some(learnt) if self.route.leads_to() != Some(learnt) => self.route.connect(learnt),
+            Some(learnt) if self.learnt_is_next => self.route.connect(learnt),
             _ => self.connect_to_next(),
         }
+        self.learnt_is_next = !self.learnt_is_next;
     }
 
     fn connect_to_next(&mut self) {
@@ -212,6 +216,7 @@ impl PeerRoute {
         // What works is not thrown away.
         if self.outdated || !heard {
             self.outdated = false;
+            self.learnt_is_next = true;
             self.connect_to_next();
         }
     }
@@ -221,6 +226,8 @@ impl PeerRoute {
         let address = SocketAddr::new(from.ip().to_canonical(), from.port());
         if self.learnt != Some(address) && self.route.leads_to() != Some(address) {
             self.learnt = Some(address);
+            self.learnt_is_next = false;
+            self.outdated = false;
             self.route.connect(address);
             self.renewed = Some(Instant::now());
         }

@@ -122,18 +122,17 @@ fn a_host_name_is_looked_up_beside_the_heartbeat() {
 #[test]
 fn a_peer_that_only_others_hear_is_looked_up_again() {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
-    fn found_late(name: &str) -> io::Result<Vec<SocketAddr>> {
-        match ASKED.fetch_add(1, Ordering::Relaxed) {
-            0 => Err(io::Error::other("not known yet")),
-            _ => Ok(vec![
-                format!("127.0.0.2:{}", &name["late:".len()..]).parse().unwrap(),
-            ]),
-        }
+    fn moves_later(_: &str) -> io::Result<Vec<SocketAddr>> {
+        let host = match ASKED.fetch_add(1, Ordering::Relaxed) {
+            0 => "127.0.0.9:7",
+            _ => "127.0.0.2:7",
+        };
+        Ok(vec![address(host)])
     }
     let election = knows_node_2_by_hearsay();
     let (_, state, silent) = election.peers().next().unwrap();
     assert!(state.is_present() && silent.is_none(), "{state} {silent:?}");
-    let mut routes = routes("2 = \"late:7\"\n3 = \"127.0.0.3:7\"\n", found_late);
+    let mut routes = routes("2 = \"moves.example:7\"\n3 = \"127.0.0.3:7\"\n", moves_later);
     let started = Instant::now();
     while routes.leads_to(PEER) != Some(address("127.0.0.2:7")) {
         assert!(started.elapsed() < PATIENCE, "the name was not looked up again");
