@@ -3,10 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::support::random::Random;
 
@@ -87,6 +92,21 @@ impl Cables {
         Ok(cables)
     }
 
+    /// Also when this program is interrupted, nothing is left: no process, no namespace, and not `folder`.
+    pub(crate) fn clean_up_on_signal(&self, folder: PathBuf) {
+        let nodes = self.nodes;
+        let mut signals = Signals::new([SIGINT, SIGTERM]).unwrap();
+        named("signals", move || {
+            if signals.forever().next().is_some() {
+                (1..=nodes).for_each(end_processes);
+                remove(nodes);
+                let _ = std::fs::remove_dir_all(folder);
+                println!("drill: interrupted");
+                std::process::exit(1);
+            }
+        });
+    }
+
     /// What runs a program in the namespace of `node`.
     pub(crate) fn prefix(&self, node: u32) -> Vec<String> {
         ["ip", "netns", "exec", &space(node)].map(str::to_owned).to_vec()
@@ -125,10 +145,7 @@ impl Cables {
 
 impl Drop for Cables {
     fn drop(&mut self) {
-        for node in 1..=self.nodes {
-            // The cable goes with its namespace.
-            let _ = ip(&["netns", "delete", &space(node)]);
-        }
+        remove(self.nodes);
     }
 }
 
@@ -167,6 +184,23 @@ fn deliver(socket: &UdpSocket, relay: &Mutex<Relay>) {
             let (to, bytes) = next.remove();
             // A pulled cable loses it.
             let _ = socket.send_to(&bytes, at_that_end(to));
+        }
+    }
+}
+
+fn remove(nodes: u32) {
+    for node in 1..=nodes {
+        // The cable goes with its namespace.
+        let _ = ip(&["netns", "delete", &space(node)]);
+    }
+}
+
+fn end_processes(node: u32) {
+    let listed = Command::new("ip").args(["netns", "pids", &space(node)]).output();
+    let text = listed.map(|output| output.stdout).unwrap_or_default();
+    for word in String::from_utf8_lossy(&text).split_whitespace() {
+        if let Some(pid) = word.parse().ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Clients that upload as fast as the servers take it, so that both cores are busy.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
-use pixseal::client::upload::{Audience, Terms, UploadBody};
+use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 
@@ -22,15 +23,21 @@ const SIDE: u32 = 1024;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct UploadLoad {
+    members: Members,
     stop: Arc<AtomicBool>,
-    clients: Vec<JoinHandle<UploadCounts>>,
+    image: Arc<[u8]>,
+    clients: Vec<JoinHandle<Uploads>>,
     started: Instant,
 }
 
+/// What became of the uploads of one client, or of all.
 #[derive(Default)]
-struct UploadCounts {
-    uploads: u64,
-    failures: u64,
+pub(crate) struct Uploads {
+    pub(crate) count: usize,
+    pub(crate) failed: usize,
+    /// Images that were acknowledged and are not there, or not what they were.
+    pub(crate) lost: usize,
+    acknowledged: BTreeSet<ImageId>,
 }
 
 impl UploadLoad {
@@ -47,34 +54,41 @@ impl UploadLoad {
         });
         let clients = clients.collect();
         UploadLoad {
+            members: members.clone(),
             stop,
+            image,
             clients,
             started: Instant::now(),
         }
     }
 
-    /// Ends it and says what it did.
-    pub(crate) fn stop(self) -> String {
+    /// Ends it, says what it did, and reads back what was acknowledged.
+    pub(crate) fn stop(self) -> Uploads {
         self.stop.store(true, Ordering::Relaxed);
-        let mut sum = UploadCounts::default();
+        let mut sum = Uploads::default();
         for client in self.clients {
-            let tally = client.join().unwrap();
-            sum.uploads += tally.uploads;
-            sum.failures += tally.failures;
+            let uploads = client.join().unwrap();
+            sum.count += uploads.count;
+            sum.failed += uploads.failed;
+            sum.acknowledged.extend(uploads.acknowledged);
         }
-        let rate = sum.uploads as f64 / self.started.elapsed().as_secs_f64();
-        format!(
-            "{} uploads of 4 MiB, {rate:.0} a second, {} failed",
-            sum.uploads, sum.failures
-        )
+        println!(
+            "    {} uploads of 4 MiB, {:.0} a second",
+            sum.count,
+            sum.count as f64 / self.started.elapsed().as_secs_f64()
+        );
+        let mut client = Client::new(&self.members, Patience::default());
+        let lost = |id: &&ImageId| !is_there(&mut client, id, &self.image);
+        sum.lost = sum.acknowledged.iter().filter(lost).count();
+        sum
     }
 }
 
-fn upload(members: &Members, number: u64, image: &[u8], stop: &AtomicBool) -> UploadCounts {
+fn upload(members: &Members, number: u64, image: &[u8], stop: &AtomicBool) -> Uploads {
     let mut client = Client::new(members, Patience::default());
-    let mut tally = UploadCounts::default();
+    let mut uploads = Uploads::default();
     while !stop.load(Ordering::Relaxed) {
-        let name = format!("load_{number}_{}.png", tally.uploads % IMAGES);
+        let name = format!("load_{number}_{}.png", uploads.count as u64 % IMAGES);
         let id = ImageId::new("bench", &name).unwrap();
         let never = AtomicBool::new(false);
         let terms = Terms {
@@ -83,13 +97,30 @@ fn upload(members: &Members, number: u64, image: &[u8], stop: &AtomicBool) -> Up
             stop: &never,
             hold: None,
         };
-        tally.uploads += 1;
-        tally.failures += u64::from(
-            client
-                .upload(&id, UploadBody::Bytes(image), terms)
-                .outcome
-                .is_err(),
-        );
+        uploads.count += 1;
+        match client.upload(&id, UploadBody::Bytes(image), terms).outcome {
+            Ok(_) => {
+                uploads.acknowledged.insert(id);
+            }
+            Err(_) => uploads.failed += 1,
+        }
     }
-    tally
+    uploads
+}
+
+fn is_there(client: &mut Client, id: &ImageId, image: &[u8]) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    let Ok(Some(mut download)) = client.download(id, None, deadline) else {
+        return false;
+    };
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut rest = image;
+    while let Ok(length @ 1..) = download.read(&mut piece, deadline) {
+        match rest.strip_prefix(&piece[..length]) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    client.finish(download);
+    rest.is_empty()
 }
