@@ -81,11 +81,11 @@ bench-crowd: ## what membership costs with 3, 9, 30 and more nodes
 	@cargo bench --locked --bench failover -- crowd
 
 .PHONY: bench-flood
-bench-flood: ## heartbeats while each node gets 10,000 hostile datagrams a second
+bench-flood: ## heartbeats while each node gets 10,000 hostile datagrams a second, and a verdict
 	@cargo bench --locked --bench failover -- flood
 
 .PHONY: soak
-soak: ## saturate three nodes for SECONDS=600 and count false suspicions and deaths
+soak: ## saturate three nodes for SECONDS=600: no false suspicion or death, no image lost
 	@cargo bench --locked --bench failover -- soak $(or $(SECONDS),600)
 
 .PHONY: attack
@@ -97,8 +97,12 @@ slowhttp: build ## slowhttptest (Debian package) in all its modes against a node
 	@sh scripts/slowhttp $(or $(PORT),8090) $(or $(CONNECTIONS),500) $(or $(SECONDS),25)
 
 .PHONY: drill-net
-drill-net: ## as root: three network namespaces; cut, one-way, lossy and slow networks
+drill-net: ## as root: three network namespaces; cut, one-way, lossy and slow networks, and a verdict
 	@cargo bench --locked --bench drill
+
+.PHONY: drill-members
+drill-members: ## three nodes become five and three again under 25 uploads a second: nothing may fail
+	@cargo bench --locked --bench members
 
 .PHONY: cluster
 cluster: build ## start NODES=3 nodes in the background and wait for their leader

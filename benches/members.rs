@@ -1,0 +1,333 @@
+//! A cluster of three grows to five and shrinks to three again, under a constant load: real servers on this machine.
+//!
+//! ```text
+//! cargo bench --bench members        exit codes: 0 passed, 1 a bound was exceeded
+//! ```
+//!
+//! Nodes are added and removed as people are told to: the cluster file of each running node is edited, and the node is
+//! sent SIGHUP, one after the other. Before nodes go they are drained, and `client rebalance` moves their images. At the
+//! end the folders are looked into: every image has to be on the node that it is assigned to, and nowhere else.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a drill measures time and runs processes"
+)]
+#![allow(clippy::unwrap_used, reason = "a drill that cannot run stops")]
+
+#[path = "members/load.rs"]
+mod load;
+#[path = "../tests/support/mod.rs"]
+mod support;
+#[path = "drill/verdict.rs"]
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::process::{Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use load::{RATE, SteadyLoad, TimedUpload};
+use pixseal::balancer;
+use pixseal::image_id::ImageId;
+use pixseal::roster::{NodeId, Roster};
+use rustix::process::Signal;
+use serde_json::Value;
+use support::cluster::{TestCluster, TestNode};
+use support::wire;
+use verdict::Verdict;
+
+const THREE: [u32; 3] = [1, 2, 3];
+const FIVE: [u32; 5] = [1, 2, 3, 4, 5];
+/// Uploads go on for so long before, between and after the changes.
+const STEADY: Duration = Duration::from_secs(5);
+/// Anything that is waited for takes a few seconds. What takes longer does not come, and the drill ends.
+const STEP_TIME_MAX: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// What is promised: members change, and no client notices.
+const FAILED_MAX: usize = 0;
+/// A client may have to wait while nodes agree on who the members are, from the moment at which its upload was due.
+const SLOWEST_MAX: Duration = Duration::from_secs(5);
+/// What is promised: every image can be read through every node, and lies in one place.
+const ASTRAY_MAX: usize = 0;
+/// A load that lags behind further would not be the load that was promised.
+const RATE_PERCENT_MIN: usize = 95;
+
+fn main() -> ExitCode {
+    Verdict::of("drill-members", |verdict| {
+        let mut drill = MembersDrill::start();
+        let outcome = drill.grow_and_shrink();
+        let elapsed = drill.load.elapsed();
+        let uploads = drill.load.stop();
+        judge_uploads(&uploads, elapsed, verdict);
+        match outcome {
+            Ok(()) => judge_images(&drill.cluster, &uploads, verdict),
+            Err(why) => verdict.fail(why),
+        }
+    })
+}
+
+struct MembersDrill {
+    cluster: TestCluster,
+    /// The nodes that have to run.
+    running: Vec<u32>,
+    load: SteadyLoad,
+    /// Uploads that were counted in an earlier phase.
+    counted: usize,
+}
+
+impl MembersDrill {
+    /// Three settled nodes, and the load.
+    fn start() -> MembersDrill {
+        let mut cluster = TestCluster::prepare(5, &[]);
+        let text = cluster_file(&cluster, &THREE);
+        for node in &mut cluster.nodes[..3] {
+            node.members = text.clone();
+            node.start();
+        }
+        cluster.await_settled();
+        MembersDrill {
+            load: SteadyLoad::start(&cluster.members()),
+            running: THREE.to_vec(),
+            counted: 0,
+            cluster,
+        }
+    }
+
+    fn grow_and_shrink(&mut self) -> Result<(), String> {
+        println!("seconds                                   took  uploads  failed  slowest");
+        self.phase("three nodes", MembersDrill::stay)?;
+        self.phase("nodes 1 to 3 are told of five", |drill| drill.tell_all(&FIVE))?;
+        self.phase("nodes 4 and 5 join, all settled", MembersDrill::join)?;
+        self.phase("five nodes", MembersDrill::stay)?;
+        self.phase("nodes 5 and 4 are drained", MembersDrill::drain)?;
+        self.phase("client rebalance", MembersDrill::rebalance)?;
+        self.phase("nodes 1 to 3 are told of three", |drill| drill.tell_all(&THREE))?;
+        self.phase("nodes 4 and 5 stop, all settled", MembersDrill::part)?;
+        self.phase("three nodes", MembersDrill::stay)
+    }
+
+    fn phase(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&mut MembersDrill) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let begun = Instant::now();
+        let outcome = work(self).map_err(|why| format!("{name}: {why}"));
+        let took = begun.elapsed().as_secs_f64();
+        let uploads = self.load.since(self.counted);
+        self.counted += uploads.len();
+        println!(
+            "{name:<40} {took:>5.1} {:>8} {:>7} {:>8.2}",
+            uploads.len(),
+            uploads.iter().filter(|upload| upload.error.is_some()).count(),
+            slowest(&uploads).as_secs_f64()
+        );
+        outcome
+    }
+
+    fn stay(&mut self) -> Result<(), String> {
+        let end = Instant::now() + STEADY;
+        self.wait_for("time passes", |_| (Instant::now() >= end).then_some(()))
+    }
+
+    /// Edits the cluster file of each of the nodes 1 to 3 and has it read, one after the other.
+    fn tell_all(&mut self, members: &[u32]) -> Result<(), String> {
+        let text = cluster_file(&self.cluster, members);
+        for id in THREE {
+            let node = self.cluster.node_mut(id);
+            node.members = text.clone();
+            fs::write(node.root.join("cluster.toml"), &text).unwrap();
+            node.signal(Signal::HUP);
+            let others: Vec<u64> = members
+                .iter()
+                .filter(|m| **m != id)
+                .map(|m| (*m).into())
+                .collect();
+            self.wait_for(&format!("node {id} knows the members {members:?}"), |cluster| {
+                let state = cluster.node(id).state()?;
+                let peers = state["peers"].as_array()?.iter();
+                let ids: Option<Vec<u64>> = peers.map(|peer| peer["id"].as_u64()).collect();
+                (ids? == others).then_some(())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) -> Result<(), String> {
+        for id in [4, 5] {
+            self.cluster.node_mut(id).launch();
+        }
+        self.running = FIVE.to_vec();
+        self.await_settled(&FIVE)
+    }
+
+    fn drain(&mut self) -> Result<(), String> {
+        for id in [5, 4] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+            command.args(["--drain", &id.to_string(), "--images"]);
+            command.arg(self.cluster.node(id).images());
+            self.run_program(&format!("server --drain {id}"), command)?;
+        }
+        self.wait_for("nodes 4 and 5 are left out of placement", |cluster| {
+            let without = |id: &u32| places_by(&cluster.node(*id).state()?, &THREE).then_some(());
+            THREE.iter().map(without).collect()
+        })
+    }
+
+    fn rebalance(&mut self) -> Result<(), String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+        command.args(["rebalance", "--cluster"]);
+        command.arg(self.cluster.node(1).root.join("cluster.toml"));
+        self.run_program("client rebalance", command)
+    }
+
+    fn part(&mut self) -> Result<(), String> {
+        self.running = THREE.to_vec();
+        for id in [4, 5] {
+            let status = self.cluster.node_mut(id).stop();
+            if !status.success() {
+                return Err(format!("node {id} was asked to stop and ended with {status}"));
+            }
+        }
+        self.await_settled(&THREE)
+    }
+
+    /// Waits until `ids` place by one view of all of them, and every image is known to be in its place.
+    fn await_settled(&mut self, ids: &[u32]) -> Result<(), String> {
+        self.wait_for(&format!("nodes {ids:?} agree and are settled"), |cluster| {
+            let states: Option<Vec<Value>> = ids.iter().map(|id| cluster.node(*id).state()).collect();
+            let states = states?;
+            let agree = |state: &Value| {
+                state["view"] == states[0]["view"] && places_by(state, ids) && state["settled"] == true
+            };
+            states.iter().all(agree).then_some(())
+        })
+    }
+
+    /// Waits until it ends, and expects success.
+    fn run_program(&mut self, name: &str, mut command: Command) -> Result<(), String> {
+        let said = self.cluster.root().join("said");
+        let output = File::create(&said).unwrap();
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap());
+        let mut child = command.stderr(output).spawn().unwrap();
+        let ended = self.wait_for(&format!("{name} ends"), |_| child.try_wait().unwrap());
+        let _ = child.kill();
+        let _ = child.wait();
+        match ended? {
+            status if status.success() => Ok(()),
+            status => {
+                let said = fs::read_to_string(said).unwrap_or_default();
+                Err(format!("{name} ended with {status}: {}", said.trim_end()))
+            }
+        }
+    }
+
+    /// Waits until `condition` gives something, and for no node that has ended.
+    fn wait_for<T>(
+        &mut self,
+        what: &str,
+        mut condition: impl FnMut(&TestCluster) -> Option<T>,
+    ) -> Result<T, String> {
+        let end = Instant::now() + STEP_TIME_MAX;
+        loop {
+            if let Some(outcome) = condition(&self.cluster) {
+                return Ok(outcome);
+            }
+            for id in self.running.clone() {
+                if self.cluster.node_mut(id).has_ended() {
+                    return Err(format!("node {id} has ended while this was waited for: {what}"));
+                }
+            }
+            if Instant::now() >= end {
+                let seconds = STEP_TIME_MAX.as_secs();
+                return Err(format!("this was waited for in vain for {seconds} s: {what}"));
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
+    }
+}
+
+fn cluster_file(cluster: &TestCluster, members: &[u32]) -> String {
+    let line = |id: &u32| format!("{id} = \"{}\"\n", cluster.node(*id).address);
+    format!("[nodes]\n{}", members.iter().map(line).collect::<String>())
+}
+
+fn places_by(state: &Value, ids: &[u32]) -> bool {
+    state["alive"] == serde_json::json!(ids)
+}
+
+fn slowest(uploads: &[TimedUpload]) -> Duration {
+    uploads.iter().map(|upload| upload.took).max().unwrap_or_default()
+}
+
+fn judge_uploads(uploads: &[TimedUpload], elapsed: Duration, verdict: &mut Verdict) {
+    let due = usize::try_from(elapsed.as_millis() / u128::from(1000 / RATE)).unwrap();
+    let failed = uploads.iter().filter_map(|upload| upload.error.as_ref());
+    println!("all uploads");
+    for error in failed.clone().take(5) {
+        println!("    failed: {error}");
+    }
+    verdict.at_least("uploads", uploads.len(), due * RATE_PERCENT_MIN / 100);
+    verdict.count("failed uploads", failed.count(), FAILED_MAX);
+    verdict.time("slowest upload", slowest(uploads), SLOWEST_MAX);
+}
+
+/// Every acknowledged image can be read through each node, and lies on its own node alone.
+fn judge_images(cluster: &TestCluster, uploads: &[TimedUpload], verdict: &mut Verdict) {
+    let acknowledged = || uploads.iter().filter(|upload| upload.error.is_none());
+    println!("{} images", acknowledged().count());
+    for id in THREE {
+        let node = cluster.node(id);
+        let unreadable = acknowledged().filter(|upload| {
+            let image = read(cluster, node, &load::id(upload.number));
+            image.as_deref() != Some(&load::image(upload.number)[..])
+        });
+        let what = format!("not there, or other bytes, through node {id}");
+        verdict.count(&what, unreadable.count(), ASTRAY_MAX);
+    }
+    let holders = holders(cluster);
+    let three = Roster::new(NodeId(1), THREE.map(NodeId));
+    let astray = acknowledged().filter(|upload| {
+        let image = load::id(upload.number);
+        let assigned = balancer::assigned(image.user(), image.name(), &three);
+        holders.get(&image).is_none_or(|nodes| nodes[..] != [assigned])
+    });
+    verdict.count("not on their node alone", astray.count(), ASTRAY_MAX);
+    let left = holders
+        .values()
+        .filter(|nodes| nodes.iter().any(|node| node.0 > 3));
+    verdict.count("left on nodes 4 and 5", left.count(), ASTRAY_MAX);
+}
+
+/// What `node` answers, or the node that it names.
+fn read(cluster: &TestCluster, node: &TestNode, image: &ImageId) -> Option<Vec<u8>> {
+    let answer = wire::try_ask(node.address, "GET", &format!("/images/{image}"))?;
+    let answer = match answer.field("location") {
+        Some(location) if answer.status == 307 => {
+            let (authority, path) = location.strip_prefix("http://")?.split_once('/')?;
+            let named = cluster
+                .nodes
+                .iter()
+                .find(|node| node.address.to_string() == authority)?;
+            wire::try_ask(named.address, "GET", &format!("/{path}"))?
+        }
+        _ => answer,
+    };
+    (answer.status == 200).then_some(answer.body)
+}
+
+/// The nodes whose folders hold an image, for each image.
+fn holders(cluster: &TestCluster) -> BTreeMap<ImageId, Vec<NodeId>> {
+    let mut holders: BTreeMap<ImageId, Vec<NodeId>> = BTreeMap::new();
+    for node in &cluster.nodes {
+        for entry in fs::read_dir(node.images()).unwrap() {
+            let name = entry.unwrap().file_name();
+            if let Some(id) = name.to_str().and_then(ImageId::from_file_name) {
+                holders.entry(id).or_default().push(NodeId(node.id));
+            }
+        }
+    }
+    holders
+}
