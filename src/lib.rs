@@ -28,6 +28,7 @@
 //! | which of several copies counts | [`version::newest`]; the nodes are asked by [`node::lookup`], over [`node::peers`] |
 //! | copies are brought to their node | [`node::settle`], [`node::hand_over`], [`node::take_over`] |
 //! | a node knows that it may answer alone | [`lease`] |
+//! | a node sees that it cannot take images | [`node::disk`], from what [`store::Store`] notes; [`node::unable`] says why |
 //! | nodes agree on who is alive | [`cluster`] runs [`election`] |
 //!
 //! # The rooms
@@ -68,7 +69,7 @@
 //! bin/server → server → node → { balancer, version, ticket, image, seal, sealing, store, cluster, client, report, socket }
 //! server → { secrets, http, socket, report }      node → http (bodies alone)      store, secrets → durable
 //! sealing → { seal, store }       cluster → { election, lease, report }           client, stress_test → { http, report }
-//! store → { seal (headers), version }             election → lease (facts)        lease → { balancer, version }
+//! store → { seal (headers), version, condition }  election → lease (facts)        lease → { balancer, version }
 //! ```
 //!
 //! No arrow points back. [`server::Server::start`] puts the parts of a node together, so it names them too, and
@@ -85,6 +86,7 @@
 //! - After an acknowledged write no reader gets an earlier state, through any node; what cannot be known is not answered.
 //! - One node takes writes of a name at a time. Of two copies the one with the later version counts, and nothing older
 //!   ever takes its place; a deleted image leaves a tombstone until every member has heard of it.
+//! - Without its images folder a node answers nothing about images: 404 means that there is none.
 //! - Nothing leaves a node as an image that was not verified, and nothing is kept of an upload that was refused.
 //! - Every node decides alone, from the view of the leader that it follows; all that follow one leader decide alike.
 //! - Memory is bounded by configuration, never by what a client claims or by the size of an image.

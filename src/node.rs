@@ -8,6 +8,7 @@
 //!   [`conditions`]: preconditions; [`names`]: one at a time changes a name
 //! - [`lookup`]: which copy of a name is the image, in the whole cluster
 //! - [`settle`]: brings copies to their node; [`hand_over`] gives them, [`take_over`] takes them
+//! - [`disk`]: watches the disk, and whether people drain the node; [`unable`]: why the node takes no images
 //! - [`pause`], [`random`]: waiting, and random bytes
 //! - [`find`]: which node's copy of an image counts
 //! - [`send`]: an image to a client; [`opening`] reads and verifies its segments
@@ -25,6 +26,7 @@ pub(crate) mod commit;
 pub(crate) mod conditions;
 pub(crate) mod counters;
 pub(crate) mod delete;
+pub(crate) mod disk;
 pub(crate) mod error;
 pub(crate) mod etag;
 pub(crate) mod find;
@@ -47,3 +49,4 @@ pub(crate) mod settle;
 pub(crate) mod shared;
 pub(crate) mod take_over;
 pub(crate) mod transfers;
+pub(crate) mod unable;

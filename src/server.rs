@@ -58,6 +58,7 @@ use crate::condition::ConditionCell;
 use crate::lease::CLOCK_LEAD_MS;
 use crate::members::Members;
 use crate::node::counters::Counters;
+use crate::node::disk::DiskWatch;
 use crate::node::leave;
 use crate::node::listings::Listings;
 use crate::node::names::NameLocks;
@@ -84,6 +85,7 @@ pub struct Server {
     acceptor: thread::JoinHandle<Workers>,
     settling: Settling,
     grace: Duration,
+    disk_watch: DiskWatch,
 }
 
 impl Server {
@@ -94,6 +96,9 @@ impl Server {
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
         let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen));
         let (node, met) = start_node(config, secrets)?;
+        let cannot_start = |e: io::Error| format!("cannot start a thread: {e}");
+        // Before the first request.
+        let disk_watch = DiskWatch::start(Arc::clone(&node)).map_err(cannot_start)?;
         let cannot_watch = |e: io::Error| format!("cannot watch connections: {e}");
         let (acceptor, returns) = AcceptorHandle::new().map_err(cannot_watch)?;
         let service = Arc::new(Service {
@@ -112,14 +117,15 @@ impl Server {
         });
         let acceptor = workers
             .and_then(|workers| acceptor.start(workers))
-            .map_err(|e| format!("cannot start a thread: {e}"))?;
-        let settling = Settling::start(node, met).map_err(|e| format!("cannot start a thread: {e}"))?;
+            .map_err(cannot_start)?;
+        let settling = Settling::start(node, met).map_err(cannot_start)?;
         Ok(Server {
             service,
             listen,
             acceptor,
             settling,
             grace,
+            disk_watch,
         })
     }
 
@@ -140,6 +146,7 @@ impl Server {
             acceptor,
             settling,
             grace,
+            disk_watch,
             ..
         } = self;
         let node = &service.node;
@@ -153,6 +160,7 @@ impl Server {
         };
         settling.finish(is_over);
         workers.finish(is_over);
+        drop(disk_watch);
         let cut = node.transfers.in_progress();
         if !cut.is_empty() {
             log::info!(
@@ -217,6 +225,8 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         pixels_max: config.limits.pixels_max,
         condition,
         transfers: Transfers::default(),
+        min_free: config.disk_min_free,
+        images_held: Mutex::default(),
     };
     Ok((Arc::new(node), memory.met))
 }

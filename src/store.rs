@@ -5,15 +5,20 @@
 //! images/.pixseal/<node>-<n>.part       uploads on their way, 0600; each node sweeps its own at start
 //! images/.pixseal/tombstones/            traces of deletes
 //! images/.pixseal/names.lock             held while a name changes
+//! images/.pixseal/<node>.lock            held while the node runs
+//! images/.pixseal/<node>.drain           the node takes no images
 //! ```
 //!
 //! An upload goes temporary file → all bytes → fdatasync → rename → fsync of the folder → receipt; see
 //! [`durable`](crate::durable).
 //! Both folders are held open. Several nodes may share them: every name they create while working carries their id.
+//! When the images folder is not in place any more, nothing that is found or not found in it counts: [`Error::Lost`].
 //!
 //! - [`draft`]: an image on its way in
 //! - [`held`]: what is here of a name; [`tombstones`]: the trace of a delete
-//! - [`name_lock`]: one at a time changes a name
+//! - [`name_lock`]: one at a time changes a name; [`node_lock`]: one process is a node
+//! - [`disk`]: its room, and whether it can be written; [`faults`]: what writes have failed with
+//! - [`drain`]: the marker by which people have a node take no images
 //! - [`memory`]: what a node remembers from start to start; [`work`]: the folder beside the images
 //! - [`sealed`]: one that is read
 //! - [`direct`]: past the page cache; [`recent`]: which reads go past it
@@ -29,11 +34,15 @@
 )]
 
 pub(crate) mod direct;
+pub mod disk;
 pub(crate) mod draft;
+pub mod drain;
 pub mod error;
+pub(crate) mod faults;
 pub mod held;
 pub(crate) mod memory;
 pub(crate) mod name_lock;
+pub(crate) mod node_lock;
 pub(crate) mod recent;
 pub mod sealed;
 pub(crate) mod tombstones;
@@ -45,6 +54,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use self::disk::Room;
 use self::draft::Draft;
 use self::error::{Error, failed};
 use self::held::Held;
@@ -54,6 +64,7 @@ use self::recent::Recent;
 use self::sealed::Sealed;
 use self::tombstones::Tombstones;
 use self::work::WorkFolder;
+use crate::condition::Condition;
 use crate::durable::{Durability, Folder, Replace};
 use crate::image_id::ImageId;
 use crate::roster::NodeId;
@@ -82,7 +93,8 @@ pub(crate) struct StoredImage {
 }
 
 impl Store {
-    /// Opens (and, if need be, creates) the folder, and removes what this node left unfinished.
+    /// Opens (and, if need be, creates) the folder, and removes what this node left unfinished. Fails before anything is
+    /// removed if another process uses it as this node.
     pub fn open(images: &Path, node: NodeId, durability: Durability) -> Result<Store, Error> {
         fs::create_dir_all(images).map_err(|e| failed("create", images, &e))?;
         let images = Folder::open(images)?;
@@ -131,11 +143,56 @@ impl Store {
 
     /// A new, empty draft.
     pub(crate) fn begin(&self) -> Result<Draft, Error> {
-        Ok(Draft::new(self.work.create_temporary()?, self.durability))
+        let temporary = self.work.create_temporary()?;
+        Ok(Draft::new(
+            temporary,
+            self.durability,
+            Arc::clone(&self.work.faults),
+        ))
+    }
+
+    /// An error if the folder is not where it was when it was opened.
+    pub(crate) fn check_in_place(&self) -> Result<(), Error> {
+        self.work.check_in_place()
+    }
+
+    /// Where the images are.
+    pub(crate) fn path(&self) -> &Path {
+        self.images.path()
+    }
+
+    /// The worst that a write has failed with since this was called last.
+    pub(crate) fn take_fault(&self) -> Condition {
+        self.work.faults.take()
+    }
+
+    /// How much room is left.
+    pub(crate) fn room(&self) -> Result<Room, Error> {
+        disk::room(&self.images)
+    }
+
+    /// Whether all that an upload does to a disk succeeds: a file is created, filled, made durable and removed.
+    pub(crate) fn try_write(&self) -> Result<(), Error> {
+        disk::try_write(&self.work)
+    }
+
+    /// Whether a person has asked this node to take no images.
+    pub(crate) fn is_draining(&self) -> Result<bool, Error> {
+        drain::is_marked(&self.work)
+    }
+
+    /// Passes on what was found, or not found, if the folder was in place afterwards: otherwise it means nothing.
+    fn in_place<T>(&self, outcome: Result<T, Error>) -> Result<T, Error> {
+        self.check_in_place()?;
+        outcome
     }
 
     /// The image `id`, if this folder holds it.
     pub fn find(&self, id: &ImageId) -> Result<Option<Sealed<'_>>, Error> {
+        self.in_place(self.image(id))
+    }
+
+    fn image(&self, id: &ImageId) -> Result<Option<Sealed<'_>>, Error> {
         let name = id.file_name();
         match self.images.open_file(&name)? {
             Some(file) => Sealed::new(&self.images, &self.recent, file, name),
@@ -145,8 +202,12 @@ impl Store {
 
     /// The newest of what this folder holds of a name.
     pub(crate) fn held(&self, id: &ImageId) -> Result<Option<Held<'_>>, Error> {
+        self.in_place(self.newest(id))
+    }
+
+    fn newest(&self, id: &ImageId) -> Result<Option<Held<'_>>, Error> {
         // The image first: a tombstone is written before the image goes, so that one of the two is always seen.
-        let image = self.find(id)?;
+        let image = self.image(id)?;
         let tombstone = self.tombstone(id)?;
         Ok(match (image, tombstone) {
             (Some(image), Some(version)) if version > image.version() => Some(Held::Tombstone(version)),
@@ -169,7 +230,8 @@ impl Store {
         id: &ImageId,
         version: Version,
     ) -> Result<WriteOutcome, Error> {
-        let _names = self.names.lock()?;
+        self.check_in_place()?;
+        let _names = self.names.lock(&self.work)?;
         let tombstone = self.tombstone(id)?;
         if let Some(outcome) = tombstone.and_then(|held| WriteOutcome::beside(version, held)) {
             return Ok(outcome);
@@ -177,7 +239,7 @@ impl Store {
         // Most names are new: then there is nothing to compare with.
         let outcome = match draft.rename(&self.images, id, Replace::Refused) {
             Err(Error::Taken) => {
-                let image = self.find(id)?.map(|image| image.version());
+                let image = self.image(id)?.map(|image| image.version());
                 if let Some(outcome) = image.and_then(|held| WriteOutcome::beside(version, held)) {
                     return Ok(outcome);
                 }
@@ -207,7 +269,7 @@ impl Store {
     pub(crate) fn bury(&self, id: &ImageId, version: Version) -> Result<WriteOutcome, Error> {
         // The slow part comes before the lock.
         let tombstone = tombstones::prepare(&self.work, version)?;
-        let names = self.names.lock()?;
+        let names = self.names.lock(&self.work)?;
         let held = self.held(id)?.map(|held| held.copy());
         if let Some(outcome) = held.and_then(|copy| WriteOutcome::beside(version, copy.version)) {
             return Ok(outcome);
@@ -234,12 +296,15 @@ impl Store {
         self.sync_images()
     }
 
-    /// Makes durable which names are there.
+    /// Makes durable which names are there, in a folder that is in place.
     pub(crate) fn sync_images(&self) -> Result<(), Error> {
-        match self.durability {
+        let synced = match self.durability {
             Durability::Fsync => self.images.sync().map_err(|e| Error::Unsynced(e.to_string())),
             Durability::Rename => Ok(()),
-        }
+        };
+        self.work.faults.note(synced)?;
+        // What changed in a folder that was taken away is seen when the folder is back, and not before.
+        self.check_in_place().map_err(|e| Error::Unsynced(e.to_string()))
     }
 
     /// Removes what is here of this write. It may come back after a power loss.
@@ -250,8 +315,8 @@ impl Store {
 
     /// Removes the image of this write, or an older one.
     fn forget_image(&self, id: &ImageId, version: Version) -> Result<(), Error> {
-        let _names = self.names.lock()?;
-        if self.find(id)?.is_some_and(|image| image.version() <= version) {
+        let _names = self.names.lock(&self.work)?;
+        if self.image(id)?.is_some_and(|image| image.version() <= version) {
             self.images.remove(&id.file_name())?;
         }
         Ok(())
@@ -259,7 +324,7 @@ impl Store {
 
     /// Removes the tombstone of this delete, if it is still there.
     pub(crate) fn forget_tombstone(&self, id: &ImageId, version: Version) -> Result<(), Error> {
-        let _names = self.names.lock()?;
+        let _names = self.names.lock(&self.work)?;
         let found = self.tombstones.find(&self.work, id)?;
         if found.is_some_and(|tombstone| tombstone <= version) {
             self.tombstones.remove(&self.work, id)?;
@@ -269,13 +334,28 @@ impl Store {
 
     /// Calls `see` with each name that has an image or a tombstone, in no order, and with some of them twice.
     pub(crate) fn for_each_name(&self, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
+        let images = self.for_each_image(&mut see);
+        self.in_place(images.and_then(|()| self.tombstones.for_each(&self.work, see)))
+    }
+
+    fn for_each_image(&self, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
         self.images.for_each_name(|name| {
             if let Some(id) = ImageId::from_file_name(name) {
                 see(id);
             }
             Ok(())
         })?;
-        self.tombstones.for_each(&self.work, see)
+        Ok(())
+    }
+
+    /// How many images there are; `see` is called with each of them.
+    pub(crate) fn count_images(&self, mut see: impl FnMut()) -> Result<u64, Error> {
+        let mut count = 0;
+        let counted = self.for_each_image(|_| {
+            count += 1;
+            see();
+        });
+        self.in_place(counted.map(|()| count))
     }
 
     /// The tombstones whose version is `wanted`.
@@ -323,15 +403,16 @@ impl Store {
             .map(|(name, _)| name.clone())
             .filter(|_| more);
         let images = found.into_values().filter_map(|id| self.describe(id).transpose());
-        Ok((images.collect::<Result<_, _>>()?, next))
+        let images = self.in_place(images.collect::<Result<_, _>>())?;
+        Ok((images, next))
     }
 
     /// What a listing says of a name; `None` if it has vanished meanwhile.
     fn describe(&self, id: ImageId) -> Result<Option<StoredImage>, Error> {
-        let held = match self.held(&id) {
+        let held = match self.newest(&id) {
             Ok(held) => held,
             // A file that only others may read is one image that cannot be opened, and no reason to list nothing.
-            Err(Error::Io(_)) => {
+            Err(Error::Io(_) | Error::Failing(_)) => {
                 let found = self.images.look_at(&id.file_name())?;
                 return Ok(found.map(|(sealed_bytes, modified)| StoredImage {
                     id,

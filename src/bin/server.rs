@@ -16,6 +16,7 @@ use pixseal::members::Members;
 use pixseal::roster::NodeId;
 use pixseal::server::Server;
 use pixseal::server::config::{Config, GRACE, Limits};
+use pixseal::store::disk::MinFree;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -39,6 +40,9 @@ Options:
     --blocks N             buffers of 1 MiB that transfers share (default 24)
     --body-max BYTES       the longest image (default 67108864)
     --pixels-max N         the most pixels an image may have (default 268435456)
+    --disk-min-free BYTES|PERCENT%
+                           with less room on its disk a node takes no images (default 64 MiB or 5%,
+                           whichever is less; 0: only when a write fails)
     --health-timeout MS    a peer that is silent for this long is dead (default 600)
     --durability HOW       fsync: a receipt outlives a power loss (default); rename: only a crash
     --grace SECS           SIGTERM: how long transfers may take to end, then they are cut (default 30)
@@ -156,6 +160,7 @@ fn options() -> Options {
         "blocks",
         "body-max",
         "pixels-max",
+        "disk-min-free",
         "health-timeout",
         "durability",
         "grace",
@@ -166,14 +171,21 @@ fn options() -> Options {
     options
 }
 
+fn node_id(text: &str) -> Result<NodeId, String> {
+    let id = text.parse().map(NodeId);
+    id.map_err(|_| format!("{text:?} is not a node id: ids are whole numbers"))
+}
+
+/// A folder, which is called like the option that sets it.
+fn folder(matches: &Matches, name: &str) -> PathBuf {
+    PathBuf::from(matches.opt_str(name).unwrap_or_else(|| name.to_owned()))
+}
+
 fn config(matches: &Matches) -> Result<Config, String> {
     let [id] = &matches.free[..] else {
         return Err("name one node id, as in: server 3 (see server --help)".to_owned());
     };
-    let id = NodeId(
-        id.parse()
-            .map_err(|_| format!("{id:?} is not a node id: ids are whole numbers"))?,
-    );
+    let id = node_id(id)?;
     let members = members(matches.opt_str("cluster").as_deref())?;
     let Some(address) = members.address(id) else {
         let known: Vec<String> = members.iter().map(|(id, _)| id.to_string()).collect();
@@ -185,14 +197,13 @@ fn config(matches: &Matches) -> Result<Config, String> {
     let listen = resolve(&matches.opt_str("listen").unwrap_or_else(|| address.to_owned()))?;
     let is_at_home = resolve(address)
         .is_ok_and(|home| home == listen || listen.ip().is_unspecified() && home.port() == listen.port());
-    let folder = |name: &str| PathBuf::from(matches.opt_str(name).unwrap_or_else(|| name.to_owned()));
     let default = Limits::default();
     Ok(Config {
         id,
         listen,
         is_at_home,
-        images: folder("images"),
-        secrets: folder("secrets"),
+        images: folder(matches, "images"),
+        secrets: folder(matches, "secrets"),
         health_timeout: match number(matches, "health-timeout", 0)? {
             0 => election::HEALTH_TIMEOUT,
             ms => Duration::from_millis(ms),
@@ -221,6 +232,12 @@ fn config(matches: &Matches) -> Result<Config, String> {
                 default.connections_per_address_max,
             )?,
             blocks: count(matches, "blocks", default.blocks)?,
+        },
+        disk_min_free: match matches.opt_str("disk-min-free") {
+            None => MinFree::default(),
+            Some(text) => MinFree::parse(&text).ok_or_else(|| {
+                format!("--disk-min-free takes bytes or a part of the disk, as in 5%, and not {text:?}")
+            })?,
         },
         members,
     })

@@ -12,6 +12,7 @@ use super::counters::Counters;
 use super::error::Error;
 use super::pause::pause;
 use super::shared::Node;
+use super::unable::unable;
 use crate::image_id::ImageId;
 use crate::lease::Standing;
 use crate::roster::{NodeId, ViewId};
@@ -75,6 +76,10 @@ pub(crate) fn admit(
             return Ok(Admission::At(referred));
         }
     };
+    // The leader leaves this node out as soon as it hears of it.
+    if let Some((condition, why)) = unable(node) {
+        return Err(Error::Unable(condition, why));
+    }
     if length.is_some_and(|length| length > node.body_bytes_max) {
         return Err(Error::TooLarge(node.body_bytes_max));
     }

@@ -1,5 +1,6 @@
 //! What can go wrong in a node. Nothing is kept of an upload that ends in any of these, unless it says otherwise.
 
+use crate::condition::Condition;
 use crate::image;
 use crate::roster::NodeId;
 use crate::store;
@@ -20,6 +21,8 @@ pub(crate) enum Error {
     Unconfirmed,
     /// The upload was redirected too often: the nodes see different clusters.
     Disagreement,
+    /// This node takes no images at present, with the sentence that says why, without its subject.
+    Unable(Condition, String),
     /// This node is going away.
     Leaving,
     /// The image is longer than this many bytes.

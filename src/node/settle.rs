@@ -23,6 +23,7 @@ use super::counters::Counters;
 use super::hand_over;
 use super::pause::pause;
 use super::shared::Node;
+use crate::condition::Condition;
 use crate::image_id::ImageId;
 use crate::lease::Standing;
 use crate::priority;
@@ -119,7 +120,14 @@ impl Settler {
                 _ => Ok(()),
             };
             if let Err(error) = worked.and_then(|()| self.keep_house(&standing)) {
-                log::error!("Node {}: {error}", self.node.id);
+                // Of a disk that cannot be used people are told once, by whoever watches it.
+                let condition = self.node.condition.get();
+                if matches!(
+                    condition,
+                    Condition::Able | Condition::Draining | Condition::OtherKeys
+                ) {
+                    log::error!("Node {}: {error}", self.node.id);
+                }
                 self.retry_at = now + RETRY_EVERY;
             }
             thread::sleep(INTERVAL);

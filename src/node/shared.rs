@@ -16,6 +16,7 @@ use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
 use crate::store::Store;
+use crate::store::disk::MinFree;
 use crate::ticket::TicketKey;
 use crate::version::{Clock, Version};
 
@@ -47,6 +48,10 @@ pub(crate) struct Node {
     pub(crate) condition: Arc<ConditionCell>,
     /// What is in progress, and whether more of it is begun.
     pub(crate) transfers: Transfers,
+    /// How much room its disk must have for that.
+    pub(crate) min_free: MinFree,
+    /// Images in the folder when they were counted last; none if they could not be.
+    pub(crate) images_held: Mutex<Option<u64>>,
 }
 
 impl Node {

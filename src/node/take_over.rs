@@ -16,7 +16,8 @@ use crate::version::{Version, WriteOutcome};
 /// Whether this node takes copies of this name; asked before any of the body is read.
 pub(crate) fn admit(node: &Node, id: &ImageId, sealed_bytes: u64) -> Result<Draft, Error> {
     let limit = crate::seal::sealed_bytes(node.body_bytes_max);
-    if !node.cluster.standing().takes(id.user(), id.name()) || node.is_leaving() {
+    let is_able = node.condition.get().takes_images();
+    if !node.cluster.standing().takes(id.user(), id.name()) || node.is_leaving() || !is_able {
         return Err(Error::NotPlaced);
     }
     if sealed_bytes > limit {

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::connection::HEAD_TIME_MAX;
 use super::error::Error;
+use crate::condition::Condition;
 use crate::http::answer::Answer;
 use crate::http::head;
 use crate::image;
@@ -169,6 +170,8 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
         ),
         Error::TooManyListings => busy("Too many listings are made at the moment."),
         Error::Disagreement => busy("The nodes see different clusters at the moment."),
+        Error::Unable(Condition::DiskFull, why) => Answer::text(507, format_args!("This node {why}.")),
+        Error::Unable(_, why) => busy(format_args!("This node {why}.")),
         Error::Leaving => busy("This node is leaving."),
         Error::TooLarge(max) => Answer::text(
             413,
@@ -200,7 +203,16 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
 
 fn store_failure(error: &store::error::Error) -> Answer {
     match error {
+        store::error::Error::Lost(text) => busy(format_args!("This node does not have its images: {text}.")),
         store::error::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
+        store::error::Error::TooLong(_) => Answer::text(
+            507,
+            "The sealed file would be longer than this node may write (ulimit -f); nothing was kept.",
+        ),
+        store::error::Error::ReadOnly(text) => {
+            log::error!("{text}");
+            busy("The disk of this node can only be read at the moment.")
+        }
         store::error::Error::Exhausted(_) => busy("Too many files and connections are open."),
         store::error::Error::Taken => Answer::text(412, "An image of this name exists."),
         store::error::Error::Unsynced(text) => {
@@ -210,7 +222,7 @@ fn store_failure(error: &store::error::Error) -> Answer {
                 "The disk did not confirm the change: it may be kept or not. Ask again.",
             )
         }
-        store::error::Error::Io(text) => {
+        store::error::Error::Failing(text) | store::error::Error::Io(text) => {
             log::error!("{text}");
             Answer::text(500, "The images folder cannot be used: see this node's log.")
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::durable::Durability;
 use crate::members::Members;
 use crate::roster::NodeId;
+use crate::store::disk::MinFree;
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Config {
     pub durability: Durability,
     /// How long a node that stops waits for what it is receiving and sending; then it cuts it.
     pub grace: Duration,
+    /// With less room on its disk the node takes no images.
+    pub disk_min_free: MinFree,
     /// Bounds on what clients can make this node spend.
     pub limits: Limits,
 }

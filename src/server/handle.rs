@@ -48,7 +48,13 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
         content: Body::new(request.framing),
         continued: false,
     };
+    // Without its folder a node knows nothing of any image: it does not send others to look for one either.
+    let lost = request
+        .action
+        .is_about_images()
+        .then(|| node.store.check_in_place());
     let answer = match &request.action {
+        _ if let Some(Err(lost)) = lost => answers::failure(&Error::Store(lost)),
         Action::Put(id, put) => put_image(service, connection, request, (id, put), &mut body),
         Action::Get(id, get) => {
             let reusable = keep_alive && body.content.is_done();

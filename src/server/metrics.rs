@@ -53,6 +53,11 @@ pub(crate) fn metrics(service: &Service) -> Answer {
             json!(u8::from(node.cluster.standing().is_ready)),
         ),
         ("gauge", "leader", json!(view.leader.map_or(0, |id| id.0))),
+        (
+            "gauge",
+            "takes_images",
+            json!(u8::from(node.condition.get().takes_images())),
+        ),
         ("gauge", "connections", json!(service.connections.used())),
         ("gauge", "resident_memory_bytes", json!(process.rss_bytes)),
         ("counter", "cpu_seconds_total", json!(process.cpu_seconds)),

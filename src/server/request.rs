@@ -48,6 +48,18 @@ pub(crate) enum Action {
     Index,
 }
 
+impl Action {
+    /// Whether the images folder is needed to answer.
+    pub(crate) fn is_about_images(&self) -> bool {
+        match self {
+            Action::Put(..) | Action::Holding(_) | Action::Get(..) | Action::Delete(..) | Action::List(_) => {
+                true
+            }
+            Action::Cluster | Action::Healthz | Action::Readyz | Action::Metrics | Action::Index => false,
+        }
+    }
+}
+
 /// The particulars of an upload.
 pub(crate) struct Put {
     /// `?ticket=`, as sent.

@@ -1,11 +1,15 @@
 //! What a node says about itself: `/cluster`, `/healthz`, `/readyz` and `/`.
 
+use std::sync::PoisonError;
+
 use super::answers;
 use super::error::Error;
 use super::process;
 use super::service::Service;
 use crate::http::answer::Answer;
 use crate::lease::Standing;
+use crate::node::shared::Node;
+use crate::node::unable::unable;
 use crate::report::Status;
 
 /// `GET /cluster`.
@@ -21,11 +25,11 @@ pub(crate) fn cluster(service: &Service) -> Answer {
         alive: view.roster.placed().to_vec(),
         reading: view.roster.reading().collect(),
         condition: node.condition.get().to_string(),
-        images_held: None,
+        images_held: *node.images_held.lock().unwrap_or_else(PoisonError::into_inner),
         view: view.id().map_or_else(String::new, |view| view.to_string()),
         ready: standing.is_ready,
         settled: standing.is_settled,
-        warnings: warnings(&standing, &report.warnings),
+        warnings: warnings(node, &standing, &report.warnings),
         peers: report.peers.clone(),
         counters: serde_json::to_value(&node.counters).expect("counters are plain numbers"),
         connections: service.connections.used(),
@@ -41,13 +45,15 @@ pub(crate) fn cluster(service: &Service) -> Answer {
 }
 
 /// What a person has to know of the cluster, in sentences.
-fn warnings(standing: &Standing, of_cluster: &[String]) -> Vec<String> {
+fn warnings(node: &Node, standing: &Standing, of_cluster: &[String]) -> Vec<String> {
+    let unable = unable(node).map(|(_, why)| format!("Node {} {why}.", node.id));
     let away = standing.away().map(|away| {
         format!(
             "Node {away} is away: what it alone holds cannot be read, and nothing is moved until it is back."
         )
     });
-    of_cluster.iter().cloned().chain(away).collect()
+    let of_cluster = of_cluster.iter().cloned();
+    unable.into_iter().chain(of_cluster).chain(away).collect()
 }
 
 /// `GET /healthz`: alive.
@@ -71,9 +77,12 @@ pub(crate) fn readyz(service: &Service) -> Answer {
         let warnings = node.cluster.report().warnings.join(" ");
         return refuse(format!("{why} {warnings}").trim_end().to_owned());
     }
+    if let Some((_, why)) = unable(node) {
+        return refuse(format!("This node {why}."));
+    }
     match node.store.probe() {
         Ok(()) => Answer::text(200, "ready"),
-        Err(e) => refuse(format!("This node cannot write: {e}")),
+        Err(e) => refuse(format!("This node cannot write: {e}.")),
     }
 }
 

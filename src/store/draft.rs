@@ -1,9 +1,11 @@
 //! An image on its way into the store: bytes, then durable, then a name.
 
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
 use super::error::{Error, failed};
+use super::faults::Faults;
 use crate::durable::{Durability, Folder, Replace, TemporaryFile};
 use crate::image_id::ImageId;
 
@@ -11,16 +13,18 @@ use crate::image_id::ImageId;
 pub(crate) struct Draft {
     temporary: TemporaryFile,
     durability: Durability,
+    faults: Arc<Faults>,
     direct: bool,
     /// How far it reaches.
     bytes: u64,
 }
 
 impl Draft {
-    pub(super) fn new(temporary: TemporaryFile, durability: Durability) -> Draft {
+    pub(super) fn new(temporary: TemporaryFile, durability: Durability, faults: Arc<Faults>) -> Draft {
         Draft {
             temporary,
             durability,
+            faults,
             direct: false,
             bytes: 0,
         }
@@ -52,21 +56,22 @@ impl Draft {
             self.direct = set_direct(file, direct);
         }
         let written = file.write_all_at(bytes, offset);
-        written.map_err(|e| failed("write", &self.temporary.path(), &e))
+        self.faults
+            .note(written.map_err(|e| failed("write", &self.temporary.path(), &e)))
     }
 
     /// Makes the bytes durable. Once only: see [`TemporaryFile::sync`].
     pub(crate) fn sync(&self) -> Result<(), Error> {
         match self.durability {
-            Durability::Fsync => Ok(self.temporary.sync()?),
+            Durability::Fsync => self.faults.note(self.temporary.sync().map_err(Error::from)),
             Durability::Rename => Ok(()),
         }
     }
 
     /// Gives the bytes their name.
     pub(super) fn rename(&mut self, images: &Folder, id: &ImageId, replace: Replace) -> Result<(), Error> {
-        self.temporary.rename(images, id.file_name().as_ref(), replace)?;
-        Ok(())
+        let renamed = self.temporary.rename(images, id.file_name().as_ref(), replace);
+        self.faults.note(renamed.map(drop).map_err(Error::from))
     }
 
     /// Bytes written so far.

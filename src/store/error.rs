@@ -6,13 +6,22 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use crate::condition::Condition;
 use crate::durable;
 
 /// What went wrong. In every case the final name is as it was before, unless the text says otherwise.
 #[derive(Debug)]
 pub enum Error {
+    /// The images folder is not where it was.
+    Lost(String),
     /// No space or no quota is left.
     Full(String),
+    /// The file would be longer than the process may write: not the disk's fault.
+    TooLong(String),
+    /// The disk, or the folder, may only be read.
+    ReadOnly(String),
+    /// The disk reports an error.
+    Failing(String),
     /// No file descriptor is left; a moment later there may be one.
     Exhausted(String),
     /// The name was taken, and the caller asked not to replace.
@@ -23,12 +32,40 @@ pub enum Error {
     Io(String),
 }
 
+impl Error {
+    pub(crate) fn lost(images: &Path) -> Error {
+        Error::Lost(format!(
+            "the images folder {} is not in place (removed, moved, unmounted, or another one lies over it): put it \
+             back or mount its disk; this node notices that by itself",
+            images.display()
+        ))
+    }
+
+    /// What a write that failed with this says of the disk.
+    pub(super) fn condition(&self) -> Condition {
+        match self {
+            Error::Full(_) => Condition::DiskFull,
+            Error::ReadOnly(_) => Condition::ReadOnly,
+            Error::Failing(_) | Error::Unsynced(_) => Condition::DiskFailing,
+            // Whether the folder is in place is looked at, not remembered.
+            Error::Lost(_) | Error::TooLong(_) | Error::Exhausted(_) | Error::Taken | Error::Io(_) => {
+                Condition::Able
+            }
+        }
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::Full(text) | Error::Exhausted(text) | Error::Unsynced(text) | Error::Io(text) => {
-                text.fmt(f)
-            }
+            Error::Lost(text)
+            | Error::Full(text)
+            | Error::TooLong(text)
+            | Error::ReadOnly(text)
+            | Error::Failing(text)
+            | Error::Exhausted(text)
+            | Error::Unsynced(text)
+            | Error::Io(text) => text.fmt(f),
             Error::Taken => "an image of this name exists".fmt(f),
         }
     }
@@ -52,12 +89,17 @@ impl From<durable::Error> for Error {
 
 pub(super) fn failed(operation: &str, path: &Path, error: &io::Error) -> Error {
     let text = format!("cannot {operation} {}: {error}", path.display());
-    if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE)) {
-        return Error::Exhausted(text);
-    }
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            Error::Full(text)
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE) => Error::Exhausted(text),
+        Some(Errno::NOSPC | Errno::DQUOT) => Error::Full(text),
+        Some(Errno::FBIG) => Error::TooLong(text),
+        Some(Errno::ROFS) => Error::ReadOnly(text),
+        // A folder that may not be changed; a file that may not be read is one file.
+        Some(Errno::ACCESS | Errno::PERM) if matches!(operation, "create" | "rename to" | "remove") => {
+            Error::ReadOnly(text)
+        }
+        Some(Errno::IO | Errno::NXIO | Errno::NODEV | Errno::REMOTEIO | Errno::UCLEAN) => {
+            Error::Failing(text)
         }
         _ => Error::Io(text),
     }

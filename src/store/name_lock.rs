@@ -5,31 +5,45 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::error::{Error, failed};
 use super::work::WorkFolder;
+use crate::durable::Folder;
 
 const FILE: &str = "names.lock";
 
 pub(crate) struct FolderLock {
     /// The lock belongs to the open file, so the threads of this process need one of their own.
-    file: Mutex<File>,
+    opened: Mutex<Opened>,
     /// Other processes use the folder. As long as there are none, a caller that has the name to itself needs no lock.
     is_shared: AtomicBool,
 }
 
+struct Opened {
+    file: File,
+    /// The work folder that it is in, which may have been made anew since.
+    within: Arc<Folder>,
+}
+
+impl Opened {
+    fn open(work: &WorkFolder) -> Result<Opened, Error> {
+        let within = work.folder();
+        let file = within.open_lock_file(FILE)?;
+        Ok(Opened { file, within })
+    }
+}
+
 /// The lock, until dropped.
-pub(crate) struct FolderGuard<'l>(MutexGuard<'l, File>);
+pub(crate) struct FolderGuard<'l>(MutexGuard<'l, Opened>);
 
 impl FolderLock {
     pub(super) fn open(work: &WorkFolder) -> Result<FolderLock, Error> {
-        let file = work.folder().open_lock_file(FILE)?;
         Ok(FolderLock {
-            file: Mutex::new(file),
+            opened: Mutex::new(Opened::open(work)?),
             is_shared: AtomicBool::new(true),
         })
     }
@@ -43,14 +57,17 @@ impl FolderLock {
     }
 
     /// `None`: nobody else uses the folder.
-    pub(super) fn lock(&self) -> Result<Option<FolderGuard<'_>>, Error> {
+    pub(super) fn lock(&self, work: &WorkFolder) -> Result<Option<FolderGuard<'_>>, Error> {
         if !self.is_shared() {
             return Ok(None);
         }
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&opened.within, &work.folder()) {
+            *opened = Opened::open(work)?;
+        }
         loop {
-            match flock(&*file, FlockOperation::LockExclusive) {
-                Ok(()) => return Ok(Some(FolderGuard(file))),
+            match flock(&opened.file, FlockOperation::LockExclusive) {
+                Ok(()) => return Ok(Some(FolderGuard(opened))),
                 Err(Errno::INTR) => {}
                 Err(e) => return Err(failed("lock", FILE.as_ref(), &e.into())),
             }
@@ -61,6 +78,6 @@ impl FolderLock {
 impl Drop for FolderGuard<'_> {
     fn drop(&mut self) {
         // If it fails, the kernel gives it back when the file is closed.
-        let _ = flock(&*self.0, FlockOperation::Unlock);
+        let _ = flock(&self.0.file, FlockOperation::Unlock);
     }
 }

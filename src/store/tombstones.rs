@@ -19,15 +19,21 @@ use crate::version::Version;
 const FOLDER: &str = "tombstones";
 
 pub(crate) struct Tombstones {
-    folder: ArcSwapOption<Folder>,
+    opened: ArcSwapOption<Opened>,
     /// This process has written none, and there was none when it started.
     are_none: AtomicBool,
+}
+
+struct Opened {
+    folder: Arc<Folder>,
+    /// The work folder that it is in, which may have been made anew since.
+    within: Arc<Folder>,
 }
 
 impl Tombstones {
     pub(super) fn open(work: &WorkFolder) -> Result<Tombstones, Error> {
         let tombstones = Tombstones {
-            folder: ArcSwapOption::empty(),
+            opened: ArcSwapOption::empty(),
             are_none: AtomicBool::new(false),
         };
         let mut count = 0;
@@ -61,8 +67,8 @@ impl Tombstones {
         id: &ImageId,
     ) -> Result<(), Error> {
         self.are_none.store(false, Ordering::Release);
-        tombstone.rename(&*self.folder(work)?, id.file_name().as_ref(), Replace::Allowed)?;
-        Ok(())
+        let renamed = tombstone.rename(&*self.folder(work)?, id.file_name().as_ref(), Replace::Allowed);
+        work.faults.note(renamed.map(drop).map_err(Error::from))
     }
 
     /// Makes durable which tombstones there are.
@@ -70,7 +76,8 @@ impl Tombstones {
         match work.durability {
             Durability::Fsync => {
                 let synced = self.folder(work)?.sync();
-                synced.map_err(|e| Error::Unsynced(e.to_string()))
+                work.faults
+                    .note(synced.map_err(|e| Error::Unsynced(e.to_string())))
             }
             Durability::Rename => Ok(()),
         }
@@ -92,12 +99,18 @@ impl Tombstones {
     }
 
     fn folder(&self, work: &WorkFolder) -> Result<Arc<Folder>, Error> {
-        if let Some(folder) = self.folder.load_full() {
-            return Ok(folder);
+        if let Some(opened) = &*self.opened.load()
+            && Arc::ptr_eq(&opened.within, &work.folder())
+        {
+            return Ok(Arc::clone(&opened.folder));
         }
         let folder = work.open_or_create(FOLDER)?;
-        work.folder().sync()?;
-        self.folder.store(Some(Arc::clone(&folder)));
+        let within = work.folder();
+        within.sync()?;
+        self.opened.store(Some(Arc::new(Opened {
+            folder: Arc::clone(&folder),
+            within,
+        })));
         Ok(folder)
     }
 }
@@ -106,9 +119,11 @@ impl Tombstones {
 pub(super) fn prepare(work: &WorkFolder, version: Version) -> Result<TemporaryFile, Error> {
     let temporary = work.create_temporary()?;
     let written = temporary.file().write_all(format!("{version}\n").as_bytes());
-    written.map_err(|e| failed("write", &temporary.path(), &e))?;
-    if work.durability == Durability::Fsync {
-        temporary.sync()?;
-    }
+    let written = written.map_err(|e| failed("write", &temporary.path(), &e));
+    let synced = written.and_then(|()| match work.durability {
+        Durability::Fsync => Ok(temporary.sync()?),
+        Durability::Rename => Ok(()),
+    });
+    work.faults.note(synced)?;
     Ok(temporary)
 }

@@ -1,34 +1,57 @@
 //! The folder beside the images, for what is not an image: temporary files and what a node remembers.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use super::error::{Error, failed};
+use super::faults::Faults;
+use super::node_lock::NodeLock;
 use crate::durable::{self, Durability, Folder, Replace, TemporaryFile};
 use crate::roster::NodeId;
 
-const FOLDER: &str = ".pixseal";
+/// Its name in the images folder.
+pub(super) const FOLDER: &str = ".pixseal";
 
 pub(crate) struct WorkFolder {
     images: Arc<Folder>,
     /// Made anew if somebody removes it.
-    folder: ArcSwap<Folder>,
+    opened: ArcSwap<Opened>,
+    /// One at a time makes it anew.
+    making: Mutex<()>,
     pub(super) node: NodeId,
     pub(super) durability: Durability,
+    /// What writes have failed with.
+    pub(super) faults: Arc<Faults>,
     files: AtomicU64,
 }
 
+/// The folder, and the right to work in it as this node.
+struct Opened {
+    folder: Arc<Folder>,
+    _lock: NodeLock,
+}
+
+impl Opened {
+    fn open(images: &Folder, node: NodeId) -> Result<Opened, Error> {
+        let folder = images.open_or_create(FOLDER)?;
+        let lock = NodeLock::take(&folder, node)?;
+        Ok(Opened { folder, _lock: lock })
+    }
+}
+
 impl WorkFolder {
-    /// Opens (and, if need be, creates) the folder, and removes what this node left unfinished.
+    /// Opens (and, if need be, creates) the folder, and removes what this node left unfinished. Fails before anything is
+    /// removed if another process works there as this node.
     pub(super) fn open(
         images: Arc<Folder>,
         node: NodeId,
         durability: Durability,
     ) -> Result<WorkFolder, Error> {
-        let folder = images.open_or_create(FOLDER)?;
+        let opened = Opened::open(&images, node)?;
+        let folder = Arc::clone(&opened.folder);
         let mine = format!("{node}-");
         folder.for_each_name(|name| {
             if name.starts_with(&mine) && name.ends_with(".part") {
@@ -38,15 +61,24 @@ impl WorkFolder {
         })?;
         Ok(WorkFolder {
             images,
-            folder: ArcSwap::from(folder),
+            opened: ArcSwap::from_pointee(opened),
+            making: Mutex::new(()),
             node,
             durability,
+            faults: Arc::default(),
             files: AtomicU64::new(0),
         })
     }
 
     pub(super) fn folder(&self) -> Arc<Folder> {
-        self.folder.load_full()
+        Arc::clone(&self.opened.load().folder)
+    }
+
+    /// An error if the path of the images does not lead to their folder any more.
+    pub(super) fn check_in_place(&self) -> Result<(), Error> {
+        self.images
+            .check_in_place()
+            .map_err(|_| Error::lost(self.images.path()))
     }
 
     /// A folder in this one; it is created if it is missing.
@@ -61,15 +93,16 @@ impl WorkFolder {
     }
 
     pub(super) fn create_temporary(&self) -> Result<TemporaryFile, Error> {
-        self.images.check_in_place()?;
+        self.check_in_place()?;
         let serial = self.files.fetch_add(1, Ordering::Relaxed);
         let name = || format!("{}-{serial}.part", self.node);
-        match self.folder().create_temporary(name(), 0o600) {
+        let created = match self.folder().create_temporary(name(), 0o600) {
             Err(durable::Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(self.make_anew()?.create_temporary(name(), 0o600)?)
+                self.make_anew()?.create_temporary(name(), 0o600)
             }
-            created => Ok(created?),
-        }
+            created => created,
+        };
+        self.faults.note(created.map_err(Error::from))
     }
 
     /// The text of a file; none if there is no such file.
@@ -92,16 +125,31 @@ impl WorkFolder {
     ) -> Result<(), Error> {
         let temporary = self.create_temporary()?;
         let written = temporary.file().write_all(text.as_bytes());
-        written.map_err(|e| failed("write", &temporary.path(), &e))?;
-        match temporary.commit(&self.folder(), name, replace, durability) {
-            Ok(_) | Err(durable::Error::Taken) => Ok(()),
-            Err(e) => Err(e.into()),
+        let path = temporary.path();
+        let committed = match written {
+            Ok(()) => temporary
+                .commit(&self.folder(), name, replace, durability)
+                .map_err(Error::from),
+            Err(e) => Err(failed("write", &path, &e)),
+        };
+        match committed {
+            Ok(_) | Err(Error::Taken) => Ok(()),
+            Err(e) => self.faults.note(Err(e)),
         }
     }
 
+    /// Only in the images folder that is in place, and only if nobody else works there as this node.
     fn make_anew(&self) -> Result<Arc<Folder>, Error> {
-        let folder = self.images.open_or_create(FOLDER)?;
-        self.folder.store(Arc::clone(&folder));
+        let _turn = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_in_place()?;
+        let folder = self.folder();
+        if folder.check_in_place().is_ok() {
+            // Another thread was faster.
+            return Ok(folder);
+        }
+        let opened = Opened::open(&self.images, self.node)?;
+        let folder = Arc::clone(&opened.folder);
+        self.opened.store(Arc::new(opened));
         Ok(folder)
     }
 }

@@ -1,12 +1,7 @@
-//! What happens when workers, connections, file descriptors or the disk run out.
+//! What happens when workers, connections or file descriptors run out.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::{Child, Command};
-
-use rustix::process::Signal;
+use std::process::Command;
 
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
@@ -72,118 +67,6 @@ fn connections_are_capped_per_address() {
     });
 }
 
-/// A small file system, to be filled.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// Mounts one; needs the right to.
-    fn mount(folder: PathBuf) -> Option<SmallDisk> {
-        fs::create_dir(&folder).unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m,mode=0700", "none"])
-            .arg(&folder)
-            .output();
-        mounted
-            .is_ok_and(|output| output.status.success())
-            .then_some(SmallDisk(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
-}
-
-/// Past libtest, which keeps what passing tests print to itself.
-fn say_skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
-}
-
-#[test]
-fn a_full_disk_is_said_and_leaves_nothing() {
-    let mut cluster = TestCluster::prepare(1, &[]);
-    let Some(_disk) = SmallDisk::mount(cluster.node(1).images()) else {
-        return say_skipped("a_full_disk_is_said_and_leaves_nothing needs the right to mount a small disk");
-    };
-    cluster.node_mut(1).start();
-    cluster.await_agreement();
-    let node = cluster.node(1);
-    for image in [picture::sized(1_500_000), picture::sized(4_000_000)] {
-        let answer = node.put(TARGET, &image);
-        assert_eq!(answer.status, 507, "{}", answer.text());
-        assert_eq!(node.files(), [""; 0]);
-    }
-    assert_eq!(node.put(TARGET, &picture::sized(400_000)).status, 201);
-    assert_eq!(
-        node.put("/images/alice/dog.png", &picture::sized(800_000)).status,
-        507
-    );
-    assert_eq!(node.files(), ["encrypted_cat.alice.png"]);
-    cluster.node_mut(1).kill();
-}
-
-#[test]
-fn a_vanished_folder_is_said_and_its_return_noticed() {
-    let cluster = TestCluster::start(1);
-    let node = cluster.node(1);
-    let (images, elsewhere) = (node.images(), node.root.join("elsewhere"));
-    assert_eq!(node.put(TARGET, &picture::dot()).status, 201);
-    fs::rename(&images, &elsewhere).unwrap();
-    assert_eq!(node.put(TARGET, &picture::dot()).status, 500);
-    assert_eq!(node.ask("GET", "/readyz").status, 503);
-    assert_eq!(node.ask("GET", "/healthz").status, 200);
-    assert!(
-        !images.exists(),
-        "what is written into the folder under a mount point is lost to sight"
-    );
-    fs::rename(&elsewhere, &images).unwrap();
-    assert_eq!(node.ask("GET", "/readyz").status, 200);
-    assert_eq!(node.put(TARGET, &picture::dot()).status, 200);
-    fs::remove_dir_all(images.join(".pixseal")).unwrap();
-    assert_eq!(
-        node.put(TARGET, &picture::dot()).status,
-        200,
-        "the work folder is made anew"
-    );
-}
-
-#[test]
-fn a_folder_that_became_read_only_is_said() {
-    let mut cluster = TestCluster::prepare(1, &[]);
-    let node = cluster.node_mut(1);
-    let images = node.images();
-    fs::create_dir_all(images.join(".pixseal")).unwrap();
-    // Nothing is read-only to the superuser, so the node runs as somebody else then.
-    if rustix::process::geteuid().is_root() {
-        use std::os::unix::process::CommandExt;
-        const NOBODY: u32 = 65_534;
-        let root = node.root.parent().unwrap().to_owned();
-        for folder in [&root, &node.root, &images, &images.join(".pixseal")] {
-            std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        let child = node.command().uid(NOBODY).gid(NOBODY).spawn().unwrap();
-        node.adopt(child);
-    } else {
-        node.launch();
-    }
-    cluster.await_agreement();
-    let node = cluster.node(1);
-    assert_eq!(node.put(TARGET, &picture::dot()).status, 201);
-    let mode = |mode: u32| {
-        for folder in [images.join(".pixseal"), images.clone()] {
-            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
-        }
-    };
-    mode(0o500);
-    assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 500);
-    assert_eq!(node.ask("GET", "/readyz").status, 503);
-    assert_eq!(node.ask("DELETE", TARGET).status, 500);
-    assert_eq!(node.ask("GET", TARGET).status, 200, "what is there can be read");
-    mode(0o700);
-    assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 201);
-}
-
 #[test]
 fn running_out_of_descriptors_neither_spins_nor_loses_the_listener() {
     const DESCRIPTORS: &str = "64";
@@ -228,65 +111,4 @@ fn running_out_of_descriptors_neither_spins_nor_loses_the_listener() {
     // All of this takes a blink of processor time; a thread that spins takes all there is.
     let used = process::cpu(node.pid()).unwrap() - before;
     assert!(used.seconds() < 2.0, "{used:?}");
-}
-
-/// `strace`, attached to all threads of a node, which has its every fsync fail; `None` if there is no strace here.
-fn failing_fsync(node: &TestNode) -> Option<Tracer> {
-    let mut command = Command::new("strace");
-    command.args([
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=fsync",
-        "-e",
-        "inject=fsync:error=EIO",
-        "-p",
-    ]);
-    let tracer = Tracer(command.arg(node.pid().to_string()).spawn().ok()?);
-    let status = format!("/proc/{}/task", node.pid());
-    let traced = |task: std::io::Result<fs::DirEntry>| {
-        let text = fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
-        !text.contains("TracerPid:\t0")
-    };
-    wait_for("all threads are traced", || {
-        fs::read_dir(&status).unwrap().all(traced).then_some(())
-    });
-    Some(tracer)
-}
-
-/// Lets go of the node when dropped.
-struct Tracer(Child);
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), Signal::TERM);
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn a_change_whose_sync_failed_is_unknown_and_made_durable_by_the_next_try() {
-    let cluster = TestCluster::start(1);
-    let node = cluster.node(1);
-    let target = "/images/alice/cat.png";
-    assert_eq!(node.put(target, &picture::dot()).status, 201);
-    let Some(strace) = failing_fsync(node) else {
-        return say_skipped("a_change_whose_sync_failed… needs strace");
-    };
-    let put = node.put("/images/alice/dog.png", &picture::dot());
-    let delete = node.ask("DELETE", target);
-    for answer in [put, delete] {
-        assert_eq!(answer.status, 500);
-        assert!(answer.text().contains("may be kept or not"), "{}", answer.text());
-    }
-    let files = ["encrypted_cat.alice.png", "encrypted_dog.alice.png"];
-    assert_eq!(node.files(), files, "nothing was removed");
-    drop(strace);
-    assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 200);
-    // The delete has taken place; now it is finished.
-    assert_eq!(node.ask("DELETE", target).status, 404);
-    assert_eq!(node.files(), files[1..]);
-    assert_eq!(node.ask("GET", "/images/alice/dog.png").status, 200);
 }

@@ -9,12 +9,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod disk;
 mod download;
 mod exhaustion;
 mod hostile;
 mod journal;
 mod leaving;
 mod listing;
+mod lost_folder;
 mod old_cluster_file;
 mod placement;
 mod removal;

@@ -4,8 +4,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use crate::support::address::free_address;
 use crate::support::cluster::TestCluster;
 use crate::support::picture;
+use crate::support::wait_for;
+use crate::support::wire::{Wire, put_head};
 
 /// Exit status and what was said on standard error.
 fn outcome(command: &mut Command) -> (i32, String) {
@@ -38,6 +41,7 @@ fn wrong_arguments_end_in_one_line_and_status_2() {
         (&["1", "--body-max", "-1"], "--body-max"),
         (&["1", "--durability", "never"], "--durability"),
         (&["1", "--grace", "-1"], "--grace"),
+        (&["1", "--disk-min-free", "100%"], "--disk-min-free"),
         (&["1", "--listen", "nowhere"], "nowhere"),
         (
             &["1", "--cluster", "/nonexistent/cluster.toml"],
@@ -72,6 +76,32 @@ fn a_taken_port_is_said_in_one_line() {
         cluster.node(1).put("/images/a/b.png", &picture::dot()).status,
         201
     );
+}
+
+#[test]
+fn a_second_process_of_one_node_is_refused_and_takes_nothing_from_the_first() {
+    let cluster = TestCluster::start(1);
+    let node = cluster.node(1);
+    let image = picture::sized(10_000);
+    let mut wire = Wire::connect(node.address);
+    let fields = "Expect: 100-continue\r\n";
+    wire.send(&put_head(node.address, "/images/a/b.png", image.len(), fields));
+    assert_eq!(wire.answer().unwrap().status, 100);
+    // The node also writes down its clock now and then, by way of a temporary file.
+    let begun = wait_for("only the upload is unfinished", || {
+        <[String; 1]>::try_from(node.files()).ok()
+    });
+    let elsewhere = free_address().to_string();
+    let (status, said) = outcome(node.command().args(["--listen", &elsewhere]));
+    assert_eq!((status, said.lines().count()), (2, 1), "{said}");
+    let (images, pid) = (node.images(), format!("process {}", node.pid()));
+    for word in ["Node 1", images.to_str().unwrap(), &pid, "stop", "--images"] {
+        assert!(said.contains(word), "{said}");
+    }
+    assert!(node.files().contains(&begun[0]), "{begun:?}");
+    wire.send(&image);
+    assert_eq!(wire.answer().unwrap().status, 201);
+    assert_eq!(node.ask("GET", "/images/a/b.png").body, image);
 }
 
 #[test]

@@ -328,8 +328,8 @@ impl TestNode {
             }
         }
         // What a node remembers and locks is always there.
-        let kept = [".pixseal", "folder", "names.lock", "tombstones"];
-        let remembered = [".incarnation", ".clock", ".met"];
+        let kept = [".pixseal", "folder", "tombstones"];
+        let remembered = [".incarnation", ".clock", ".met", ".lock", ".drain"];
         names.retain(|name| {
             !kept.contains(&name.as_str()) && !remembered.iter().any(|ending| name.ends_with(ending))
         });

@@ -1,7 +1,7 @@
 //! What tests and benchmarks share: nodes as real child processes, what they print, HTTP to the byte, images.
 //!
 //! `cluster` starts nodes, `observer` reads what they say of membership, `process` watches any child from the outside,
-//! `wire` speaks HTTP, `picture` makes PNG images, `random` numbers from a seed.
+//! `mount` makes small disks, `wire` speaks HTTP, `picture` makes PNG images, `random` numbers from a seed.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -13,6 +13,7 @@
 
 pub mod address;
 pub mod cluster;
+pub mod mount;
 pub mod observer;
 pub mod picture;
 pub mod process;
