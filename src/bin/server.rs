@@ -17,11 +17,14 @@ use pixseal::roster::NodeId;
 use pixseal::server::Server;
 use pixseal::server::config::{Config, GRACE, Limits};
 use pixseal::store::disk::MinFree;
+use pixseal::store::drain;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 const USAGE: &str = "\
 Usage: server ID [options]
+       server --drain ID [--images DIR]
+       server --undrain ID [--images DIR]
 
 Runs node ID of a pixseal cluster. Without options, nodes 1, 2 and 3 are 127.0.0.1:8001 to 8003,
 images go to images/, and keys are made in secrets/ by whichever node starts first.
@@ -46,6 +49,8 @@ Options:
     --health-timeout MS    a peer that is silent for this long is dead (default 600)
     --durability HOW       fsync: a receipt outlives a power loss (default); rename: only a crash
     --grace SECS           SIGTERM: how long transfers may take to end, then they are cut (default 30)
+    --drain ID             have node ID take no images, whether it runs or not: it goes on answering reads
+    --undrain ID           have it take images again
     --help                 print this
     --version              print the version
 
@@ -75,6 +80,10 @@ fn run(args: Vec<String>) -> Result<(), String> {
     }
     if matches.opt_present("version") {
         println!("pixseal {}", env!("CARGO_PKG_VERSION"));
+        return Ok(());
+    }
+    if let Some(said) = drain(&matches)? {
+        println!("{said}");
         return Ok(());
     }
     let cluster_file = matches.opt_str("cluster");
@@ -164,11 +173,46 @@ fn options() -> Options {
         "health-timeout",
         "durability",
         "grace",
+        "drain",
+        "undrain",
     ] {
         options.optopt("", name, "", "");
     }
     options.optflag("h", "help", "").optflag("V", "version", "");
     options
+}
+
+/// Does what `--drain` or `--undrain` asks, and says what happens now; `None` if neither was given.
+fn drain(matches: &Matches) -> Result<Option<String>, String> {
+    let (id, is_draining) = match (matches.opt_str("drain"), matches.opt_str("undrain")) {
+        (None, None) => return Ok(None),
+        (Some(id), None) => (id, true),
+        (None, Some(id)) => (id, false),
+        (Some(_), Some(_)) => return Err("--drain and --undrain are not given together".to_owned()),
+    };
+    if !matches.free.is_empty() {
+        return Err("--drain and --undrain start no node: they take the one id after them".to_owned());
+    }
+    let (id, images) = (node_id(&id)?, folder(matches, "images"));
+    let changed = if is_draining {
+        drain::mark(&images, id)
+    } else {
+        drain::unmark(&images, id)
+    };
+    let already = if changed.map_err(|e| e.to_string())? {
+        ""
+    } else {
+        " already"
+    };
+    let images = images.display();
+    Ok(Some(if is_draining {
+        format!(
+            "Node {id} is draining{already}: if it runs, it takes no images from now on and goes on answering reads \
+             (client status shows it); it stays so over restarts, until: server --undrain {id} --images {images}"
+        )
+    } else {
+        format!("Node {id} takes images again{already}, if it runs (client status shows it)")
+    }))
 }
 
 fn node_id(text: &str) -> Result<NodeId, String> {

@@ -11,6 +11,7 @@ mod support;
 
 mod disk;
 mod download;
+mod drain;
 mod exhaustion;
 mod hostile;
 mod journal;

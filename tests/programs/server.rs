@@ -105,6 +105,25 @@ fn a_second_process_of_one_node_is_refused_and_takes_nothing_from_the_first() {
 }
 
 #[test]
+fn a_node_is_drained_only_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = folder.path().to_str().unwrap();
+    for (arguments, word) in [
+        (&["--drain", "1", "--images", images][..], images),
+        (&["--undrain", "1", "--images", images], "--images"),
+        (&["--drain", "1", "--images", "/nonexistent"], "/nonexistent"),
+        (&["--drain", "x"], "not a node id"),
+        (&["--drain", "1", "--undrain", "1"], "together"),
+        (&["2", "--drain", "1"], "one id"),
+    ] {
+        let (status, said) = server(arguments);
+        assert_eq!((status, said.lines().count()), (2, 1), "{arguments:?}: {said}");
+        assert!(said.contains(word), "{arguments:?}: {said}");
+    }
+    assert_eq!(fs::read_dir(images).unwrap().count(), 0, "nothing is created");
+}
+
+#[test]
 fn keys_that_must_not_be_used_are_refused_in_one_line() {
     for (mode, keyset) in [(0o600, "not a keyset"), (0o644, ""), (0o600, "{}")] {
         let mut cluster = TestCluster::prepare(1, &[]);
