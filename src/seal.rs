@@ -272,6 +272,13 @@ pub fn plain_bytes(sealed: u64) -> Option<u64> {
     (plain <= PLAIN_BYTES_MAX && sealed_bytes(plain) == sealed).then_some(plain)
 }
 
+/// The most bytes of plaintext whose sealed file has at most `sealed` bytes; 0 if there are none.
+pub fn plain_bytes_within(sealed: u64) -> u64 {
+    let whole = sealed / SEGMENT * PLAIN_SEGMENT;
+    let rest = (sealed % SEGMENT).saturating_sub(TAG);
+    (whole + rest).saturating_sub(HEADER).min(PLAIN_BYTES_MAX)
+}
+
 /// How many segments hold `plain` bytes, at least one; the last of them has the index one below.
 ///
 /// # Panics
@@ -371,6 +378,28 @@ mod tests {
             assert_eq!((index, size - segment_start(index)), (end.0, end.1 as u64));
         }
         assert_eq!((segment_plain_bytes(0), segment_plain_bytes(1)), (FIRST, OTHER));
+    }
+
+    #[test]
+    fn a_limit_of_sealed_bytes_is_used_to_the_full() {
+        for limit in [
+            0,
+            1,
+            55,
+            56,
+            57,
+            SEGMENT - 1,
+            SEGMENT,
+            SEGMENT + 1,
+            SEGMENT + TAG,
+            SEGMENT + TAG + 1,
+            5 * SEGMENT,
+        ] {
+            let plain = plain_bytes_within(limit);
+            assert!(sealed_bytes(plain) <= limit || plain == 0, "{limit}");
+            assert!(sealed_bytes(plain + 1) > limit, "{limit}");
+        }
+        assert_eq!(plain_bytes_within(u64::MAX), PLAIN_BYTES_MAX);
     }
 
     #[test]

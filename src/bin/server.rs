@@ -14,11 +14,12 @@ use pixseal::election;
 use pixseal::journal;
 use pixseal::members::Members;
 use pixseal::roster::NodeId;
+use pixseal::seal;
 use pixseal::server::Server;
 use pixseal::server::config::{Config, GRACE, Limits};
 use pixseal::store::disk::MinFree;
 use pixseal::store::drain;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 const USAGE: &str = "\
@@ -87,7 +88,7 @@ fn run(args: Vec<String>) -> Result<(), String> {
         return Ok(());
     }
     let cluster_file = matches.opt_str("cluster");
-    let config = config(&matches)?;
+    let mut config = config(&matches)?;
     let level = match std::env::var("RUST_LOG") {
         Ok(text) => text
             .parse()
@@ -98,7 +99,11 @@ fn run(args: Vec<String>) -> Result<(), String> {
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("cannot wait for signals: {e}"))?;
     raise_descriptor_limit();
+    let shorter = heed_file_size_limit(&mut config)?;
     journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
+    if let Some(why) = shorter {
+        log::warn!("Node {}: {why}", config.id);
+    }
     let outcome = serve(config, &mut signals, cluster_file.as_deref());
     log::logger().flush();
     outcome
@@ -329,4 +334,24 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     // Without it the node works with fewer connections, and says so when they run out.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// A write beyond `ulimit -f` ends a process, unless it handles the signal: then the write fails, and one upload with it.
+/// Images that could not be stored are refused before they are sent: returns a sentence if that lowers the limit.
+fn heed_file_size_limit(config: &mut Config) -> Result<Option<String>, String> {
+    use rustix::process::{Resource, getrlimit};
+    let registered = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    registered.map_err(|e| format!("cannot handle signals: {e}"))?;
+    let Some(file_bytes_max) = getrlimit(Resource::Fsize).current else {
+        return Ok(None);
+    };
+    let wanted = config.limits.body_bytes_max;
+    let possible = seal::plain_bytes_within(file_bytes_max);
+    config.limits.body_bytes_max = wanted.min(possible);
+    Ok((possible < wanted).then(|| {
+        format!(
+            "this process may write files of at most {file_bytes_max} bytes (ulimit -f): the longest image is {possible} \
+             bytes instead of {wanted} (--body-max); raise that limit to take longer ones"
+        )
+    }))
 }

@@ -175,7 +175,7 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
         Error::Leaving => busy("This node is leaving."),
         Error::TooLarge(max) => Answer::text(
             413,
-            format_args!("An image has at most {max} bytes here (--body-max)."),
+            format_args!("An image has at most {max} bytes here (--body-max, or ulimit -f)."),
         ),
         Error::Image(refusal) => {
             let status = match refusal {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command};
 
+use pixseal::seal;
 use rustix::process::Signal;
 
 use crate::support::cluster::{TestCluster, TestNode};
@@ -160,6 +161,45 @@ fn a_folder_that_became_read_only_is_said() {
     mode(0o700);
     await_condition(node, "able");
     assert_eq!(node.put("/images/alice/dog.png", &picture::dot()).status, 201);
+}
+
+#[test]
+fn a_file_that_would_be_too_long_for_the_process_fails_one_upload_and_nothing_else() {
+    const LIMIT: usize = 2000 << 10;
+    let mut cluster = TestCluster::prepare(1, &[]);
+    let node = cluster.node_mut(1);
+    node.prefix = vec!["prlimit".to_owned(), format!("--fsize={LIMIT}")];
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        return say_skipped("a_file_that_would_be_too_long_for_the_process…", "prlimit");
+    }
+    node.start();
+    cluster.await_agreement();
+    let node = cluster.node(1);
+    let longest = usize::try_from(seal::plain_bytes_within(LIMIT as u64)).unwrap();
+    await_log(node, &format!("the longest image is {longest} bytes"), 1);
+    let refused = node.put(TARGET, &picture::sized(longest + 1));
+    assert_eq!(refused.status, 413);
+    assert!(
+        refused.text().contains(&longest.to_string()),
+        "{}",
+        refused.text()
+    );
+    assert_eq!(node.put(TARGET, &picture::sized(longest)).status, 201);
+    // The limit changes under the node.
+    let lower = format!("--fsize={}", LIMIT / 2);
+    let pid = node.pid().to_string();
+    let lowered = Command::new("prlimit").args(["--pid", &pid, &lower]).status();
+    assert!(lowered.unwrap().success());
+    let failed = node.put("/images/alice/dog.png", &picture::sized(longest));
+    assert_eq!(failed.status, 507, "{}", failed.text());
+    assert!(failed.text().contains("ulimit"), "{}", failed.text());
+    assert_eq!(node.files(), ["encrypted_cat.alice.png"]);
+    // Two looks at the disk later it is as able as before.
+    let small = picture::sized(1000);
+    for i in 0..3 {
+        assert_eq!(node.put(&format!("/images/alice/{i}.png"), &small).status, 201);
+    }
+    assert!(!node.log().contains("takes no images"), "{}", node.log());
 }
 
 /// `strace`, attached to all threads of a node, which has its every fsync fail; `None` if there is no strace here.
