@@ -438,7 +438,8 @@ impl Leases {
         departed()
             && self.peers.iter().all(|(id, peer)| {
                 if roster.contains(*id) {
-                    peer.heard.is_some_and(|(_, heard)| heard.view == Some(*view))
+                    self.heard_now(peer)
+                        .is_some_and(|heard| heard.view == Some(*view))
                 } else {
                     peer.has_expired(now, self.present_since)
                 }
@@ -450,14 +451,21 @@ impl Leases {
             return false;
         };
         let clean = |peer: &PeerLease| {
-            peer.heard
-                .is_some_and(|(_, heard)| heard.view == Some(*view) && heard.facts.is_clean)
+            self.heard_now(peer)
+                .is_some_and(|heard| heard.view == Some(*view) && heard.facts.is_clean)
         };
         self.is_clean()
             && self
                 .peers
                 .iter()
                 .all(|(id, peer)| roster.contains(*id) && clean(peer))
+    }
+
+    /// What the peer said last, if it had heard this node since it was last paused: what waited in the socket meanwhile tells
+    /// of the time before.
+    fn heard_now<'p>(&self, peer: &'p PeerLease) -> Option<&'p Heard> {
+        let (_, heard) = peer.heard.as_ref()?;
+        (heard.echo >= self.present_since).then_some(heard)
     }
 
     /// In a settled cluster nobody holds what it was assigned earlier.

@@ -243,3 +243,34 @@ fn a_node_that_is_no_member_any_more_is_waited_for_until_its_lease_has_expired()
     assert!(standing.is_ready);
     assert_eq!(standing.away().count(), 0);
 }
+
+#[test]
+fn what_waited_in_the_socket_during_a_pause_tells_of_the_time_before() {
+    let (mut leases, all) = settled();
+    let last = leases.ticked;
+    let woken = last + Duration::from_millis(700);
+    let wall_ms = WALL + u64::try_from(woken.as_millis()).unwrap();
+    leases.tick(woken, Time::from_ms(wall_ms), wall_ms);
+    // Both said, a moment after this node had stopped, that they are clean in the view of that time.
+    for peer in [TWO, THREE] {
+        let (view, _) = all.as_ref().unwrap();
+        leases.heard(
+            woken,
+            Heard {
+                peer,
+                incarnation: 1,
+                view: Some(*view),
+                echo: last,
+                facts: Facts {
+                    is_clean: true,
+                    folder: peer.0.into(),
+                    ..Facts::default()
+                },
+            },
+        );
+    }
+    let standing = leases.standing(woken, wall_ms);
+    assert!(!standing.is_settled && !standing.is_ready);
+    let anything = |peer| (0..9).all(|i| standing.latest_on(peer, "u", &format!("{i}.png")).is_some());
+    assert!(anything(TWO) && anything(THREE), "they may hold anything");
+}
