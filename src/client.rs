@@ -42,7 +42,7 @@ use self::upload::{Terms, Upload, UploadBody};
 use crate::balancer;
 use crate::image_id::ImageId;
 use crate::members::Members;
-use crate::report::{Page, Status};
+use crate::report::{Page, Rebalance, Status};
 use crate::roster::NodeId;
 
 /// A thread's access to the nodes of a cluster.
@@ -74,6 +74,15 @@ impl Client {
     /// Asks one node and reads the whole answer, whatever its status.
     pub fn ask(&mut self, id: NodeId, method: &str, target: &str) -> Result<Answered, Error> {
         self.nodes.ask(id, method, target)
+    }
+
+    /// Has one node move what is assigned to others to them, for some seconds, and asks what there is left.
+    pub fn rebalance(&mut self, id: NodeId) -> Result<Rebalance, Error> {
+        let answered = self.nodes.ask(id, "POST", "/rebalance")?;
+        match answered.response.status {
+            202 => answered.json(),
+            _ => Err(answered.error()),
+        }
     }
 
     /// A user's images on the whole cluster, page after page. Any node that answers will do.

@@ -7,6 +7,7 @@
 //! - [`commit`]: the end of a write: its name, and that no reader can miss it; [`received`]: an upload without a name;
 //!   [`conditions`]: preconditions; [`names`]: one at a time changes a name
 //! - [`lookup`]: which copy of a name is the image, in the whole cluster
+//! - [`misplaced`]: how many copies lie here that belong elsewhere, and whether people want them moved now
 //! - [`settle`]: brings copies to their node; [`hand_over`] gives them, [`take_over`] takes them
 //! - [`disk`]: watches the disk, and whether people drain the node; [`unable`]: why the node takes no images
 //! - [`pause`], [`random`]: waiting, and random bytes
@@ -36,6 +37,7 @@ pub(crate) mod leave;
 pub(crate) mod list;
 pub(crate) mod listings;
 pub(crate) mod lookup;
+pub(crate) mod misplaced;
 pub(crate) mod names;
 pub(crate) mod opening;
 pub(crate) mod pause;

@@ -113,6 +113,17 @@ pub struct TakenOver {
     pub outcome: WriteOutcome,
 }
 
+/// The answer to `POST /rebalance`.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Rebalance {
+    /// Who answers.
+    pub node: NodeId,
+    /// The view that images are moved by; another one begins anew.
+    pub view: ViewId,
+    /// What lies here and is assigned to other nodes, tombstones included; none while it was not counted yet.
+    pub misplaced: Option<u64>,
+}
+
 /// A copy of an image, or the trace of a delete.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct HeldCopy {
@@ -158,6 +169,10 @@ pub struct Status {
     /// Whether all members are there and every image lies on the node that it is assigned to, as far as the node knows.
     #[serde(default)]
     pub settled: bool,
+    /// What lies here and is assigned to other nodes in the present view, tombstones included; none while it was not
+    /// counted.
+    #[serde(default)]
+    pub misplaced: Option<u64>,
     /// What a person has to know, in sentences.
     #[serde(default)]
     pub warnings: Vec<String>,

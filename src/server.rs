@@ -61,6 +61,7 @@ use crate::node::counters::Counters;
 use crate::node::disk::DiskWatch;
 use crate::node::leave;
 use crate::node::listings::Listings;
+use crate::node::misplaced::Misplaced;
 use crate::node::names::NameLocks;
 use crate::node::peers::Peers;
 use crate::node::settle::Settling;
@@ -225,6 +226,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         pixels_max: config.limits.pixels_max,
         condition,
         transfers: Transfers::default(),
+        misplaced: Misplaced::default(),
         min_free: config.disk_min_free,
         images_held: Mutex::default(),
     };

@@ -18,6 +18,8 @@ pub enum Method {
     Put,
     /// Remove the content.
     Delete,
+    /// Begin something.
+    Post,
     /// A method that HTTP knows and that no resource here allows (405).
     Other,
     /// An unknown method (501).
@@ -242,7 +244,8 @@ fn method(name: &str) -> Method {
         "HEAD" => Method::Head,
         "PUT" => Method::Put,
         "DELETE" => Method::Delete,
-        "POST" | "OPTIONS" | "PATCH" | "TRACE" | "CONNECT" => Method::Other,
+        "POST" => Method::Post,
+        "OPTIONS" | "PATCH" | "TRACE" | "CONNECT" => Method::Other,
         _ => Method::Unknown,
     }
 }

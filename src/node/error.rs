@@ -17,6 +17,8 @@ pub(crate) enum Error {
     NotReady,
     /// No node takes the write at the moment. Nothing of it is kept.
     NotPlaced,
+    /// Images are not moved while these members are away.
+    Away(Vec<NodeId>),
     /// The write is stored, but not all nodes have confirmed that it counts: it may be kept or not.
     Unconfirmed,
     /// The upload was redirected too often: the nodes see different clusters.

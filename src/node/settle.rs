@@ -5,8 +5,9 @@
 //!                                                                                  └► hand over, look again
 //! ```
 //!
-//! One thread, at the workers' priority. While a member is away nothing is moved: `mod` moves most names with each
-//! change of the view, and what was written elsewhere meanwhile is found by asking. Also forgets tombstones that every
+//! One thread, at the workers' priority. While a member is away, or takes no images, nothing is moved: `mod` moves most
+//! names with each change of the view, and what was written elsewhere meanwhile is found by asking. A person who takes a
+//! node out for good has its images moved all the same ([`rebalance`]). Also forgets tombstones that every
 //! member has heard of, remembers which members were ever met, and keeps the clock for the next start.
 
 #![allow(clippy::disallowed_methods, reason = "this room owns the thread that settles")]
@@ -20,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::counters::Counters;
+use super::error::Error;
 use super::hand_over;
 use super::pause::pause;
 use super::shared::Node;
@@ -27,10 +29,13 @@ use crate::condition::Condition;
 use crate::image_id::ImageId;
 use crate::lease::Standing;
 use crate::priority;
+use crate::report::Rebalance;
 use crate::roster::{NodeId, ViewId};
 use crate::ticket::LIFETIME_MS;
 use crate::vital;
 
+/// How long images are moved after a person has asked for it, who asks again as long as there is something to move.
+const REBALANCE_TIME: Duration = Duration::from_secs(10);
 /// How often the thread looks whether there is something to do.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// A tombstone is forgotten when the cluster has been settled for this long: twice what a ticket lives, so that no copy
@@ -50,6 +55,28 @@ const REST_MAX: Duration = Duration::from_millis(200);
 const TOMBSTONE_WARNING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
 /// How often that is told.
 const WARN_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// From now on, for a while, images are moved to the nodes that they are assigned to now, although not all nodes take
+/// images. All members have to be there: nobody knows what one that is away holds.
+pub(crate) fn rebalance(node: &Node) -> Result<Rebalance, Error> {
+    let standing = node.cluster.standing();
+    let Some(view) = standing.view.filter(|_| standing.is_ready) else {
+        return Err(Error::NotReady);
+    };
+    let away: Vec<NodeId> = node
+        .others()
+        .filter(|id| !standing.roster.contains(*id))
+        .collect();
+    if !away.is_empty() {
+        return Err(Error::Away(away));
+    }
+    node.misplaced.want_moved(node.cluster.now() + REBALANCE_TIME);
+    Ok(Rebalance {
+        node: node.id,
+        view,
+        misplaced: node.misplaced.in_view(view),
+    })
+}
 
 /// The thread that settles.
 pub(crate) struct Settling {
@@ -139,9 +166,13 @@ impl Settler {
         self.clean != Some(view) && now >= self.retry_at
     }
 
-    /// All members are in the view and take images, and it may be acted on.
+    /// All members are in the view, and take images or are to be emptied, and it may be acted on.
     fn is_whole(&self, standing: &Standing) -> bool {
-        standing.is_ready && standing.roster.placed().len() == self.node.members().count()
+        let members = self.node.members().count();
+        let Standing { is_ready, roster, .. } = standing;
+        let is_wanted =
+            roster.ids().len() == members && self.node.misplaced.are_wanted(self.node.cluster.now());
+        *is_ready && (roster.placed().len() == members || is_wanted)
     }
 
     /// Hands over what is misplaced in this view; if all of it was taken, this node is clean.
@@ -149,6 +180,7 @@ impl Settler {
         // Whoever commits from now on does so in this view or a later one.
         drop(self.node.commits.write().unwrap_or_else(PoisonError::into_inner));
         let misplaced = self.misplaced(view)?;
+        self.node.misplaced.set(view, misplaced.len() as u64);
         if misplaced.is_empty() {
             if self.is_current(view) {
                 self.clean = Some(view);
@@ -198,6 +230,7 @@ impl Settler {
         });
         if taken {
             Counters::add(&self.node.counters.images_handed_over, 1);
+            self.node.misplaced.one_less();
         }
         thread::sleep((begun.elapsed() * 2).min(REST_MAX));
         taken

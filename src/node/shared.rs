@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use super::counters::Counters;
 use super::listings::Listings;
+use super::misplaced::Misplaced;
 use super::names::NameLocks;
 use super::peers::Peers;
 use super::transfers::Transfers;
@@ -48,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) condition: Arc<ConditionCell>,
     /// What is in progress, and whether more of it is begun.
     pub(crate) transfers: Transfers,
+    /// What lies here and belongs elsewhere.
+    pub(crate) misplaced: Misplaced,
     /// How much room its disk must have for that.
     pub(crate) min_free: MinFree,
     /// Images in the folder when they were counted last; none if they could not be.

@@ -13,7 +13,7 @@ use crate::node;
 use crate::node::admit::Referred;
 use crate::node::find::Missing;
 use crate::node::shared::Node;
-use crate::report::{Holding, Page, Receipt, TakenOver};
+use crate::report::{Holding, Page, Rebalance, Receipt, TakenOver};
 use crate::store;
 use crate::ticket::{Claims, LIFETIME_MS, Purpose};
 use crate::version::{Version, WriteOutcome};
@@ -67,6 +67,12 @@ pub(crate) fn holding(holding: &Holding) -> Answer {
 pub(crate) fn taken_over(outcome: WriteOutcome) -> Answer {
     let json = serde_json::to_vec(&TakenOver { outcome }).expect("an outcome has only plain fields");
     Answer::json(200, json)
+}
+
+/// 202: what is misplaced is on its way.
+pub(crate) fn rebalance(rebalance: &Rebalance) -> Answer {
+    let json = serde_json::to_vec(rebalance).expect("it has only plain fields");
+    Answer::json(202, json)
 }
 
 /// 204: the image is gone.
@@ -163,6 +169,16 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
         Error::Precondition => precondition_failed(),
         Error::Unknown(nodes) => missing(&Missing::Unknown(nodes.clone())),
         Error::NotReady => busy("The nodes have not agreed on a leader yet."),
+        Error::Away(nodes) => {
+            let names: Vec<String> = nodes.iter().map(|id| format!("Node {id}")).collect();
+            busy(format_args!(
+                "{} away: images are moved only while all members are there.",
+                match &names[..] {
+                    [one] => format!("{one} is"),
+                    _ => format!("{} are", names.join(", ")),
+                }
+            ))
+        }
         Error::NotPlaced => busy("No node takes this image at the moment; nothing was changed."),
         Error::Unconfirmed => Answer::text(
             504,

@@ -32,7 +32,7 @@ impl Gate {
         }
         let writes = matches!(
             head.method,
-            Method::Put | Method::Delete | Method::Other | Method::Unknown
+            Method::Put | Method::Delete | Method::Post | Method::Other | Method::Unknown
         );
         match head.fields.text("origin") {
             Some(origin) if writes && !self.is_our_origin(origin) => Err(Error::Origin),

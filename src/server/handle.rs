@@ -22,6 +22,7 @@ use crate::node::find::{Found, Missing, find, tell};
 use crate::node::list::{List, list};
 use crate::node::receive::receive;
 use crate::node::send::Form;
+use crate::node::settle;
 use crate::node::take_over;
 use crate::node::transfers::TransferKind;
 use crate::ticket::{Claims, Purpose};
@@ -78,6 +79,7 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
         Action::Readyz => Some(status::readyz(service)),
         Action::Metrics => Some(metrics::metrics(service)),
         Action::Index => Some(status::index(service)),
+        Action::Rebalance => rebalance(service),
     };
     let Some(answer) = answer else {
         return After::Close;
@@ -105,6 +107,7 @@ fn transfer(action: &Action) -> Option<TransferKind> {
         | Action::Healthz
         | Action::Readyz
         | Action::Metrics
+        | Action::Rebalance
         | Action::Index => None,
     }
 }
@@ -270,6 +273,13 @@ fn delete_image(service: &Service, id: &ImageId, wanted: &Delete) -> Option<Answ
             Some(answers::redirect(node, referred, ("DELETE", id), "", text))
         }
         Ok(Deleted::Missing) => Some(answers::missing(&Missing::Everywhere)),
+        Err(error) => answers::failure(&error),
+    }
+}
+
+fn rebalance(service: &Service) -> Option<Answer> {
+    match settle::rebalance(&service.node) {
+        Ok(rebalance) => Some(answers::rebalance(&rebalance)),
         Err(error) => answers::failure(&error),
     }
 }

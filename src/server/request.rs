@@ -44,6 +44,8 @@ pub(crate) enum Action {
     Healthz,
     Readyz,
     Metrics,
+    /// Bring every image to the node that it is assigned to now.
+    Rebalance,
     /// `GET /`
     Index,
 }
@@ -52,9 +54,12 @@ impl Action {
     /// Whether the images folder is needed to answer.
     pub(crate) fn is_about_images(&self) -> bool {
         match self {
-            Action::Put(..) | Action::Holding(_) | Action::Get(..) | Action::Delete(..) | Action::List(_) => {
-                true
-            }
+            Action::Put(..)
+            | Action::Holding(_)
+            | Action::Get(..)
+            | Action::Delete(..)
+            | Action::List(_)
+            | Action::Rebalance => true,
             Action::Cluster | Action::Healthz | Action::Readyz | Action::Metrics | Action::Index => false,
         }
     }
@@ -108,6 +113,10 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
         ["cluster"] => reading(head, "GET, HEAD").map(|()| Action::Cluster),
         ["healthz"] => reading(head, "GET, HEAD").map(|()| Action::Healthz),
         ["readyz"] => reading(head, "GET, HEAD").map(|()| Action::Readyz),
+        ["rebalance"] => match head.method {
+            Method::Post => Ok(Action::Rebalance),
+            _ => Err(Error::Method("POST")),
+        },
         ["metrics"] => reading(head, "GET, HEAD").map(|()| Action::Metrics),
         [""] => reading(head, "GET, HEAD").map(|()| Action::Index),
         _ => Err(Error::Path),
@@ -157,7 +166,7 @@ fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Er
                 conditions: conditions(head)?,
             },
         )),
-        Method::Other | Method::Unknown => Err(Error::Method("GET, HEAD, PUT, DELETE")),
+        Method::Post | Method::Other | Method::Unknown => Err(Error::Method("GET, HEAD, PUT, DELETE")),
     }
 }
 

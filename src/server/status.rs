@@ -29,6 +29,7 @@ pub(crate) fn cluster(service: &Service) -> Answer {
         view: view.id().map_or_else(String::new, |view| view.to_string()),
         ready: standing.is_ready,
         settled: standing.is_settled,
+        misplaced: standing.view.and_then(|view| node.misplaced.in_view(view)),
         warnings: warnings(node, &standing, &report.warnings),
         peers: report.peers.clone(),
         counters: serde_json::to_value(&node.counters).expect("counters are plain numbers"),

@@ -28,14 +28,15 @@ pub(super) struct Config {
 impl Config {
     /// An error is wrong usage.
     pub(super) fn read(matches: &Matches) -> Result<Config, String> {
-        let is_status = matches.free.first().is_some_and(|command| command == "status");
+        let is_of_nodes = |command: &String| ["status", "rebalance"].contains(&command.as_str());
+        let is_of_nodes = matches.free.first().is_some_and(is_of_nodes);
         let file = matches.opt_str("cluster");
         Ok(Config {
             members: read_members(file.as_deref())?,
             file: file.unwrap_or_else(|| CLUSTER_FILE.to_owned()),
             user: match matches.opt_str("user") {
                 Some(user) => check_user("--user", user)?,
-                None if is_status => String::new(),
+                None if is_of_nodes => String::new(),
                 None => login()?,
             },
             output: matches.opt_str("output").unwrap_or_else(|| ".".to_owned()).into(),

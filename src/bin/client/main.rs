@@ -12,6 +12,7 @@ mod config;
 mod get;
 mod progress;
 mod put;
+mod rebalance;
 mod status;
 
 use std::io::Write;
@@ -30,13 +31,16 @@ Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png i
        client ls                     list the images of a user
        client rm NAME...             remove images
        client status                 a table of the nodes, and what is wrong with them
+       client rebalance              move every image to the node that it is assigned to, also away from
+                                     nodes that are draining; may be stopped and started again
 
 Options:
   -u, --user USER      whose images (default: the login name, or \"user\")
   -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003);
                        members that it does not name are learnt from those that it names
   -o, --output DIR     where get writes
-      --timeout SECS   how long to try for one image (default: 60), or to ask all nodes for their status (1.5)
+      --timeout SECS   how long to try for one image (default: 60), or to ask all nodes for their status
+                       (1.5), or to go on rebalancing while nothing moves (60)
   -h, --help           this text
   -V, --version        the version
 
@@ -89,8 +93,11 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         Some((command, [])) if command == "ls" => each(std::slice::from_ref(&config.user), |user| {
             list(&mut client, &config, user)
         }),
+        Some((command, [])) if command == "rebalance" => return Ok(rebalance::rebalance(&config)),
         Some((command, [])) if command == "status" => return Ok(status::status(&config)),
-        _ => return Err("say what to do: put, get, ls, rm or status; see client --help".to_owned()),
+        _ => {
+            return Err("say what to do: put, get, ls, rm, status or rebalance; see client --help".to_owned());
+        }
     };
     if failed > 0 {
         eprintln!("client: {failed} failed");

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use pixseal::members::Members;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
@@ -40,6 +41,16 @@ pub(super) fn status(config: &Config) -> ExitCode {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
+}
+
+/// The members of the cluster file, and those that they name.
+pub(super) fn all_members(config: &Config) -> Members {
+    let asked = survey::ask_all(&config.members, PATIENCE);
+    let lines: String = asked
+        .iter()
+        .map(|asked| format!("{} = \"{}\"\n", asked.id, asked.address))
+        .collect();
+    Members::parse(&format!("[nodes]\n{lines}")).unwrap_or_else(|_| config.members.clone())
 }
 
 fn table(asked: &[Asked]) -> Vec<String> {
