@@ -9,6 +9,7 @@
     reason = "the heartbeat needs a clock and a socket"
 )]
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -37,8 +38,11 @@ use crate::version::Clock;
 /// Most datagrams read before timers are checked: more than a socket's buffer holds, unless it is flooded.
 const DRAIN_MAX: usize = 1024;
 const REPORT_EVERY: Duration = Duration::from_millis(100);
-/// A peer that this node has not heard for this long may have another address.
-const UNHEARD: Duration = Duration::from_secs(1);
+/// A peer whose datagrams arrive for this long, and do not say that it hears this node, is not where they are sent to. The
+/// address that they come from is tried only then: a host with several addresses may send from one and listen at another.
+const UNHEARD: Duration = Duration::from_secs(2);
+/// What recurs after a pause of this length begins anew.
+const STORY_PAUSE: Duration = Duration::from_secs(1);
 /// Of two processes with one id, both at the address that the members' list has, the later gives way after this: the
 /// other one may be about to end.
 const GIVES_WAY_AFTER: Duration = Duration::from_secs(3);
@@ -57,6 +61,8 @@ pub(super) struct HeartbeatThread {
     folder: u64,
     image_keys: Vec<u64>,
     warnings: Warnings,
+    /// Since when, and until when, the datagrams of each peer arrive without proof that it hears this node.
+    unheard_since: BTreeMap<NodeId, (Duration, Duration)>,
     /// Since when a peer counts another process with this node's id, and not this one.
     uncounted_since: Option<(Duration, Duration)>,
     history: History,
@@ -88,6 +94,7 @@ impl HeartbeatThread {
             folder: settings.folder,
             image_keys: settings.image_keys,
             warnings: Warnings::new(own),
+            unheard_since: BTreeMap::new(),
             uncounted_since: None,
             history: History::default(),
             refused: Vec::new(),
@@ -199,7 +206,7 @@ impl HeartbeatThread {
                 address,
             } => {
                 self.leases.arrived(now, peer, reserve);
-                self.find(peer, address);
+                self.find(now, peer, address);
             }
             Output::Left { peer, clock } => self.leases.left(peer, clock),
             Output::Heard(heard) => self.hear(now, heard),
@@ -218,15 +225,22 @@ impl HeartbeatThread {
         }
     }
 
-    /// A peer that this node does not hear has sent something from an address that is not known: it has moved.
-    fn find(&mut self, peer: NodeId, address: Option<SocketAddr>) {
-        let unheard = self
+    /// A peer has sent something. If it has been doing so for a while without hearing this node, it has moved.
+    fn find(&mut self, now: Duration, peer: NodeId, address: Option<SocketAddr>) {
+        if self
             .election
             .silence_of(peer)
-            .is_none_or(|silent| silent >= UNHEARD);
-        if let Some(address) =
-            address.filter(|address| unheard && self.routes.leads_to(peer) != Some(*address))
+            .is_some_and(|silent| silent < UNHEARD)
         {
+            self.unheard_since.remove(&peer);
+            return;
+        }
+        let (since, last) = self.unheard_since.entry(peer).or_insert((now, now));
+        if now >= *last + STORY_PAUSE {
+            *since = now;
+        }
+        *last = now;
+        if let Some(address) = address.filter(|_| now >= *since + UNHEARD) {
             self.routes.learn(peer, address);
         }
     }
@@ -243,7 +257,7 @@ impl HeartbeatThread {
         }
         let since = match self.uncounted_since {
             _ if rival.is_receiver_counted => None,
-            Some((since, last)) if now < last + UNHEARD => Some(since),
+            Some((since, last)) if now < last + STORY_PAUSE => Some(since),
             Some(_) | None => Some(now),
         };
         self.uncounted_since = since.map(|since| (since, now));

@@ -96,7 +96,9 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         Some((command, [])) if command == "rebalance" => return Ok(rebalance::rebalance(&config)),
         Some((command, [])) if command == "status" => return Ok(status::status(&config)),
         _ => {
-            return Err("say what to do: put, get, ls, rm, status or rebalance; see client --help".to_owned());
+            return Err(
+                "say what to do: put, get, ls, rm, status or rebalance; see client --help".to_owned(),
+            );
         }
     };
     if failed > 0 {
