@@ -38,6 +38,8 @@ use support::cluster::{TestCluster, TestNode};
 use support::wire;
 use verdict::Verdict;
 
+/// What a node logs when it has read its cluster file again.
+const RELOADED: &str = ": SIGHUP: ";
 const THREE: [u32; 3] = [1, 2, 3];
 const FIVE: [u32; 5] = [1, 2, 3, 4, 5];
 /// Uploads go on for so long before, between and after the changes.
@@ -139,20 +141,17 @@ impl MembersDrill {
             let node = self.cluster.node_mut(id);
             node.members = text.clone();
             fs::write(node.root.join("cluster.toml"), &text).unwrap();
+            let told = node.log().matches(RELOADED).count();
             node.signal(Signal::HUP);
-            let others: Vec<u64> = members
-                .iter()
-                .filter(|m| **m != id)
-                .map(|m| (*m).into())
-                .collect();
-            self.wait_for(&format!("node {id} knows the members {members:?}"), |cluster| {
-                let state = cluster.node(id).state()?;
-                let peers = state["peers"].as_array()?.iter();
-                let ids: Option<Vec<u64>> = peers.map(|peer| peer["id"].as_u64()).collect();
-                (ids? == others).then_some(())
+            self.wait_for(&format!("node {id} reads its cluster file"), |cluster| {
+                (cluster.node(id).log().matches(RELOADED).count() > told).then_some(())
             })?;
         }
-        Ok(())
+        // A list counts once all that are there want it.
+        self.wait_for(&format!("nodes 1 to 3 know the members {members:?}"), |cluster| {
+            let knows = |id: &u32| knows(&cluster.node(*id).state()?, *id, members).then_some(());
+            THREE.iter().map(knows).collect()
+        })
     }
 
     fn join(&mut self) -> Result<(), String> {
@@ -252,6 +251,14 @@ impl MembersDrill {
 fn cluster_file(cluster: &TestCluster, members: &[u32]) -> String {
     let line = |id: &u32| format!("{id} = \"{}\"\n", cluster.node(*id).address);
     format!("[nodes]\n{}", members.iter().map(line).collect::<String>())
+}
+
+/// Whether the peers of node `id` are the other members.
+fn knows(state: &Value, id: u32, members: &[u32]) -> bool {
+    let peers = state["peers"].as_array().into_iter().flatten();
+    let known: Vec<u64> = peers.filter_map(|peer| peer["id"].as_u64()).collect();
+    let others = members.iter().filter(|member| **member != id);
+    known == others.map(|member| u64::from(*member)).collect::<Vec<_>>()
 }
 
 fn places_by(state: &Value, ids: &[u32]) -> bool {
