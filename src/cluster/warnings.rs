@@ -18,6 +18,8 @@ use crate::roster::NodeId;
 const TELL_EVERY: Duration = Duration::from_secs(600);
 /// A difference of clocks that is told to people.
 const CLOCK_OFF_MS: i64 = 2000;
+/// What is natural for a moment, while nodes are told of a change one after the other, is told if it lasts for so long.
+const NATURAL_FOR: Duration = Duration::from_secs(5);
 /// What was not seen again for this long is over.
 const OVER_AFTER: Duration = Duration::from_secs(2);
 
@@ -33,6 +35,13 @@ enum Topic {
     Rival,
     Timeout,
     Clock,
+}
+
+impl Topic {
+    /// Whether nodes that are told of new members one after the other pass through it.
+    fn is_natural_for_a_moment(self) -> bool {
+        matches!(self, Topic::List | Topic::Stranger | Topic::TakesNoPart)
+    }
 }
 
 /// A sentence for people.
@@ -54,7 +63,14 @@ pub(super) struct Warnings {
     rival: Option<(NodeId, Rival, Duration)>,
     /// Whether this node has the key that each peer seals with.
     keys: BTreeMap<NodeId, bool>,
-    told: BTreeMap<(Topic, NodeId), Duration>,
+    lasting: BTreeMap<(Topic, NodeId), Lasting>,
+}
+
+/// A warning that holds, or was told a while ago.
+struct Lasting {
+    since: Duration,
+    seen: Duration,
+    told: Option<Duration>,
 }
 
 impl Warnings {
@@ -65,7 +81,7 @@ impl Warnings {
             doubles: BTreeMap::new(),
             rival: None,
             keys: BTreeMap::new(),
-            told: BTreeMap::new(),
+            lasting: BTreeMap::new(),
         }
     }
 
@@ -146,10 +162,23 @@ impl Warnings {
 
     /// Logs what was not told lately.
     pub(super) fn tell(&mut self, now: Duration, warnings: &[Warning]) {
-        self.told.retain(|_, at| now < *at + TELL_EVERY);
-        for warning in warnings {
-            let Warning { topic, about, text } = warning;
-            if self.told.insert((*topic, *about), now).is_none() {
+        let lately = |at: Duration, time: Duration| now < at + time;
+        self.lasting.retain(|_, lasting| {
+            lately(lasting.seen, OVER_AFTER) || lasting.told.is_some_and(|told| lately(told, TELL_EVERY))
+        });
+        for Warning { topic, about, text } in warnings {
+            let lasting = self.lasting.entry((*topic, *about)).or_insert(Lasting {
+                since: now,
+                seen: now,
+                told: None,
+            });
+            if !lately(lasting.seen, OVER_AFTER) {
+                lasting.since = now;
+            }
+            lasting.seen = now;
+            let is_new = topic.is_natural_for_a_moment() && lately(lasting.since, NATURAL_FOR);
+            if !is_new && !lasting.told.is_some_and(|told| lately(told, TELL_EVERY)) {
+                lasting.told = Some(now);
                 log::warn!("Node {}: {text}", self.own);
             }
         }
@@ -247,5 +276,48 @@ impl Warnings {
 impl Warning {
     fn new(topic: Topic, about: NodeId, text: String) -> Warning {
         Warning { topic, about, text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(warnings: &Warnings, topic: Topic) -> Option<Duration> {
+        warnings.lasting.get(&(topic, NodeId(2)))?.told
+    }
+
+    fn warning(topic: Topic) -> Vec<Warning> {
+        vec![Warning::new(topic, NodeId(2), "Node 2 is odd.".to_owned())]
+    }
+
+    #[test]
+    fn what_lasts_is_told_once_and_then_every_ten_minutes() {
+        let mut warnings = Warnings::new(NodeId(1));
+        let second = Duration::from_secs(1);
+        for seconds in 0..1300 {
+            warnings.tell(second * seconds, &warning(Topic::Clock));
+            let last = second * (seconds - seconds % 600);
+            assert_eq!(told(&warnings, Topic::Clock), Some(last), "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn what_is_natural_for_a_moment_is_told_if_it_lasts() {
+        let mut warnings = Warnings::new(NodeId(1));
+        for millis in (0..10_000).step_by(100) {
+            let now = Duration::from_millis(millis);
+            // It ends after four seconds, and begins again three seconds later.
+            let holds = !(4_000..7_000).contains(&millis);
+            let now_holding = if holds { warning(Topic::List) } else { Vec::new() };
+            warnings.tell(now, &now_holding);
+            assert_eq!(told(&warnings, Topic::List), None, "{millis} ms");
+        }
+        warnings.tell(Duration::from_secs(12), &warning(Topic::List));
+        assert_eq!(told(&warnings, Topic::List), None);
+        for millis in (12_000..=17_100).step_by(100) {
+            warnings.tell(Duration::from_millis(millis), &warning(Topic::List));
+        }
+        assert_eq!(told(&warnings, Topic::List), Some(Duration::from_secs(17)));
     }
 }

@@ -97,6 +97,11 @@ impl Lists {
         &self,
         said: impl Iterator<Item = (NodeId, &'s LinkState)> + Clone,
     ) -> Vec<NodeId> {
+        let is_mutual =
+            |(id, said): (NodeId, &LinkState)| self.in_force.contains(&id) == said.counts_receiver;
+        if said.clone().all(is_mutual) {
+            return Vec::new();
+        }
         let mut holders = BTreeMap::from([(self.wanted_digest, 1)]);
         for (_, said) in said.clone() {
             *holders.entry(said.wanted).or_insert(0) += 1;
