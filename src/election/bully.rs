@@ -155,7 +155,11 @@ impl Bully {
             self.listening_since = awake;
             self.role = Role::Seeking;
         }
-        self.is_uncounted = is_uncounted;
+        if is_uncounted != self.is_uncounted {
+            self.is_uncounted = is_uncounted;
+            // It has watched others wait, and now watches who leads them.
+            self.incumbent_since = None;
+        }
     }
 
     pub(super) fn is_apart(&self) -> bool {

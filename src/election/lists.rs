@@ -110,7 +110,9 @@ impl Lists {
         let prevails = |(id, said): &(NodeId, &LinkState)| {
             let counted = self.in_force.contains(id);
             let theirs = holders[&said.wanted];
-            counted != said.counts_receiver && (theirs > ours || theirs == ours && counted)
+            // One that takes no part itself, and is none of ours, is a newcomer that waits for us.
+            let waits = !counted && said.is_apart;
+            counted != said.counts_receiver && !waits && (theirs > ours || theirs == ours && counted)
         };
         said.filter(prevails).map(|(id, _)| id).collect()
     }
@@ -122,4 +124,95 @@ fn digest(ids: &BTreeSet<NodeId>) -> u64 {
     ids.iter().for_each(|id| sha.update(id.0.to_be_bytes()));
     let digest: [u8; 32] = sha.finalize().into();
     u64::from_be_bytes(*digest.first_chunk().expect("a SHA-256 digest has 32 bytes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lists(own: u32, members: &[u32]) -> Lists {
+        Lists::new(NodeId(own), members.iter().copied().map(NodeId))
+    }
+
+    /// What `from` says to `to`.
+    fn said(from: &Lists, to: &Lists) -> (NodeId, LinkState) {
+        (from.own, from.said_to(to.own))
+    }
+
+    fn all_said(to: &Lists, others: &[&Lists]) -> Vec<(NodeId, LinkState)> {
+        others.iter().map(|from| said(from, to)).collect()
+    }
+
+    fn gives_way(to: &Lists, others: &[&Lists]) -> bool {
+        let said = all_said(to, others);
+        !to.gives_way_to(said.iter().map(|(id, said)| (*id, said)))
+            .is_empty()
+    }
+
+    fn switch(node: &mut Lists, others: &[&Lists]) -> bool {
+        let said = all_said(node, others);
+        node.switch(said.iter().map(|(id, said)| (*id, said)))
+    }
+
+    #[test]
+    fn a_list_comes_into_force_once_all_that_are_there_want_it() {
+        let [mut one, mut two] = [1, 2].map(|own| lists(own, &[1, 2]));
+        let three = lists(3, &[1, 2, 3]);
+        one.want(&[1, 2, 3].map(NodeId));
+        assert!(!switch(&mut one, &[&two, &three]));
+        assert_eq!(one.peers(), [2, 3].map(NodeId).into());
+        two.want(&[1, 2, 3].map(NodeId));
+        assert!(switch(&mut one, &[&two, &three]) && !one.is_changing());
+        // The other one has not noticed yet, and nobody has to give way meanwhile but the newcomer.
+        assert!(!gives_way(&one, &[&two, &three]) && !gives_way(&two, &[&one, &three]));
+        assert!(gives_way(&three, &[&one, &two]));
+        assert!(switch(&mut two, &[&one, &three]));
+        assert!(!gives_way(&three, &[&one, &two]));
+    }
+
+    #[test]
+    fn a_node_that_is_taken_out_has_no_say_and_gives_way() {
+        let [mut one, mut two, three] = [1, 2, 3].map(|own| lists(own, &[1, 2, 3]));
+        one.want(&[1, 2].map(NodeId));
+        two.want(&[1, 2].map(NodeId));
+        assert!(switch(&mut one, &[&two, &three]));
+        assert!(!gives_way(&one, &[&two, &three]) && !gives_way(&two, &[&one, &three]));
+        assert!(gives_way(&three, &[&one, &two]));
+    }
+
+    #[test]
+    fn of_lists_that_do_not_name_each_other_the_one_that_more_nodes_want_prevails() {
+        let [one, three] = [1, 3].map(|own| lists(own, &[1, 2, 3]));
+        let two = lists(2, &[1, 2]);
+        assert!(gives_way(&two, &[&one, &three]));
+        assert!(!gives_way(&one, &[&two, &three]) && !gives_way(&three, &[&one, &two]));
+        // As many want the one as the other: then who is not named.
+        let alone = lists(2, &[2]);
+        let pair = lists(1, &[1, 2]);
+        assert!(gives_way(&pair, &[&alone]) && !gives_way(&alone, &[&pair]));
+    }
+
+    #[test]
+    fn the_last_node_that_is_told_of_a_newcomer_does_not_give_way_to_it() {
+        let [mut one, mut two, three] = [1, 2, 3].map(|own| lists(own, &[1, 2, 3]));
+        let four = lists(4, &[1, 2, 3, 4]);
+        for old in [&mut one, &mut two] {
+            old.want(&[1, 2, 3, 4].map(NodeId));
+        }
+        assert!(gives_way(&four, &[&one, &two, &three]));
+        let mut said = all_said(&three, &[&one, &two, &four]);
+        said[2].1.is_apart = true;
+        assert!(
+            three
+                .gives_way_to(said.iter().map(|(id, said)| (*id, said)))
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn lists_that_differ_and_name_each_other_keep_nobody_out() {
+        let (one, two) = (lists(1, &[1, 2]), lists(2, &[1, 2, 3]));
+        assert!(one.differs(&said(&two, &one).1) && two.differs(&said(&one, &two).1));
+        assert!(!gives_way(&one, &[&two]) && !gives_way(&two, &[&one]));
+    }
 }

@@ -177,3 +177,59 @@ fn follower_of_a_former_leader_goes_by_what_it_hears() {
     world.run_for(millis(2_300));
     compare(&world, "former_leader");
 }
+
+#[test]
+fn a_node_is_added_and_taken_out_again() {
+    let four = NodeId(4);
+    let (before, after) = ([ONE, TWO, THREE], [ONE, TWO, THREE, four]);
+    let mut world = World::new(1, &after);
+    world.list_members(&before);
+    for node in before {
+        world.start(node, 100);
+    }
+    world.run_until(Duration::from_secs(5));
+    world.transcript = Transcript::Kept(String::new());
+    world.list_members(&after);
+    world.start(four, 100);
+    world.run_for(millis(1_000));
+    for node in before {
+        world.reload(node, &after);
+        world.run_for(millis(500));
+    }
+    world.run_for(millis(3_000));
+    for node in before {
+        world.reload(node, &before);
+        world.run_for(millis(500));
+    }
+    world.run_for(millis(1_000));
+    world.leave(four);
+    world.run_for(millis(1_000));
+    compare(&world, "members");
+}
+
+/// By mistake, elsewhere, with another folder: the others know which one they have heard all the time.
+#[test]
+fn a_second_process_with_the_same_id_gives_way() {
+    let mut world = three_agreed();
+    world.start_double(ONE, true);
+    world.run_for(millis(2_000));
+    compare(&world, "double");
+}
+
+#[test]
+fn a_node_that_has_lost_its_incarnation_takes_a_higher_one() {
+    let mut world = three_agreed();
+    for _ in 0..2 {
+        world.crash(ONE);
+        world.run_for(millis(1_000));
+        world.start(ONE, 100);
+        world.run_for(millis(2_000));
+    }
+    world.transcript = Transcript::Kept(String::new());
+    world.crash(ONE);
+    world.lose_incarnation(ONE);
+    world.run_for(millis(1_000));
+    world.start(ONE, 100);
+    world.run_for(millis(2_000));
+    compare(&world, "lost_incarnation");
+}

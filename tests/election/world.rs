@@ -251,6 +251,11 @@ impl World {
         }
     }
 
+    /// New processes start with this list of members from now on.
+    pub(crate) fn list_members(&mut self, members: &[NodeId]) {
+        self.members = members.to_vec();
+    }
+
     /// A running node is given another list of members.
     pub(crate) fn reload(&mut self, node: NodeId, members: &[NodeId]) {
         let listed: Vec<u32> = members.iter().map(|id| id.0).collect();
