@@ -84,7 +84,7 @@ impl HeartbeatThread {
         HeartbeatThread {
             own,
             is_at_home: settings.is_at_home,
-            routes: Routes::new(own, &members),
+            routes: Routes::new(own, settings.listen.ip(), &members),
             wanted: members,
             socket,
             election,

@@ -10,7 +10,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::resolver::{Resolved, Resolver};
@@ -35,6 +35,8 @@ const TELL_EVERY: Duration = Duration::from_secs(600);
 
 pub(super) struct Routes {
     own: NodeId,
+    /// Where this node listens.
+    from: IpAddr,
     peers: BTreeMap<NodeId, PeerRoute>,
     resolver: Resolver,
 }
@@ -61,13 +63,15 @@ struct PeerRoute {
 }
 
 impl Routes {
-    pub(super) fn new(own: NodeId, members: &Members) -> Routes {
-        Routes::with_resolver(own, members, Resolver::default())
+    /// The routes of a node that listens at `from`.
+    pub(super) fn new(own: NodeId, from: IpAddr, members: &Members) -> Routes {
+        Routes::with_resolver(own, from, members, Resolver::default())
     }
 
-    fn with_resolver(own: NodeId, members: &Members, resolver: Resolver) -> Routes {
+    fn with_resolver(own: NodeId, from: IpAddr, members: &Members, resolver: Resolver) -> Routes {
         let mut routes = Routes {
             own,
+            from,
             peers: BTreeMap::new(),
             resolver,
         };
@@ -84,7 +88,7 @@ impl Routes {
             let route = match before.remove(&peer) {
                 Some(kept) if kept.text == text => kept,
                 Some(old) => PeerRoute::new(text, old.route),
-                None => PeerRoute::new(text, Route::default()),
+                None => PeerRoute::new(text, Route::new(self.from)),
             };
             self.peers.insert(peer, route);
         }

@@ -6,12 +6,13 @@ use super::*;
 use crate::election::datagram::ClusterKey;
 use crate::election::{HEALTH_TIMEOUT, Input, Output, Settings};
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 const OWN: NodeId = NodeId(1);
+const FROM: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 const PEER: NodeId = NodeId(2);
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -20,7 +21,7 @@ fn members(lines: &str) -> Members {
 }
 
 fn routes(lines: &str, look_up: fn(&str) -> io::Result<Vec<SocketAddr>>) -> Routes {
-    Routes::with_resolver(OWN, &members(lines), Resolver::new(look_up))
+    Routes::with_resolver(OWN, FROM, &members(lines), Resolver::new(look_up))
 }
 
 fn never(name: &str) -> io::Result<Vec<SocketAddr>> {
@@ -109,7 +110,7 @@ fn a_host_name_is_looked_up_beside_the_heartbeat() {
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let port = peer.local_addr().unwrap().port();
-    let mut routes = Routes::new(OWN, &members(&format!("2 = \"localhost:{port}\"\n")));
+    let mut routes = Routes::new(OWN, FROM, &members(&format!("2 = \"localhost:{port}\"\n")));
     let mut now = Instant::now();
     // The name may stand for an IPv6 address first: then it takes another round.
     renew_until(&mut routes, &mut now, &[], |routes| {
