@@ -212,11 +212,7 @@ impl HeartbeatThread {
             Output::Heard(heard) => self.hear(now, heard),
             Output::Double { peer, counted, other } => self.warnings.note_double(peer, (counted, other), now),
             Output::Foreign { peer, source } => {
-                if self
-                    .routes
-                    .leads_to(peer)
-                    .is_some_and(|known| known.ip() == source.ip())
-                {
+                if let Some(source) = self.routes.from_host_of(peer, source) {
                     self.warnings.note_foreign(peer, source, now);
                 }
             }

@@ -104,6 +104,13 @@ impl Routes {
         self.peers.get(&peer)?.route.leads_to()
     }
 
+    /// `source` as people write it, if it is on the host that datagrams to this peer go to.
+    pub(super) fn from_host_of(&self, peer: NodeId, source: SocketAddr) -> Option<SocketAddr> {
+        let source = canonical(source);
+        let host = self.leads_to(peer)?.ip();
+        (host == source.ip()).then_some(source)
+    }
+
     /// A peer that is not heard listens at `address`, as its authentic datagrams say: the route goes there from now on, in
     /// turn with the configured address. Does nothing if the route goes there, or has come from there because that did not
     /// help.
@@ -226,8 +233,7 @@ impl PeerRoute {
     }
 
     fn learn(&mut self, from: SocketAddr) {
-        // A socket for both families shows IPv4 addresses as IPv6.
-        let address = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let address = canonical(from);
         if self.learnt != Some(address) && self.route.leads_to() != Some(address) {
             self.learnt = Some(address);
             self.learnt_is_next = false;
@@ -253,4 +259,9 @@ impl PeerRoute {
             RENEW_EVERY.as_secs()
         ))
     }
+}
+
+/// A socket for both families shows IPv4 addresses as IPv6.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }

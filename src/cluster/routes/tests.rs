@@ -106,6 +106,24 @@ fn knows_node_2_by_hearsay() -> Election {
 }
 
 #[test]
+fn a_datagram_is_from_the_host_of_its_peer_whatever_the_socket_calls_it() {
+    let routes = routes("2 = \"127.0.0.1:8002\"\n", never);
+    for (source, from) in [
+        ("127.0.0.1:9", Some("127.0.0.1:9")),
+        ("[::ffff:127.0.0.1]:9", Some("127.0.0.1:9")),
+        ("127.0.0.2:8002", None),
+        ("[::1]:8002", None),
+    ] {
+        assert_eq!(
+            routes.from_host_of(PEER, address(source)),
+            from.map(address),
+            "{source}"
+        );
+    }
+    assert_eq!(routes.from_host_of(NodeId(3), address("127.0.0.1:9")), None);
+}
+
+#[test]
 fn a_host_name_is_looked_up_beside_the_heartbeat() {
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
