@@ -65,6 +65,8 @@ pub(super) struct HeartbeatThread {
     unheard_since: BTreeMap<NodeId, (Duration, Duration)>,
     /// Since when a peer counts another process with this node's id, and not this one.
     uncounted_since: Option<(Duration, Duration)>,
+    /// Another process is this node, as this peer says.
+    gives_way_to: Option<NodeId>,
     history: History,
     /// Peers whose port was found closed since the last round.
     refused: Vec<NodeId>,
@@ -96,6 +98,7 @@ impl HeartbeatThread {
             warnings: Warnings::new(own),
             unheard_since: BTreeMap::new(),
             uncounted_since: None,
+            gives_way_to: None,
             history: History::default(),
             refused: Vec::new(),
             reported: None,
@@ -190,6 +193,10 @@ impl HeartbeatThread {
         for output in outputs {
             self.perform(now, output);
         }
+        // Only now: what was just sent proves to the peer that this process runs, so that the peer can tell people of both.
+        if let Some(peer) = self.gives_way_to {
+            self.give_way(peer);
+        }
     }
 
     fn perform(&mut self, now: Duration, output: Output) {
@@ -259,7 +266,7 @@ impl HeartbeatThread {
         self.uncounted_since = since.map(|since| (since, now));
         let is_later = since.is_some_and(|since| now >= since + GIVES_WAY_AFTER);
         if !self.is_at_home || is_later {
-            self.give_way(peer);
+            self.gives_way_to = Some(peer);
         }
     }
 
