@@ -125,7 +125,7 @@ pub enum Output {
         /// Where it came from, with the port that the peer listens at.
         address: Option<SocketAddr>,
     },
-    /// A peer says that it stops, and what its clock shows.
+    /// A peer says that it stops, or that it takes no part at present, and what its clock shows.
     Left {
         /// Who.
         peer: NodeId,
@@ -459,6 +459,13 @@ impl Election {
         if state != Some(PeerState::Left) {
             self.detector
                 .record_contact(sender, awake, datagram.link, datagram.facts.condition);
+        }
+        if datagram.link.is_apart {
+            // It is there, and has no leader: nobody has to wait until its lease expires.
+            out.push(Output::Left {
+                peer: sender,
+                clock: datagram.facts.clock,
+            });
         }
         if !self.counts(sender, &datagram.link) {
             out.extend(self.detector.record_apart(sender, awake).map(Output::Note));

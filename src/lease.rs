@@ -96,7 +96,7 @@ struct PeerLease {
     heard: Option<(Duration, Heard)>,
     /// When a datagram arrived last, and the latest reserve that one told of: what it can take for heard by this node.
     arrived: Option<(Duration, Time)>,
-    /// It said that it stops, and what its clock was then.
+    /// It said that it stops, or takes no part, and what its clock was then.
     left: Option<Time>,
     /// The latest time it can have used, if it was not heard since this node was last paused.
     estimate: Option<Time>,
@@ -323,7 +323,7 @@ impl Leases {
         }
     }
 
-    /// A peer said that it stops: it has given up its lease, and confirms nothing later than `clock`.
+    /// A peer said that it stops, or takes no part: it has given up its lease, and confirms nothing later than `clock`.
     pub fn left(&mut self, peer: NodeId, clock: Time) {
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.left = Some(clock);

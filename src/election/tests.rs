@@ -36,9 +36,15 @@ fn hear(node: &mut Election, stance: Stance) -> Vec<Output> {
 
 /// The same at `now`, with an echo of what node 2 sent with the stamp `echo`.
 fn hear_at(node: &mut Election, now: Duration, echo: Stamp, stance: Stance) -> Vec<Output> {
-    let datagram = Datagram {
+    let datagram = of_peer(now, echo, stance);
+    receive(node, now, &datagram, None)
+}
+
+/// What node 1 sends node 2 at `now`.
+fn of_peer(now: Duration, echo: Stamp, stance: Stance) -> Datagram {
+    Datagram {
         sender: PEER,
-        receiver: node.own,
+        receiver: NodeId(2),
         stamp: Stamp {
             incarnation: 1,
             sequence: u64::try_from(now.as_micros()).unwrap(),
@@ -51,13 +57,21 @@ fn hear_at(node: &mut Election, now: Duration, echo: Stamp, stance: Stance) -> V
         },
         stance,
         message: Message::Probe,
-    };
-    let bytes = node.key.encode(&datagram);
+    }
+}
+
+fn receive(
+    node: &mut Election,
+    now: Duration,
+    datagram: &Datagram,
+    source: Option<SocketAddr>,
+) -> Vec<Output> {
+    let bytes = node.key.encode(datagram);
     node.step(
         now,
         Input::Datagram {
             bytes: &bytes,
-            source: None,
+            source,
         },
     )
 }
@@ -218,4 +232,25 @@ fn every_time_follows_from_the_timeout() {
         );
         assert!(steps <= 2 + taken / 10, "{steps} ticks");
     }
+}
+
+/// Whoever waited for its lease to expire would wait for as long as the lists differ.
+#[test]
+fn a_peer_that_takes_no_part_holds_nobody_up() {
+    let mut node = alone(HEALTH_TIMEOUT);
+    let now = node.clock + Duration::from_millis(1);
+    let mut datagram = of_peer(now, node.stamp, Stance::Seeks { term: 1, last: None });
+    datagram.link.is_apart = true;
+    let told = receive(&mut node, now, &datagram, None);
+    let told: Vec<&Output> = told
+        .iter()
+        .filter(|output| matches!(output, Output::Arrived { .. } | Output::Left { .. }))
+        .collect();
+    assert!(
+        matches!(
+            told[..],
+            [Output::Arrived { .. }, Output::Left { peer: PEER, .. }]
+        ),
+        "{told:?}"
+    );
 }
