@@ -541,9 +541,7 @@ impl Election {
     ) -> Result<(), Rejection> {
         let Datagram { sender, stamp, .. } = *datagram;
         let awake = self.awake();
-        let (heartbeat, timeout) = (self.heartbeat, self.timeout);
-        let is_proven = self.is_fresh(datagram.echo);
-        let Some(peer) = self.detector.peer_mut(sender) else {
+        let Some(peer) = self.detector.peer(sender) else {
             return Err(Rejection::Stranger);
         };
         let known = peer.stamp;
@@ -554,47 +552,65 @@ impl Election {
         // Only what was proved counts: anybody can play what an ended life has said.
         let silent = peer.contact.map_or(Duration::MAX, |at| awake.saturating_sub(at));
         let elsewhere = peer.address.zip(address).is_some_and(|(known, now)| known != now);
-        let both = elsewhere && silent < timeout && peer.state != PeerState::Left;
+        let both = elsewhere && silent < self.timeout && peer.state != PeerState::Left;
         let is_later = stamp.incarnation > known.incarnation;
         if is_later && !both {
             return Ok(());
         }
-        if peer.told_of_rival.is_none_or(|at| awake >= at + heartbeat) {
-            peer.told_of_rival = Some(awake);
-            let counted = peer.address;
-            let rival = |incarnation, silent: Duration, is_receiver_counted| {
-                let silent_ms = u32::try_from(silent.as_millis()).unwrap_or(u32::MAX);
-                Message::Rival(Rival {
-                    incarnation,
-                    silent_ms,
-                    is_receiver_counted,
-                })
-            };
-            self.reply(
-                sender,
-                stamp,
-                address,
-                rival(known.incarnation, silent, false),
-                out,
-            );
-            // Anybody can play what an earlier life has said: only one that answers is worth a word to the counted one.
-            if both && is_proven {
-                let message = rival(stamp.incarnation, Duration::ZERO, true);
-                self.reply(sender, known, counted, message, out);
-                if let Some((counted, other)) = counted.zip(address) {
-                    out.push(Output::Double {
-                        peer: sender,
-                        counted,
-                        other,
-                    });
-                }
-            }
-        }
+        self.tell_of_rival(datagram, address, (silent, both), out);
         Err(if both {
             Rejection::Double
         } else {
             Rejection::Replayed
         })
+    }
+
+    /// Tells a life of a node that does not count of the one that does, which has been `silent` for so long; and if `both`
+    /// run, as the first has proved, the other one and people as well. Each at most once in the time between two heartbeats.
+    fn tell_of_rival(
+        &mut self,
+        datagram: &Datagram,
+        address: Option<SocketAddr>,
+        (silent, both): (Duration, bool),
+        out: &mut Vec<Output>,
+    ) {
+        let Datagram { sender, stamp, .. } = *datagram;
+        let (awake, heartbeat) = (self.awake(), self.heartbeat);
+        // Anybody can play what an earlier life has said: only one that answers is worth a word to the counted one.
+        let is_proven = self.is_fresh(datagram.echo);
+        let peer = self.detector.peer_mut(sender).expect("the caller knows the peer");
+        let (known, counted) = (peer.stamp, peer.address);
+        let is_due = |told: &mut Option<Duration>| {
+            let is_due = told.is_none_or(|at| awake >= at + heartbeat);
+            if is_due {
+                *told = Some(awake);
+            }
+            is_due
+        };
+        let tells_sender = is_due(&mut peer.told_of_rival);
+        let tells_counted = both && is_proven && is_due(&mut peer.told_of_double);
+        let rival = |incarnation, silent: Duration, is_receiver_counted| {
+            Message::Rival(Rival {
+                incarnation,
+                silent_ms: u32::try_from(silent.as_millis()).unwrap_or(u32::MAX),
+                is_receiver_counted,
+            })
+        };
+        if tells_sender {
+            let message = rival(known.incarnation, silent, false);
+            self.reply(sender, stamp, address, message, out);
+        }
+        if tells_counted {
+            let message = rival(stamp.incarnation, Duration::ZERO, true);
+            self.reply(sender, known, counted, message, out);
+            if let Some((counted, other)) = counted.zip(address) {
+                out.push(Output::Double {
+                    peer: sender,
+                    counted,
+                    other,
+                });
+            }
+        }
     }
 
     fn meet_stranger(&mut self, datagram: &Datagram, address: Option<SocketAddr>, out: &mut Vec<Output>) {

@@ -147,6 +147,8 @@ pub(super) struct TrackedPeer {
     pub(super) condition: Condition,
     /// When it was last told of another life of itself.
     pub(super) told_of_rival: Option<Duration>,
+    /// When it was last told that another process has its id.
+    pub(super) told_of_double: Option<Duration>,
     /// When this node last heard it, in awake time: timeouts count from here.
     heard: Duration,
     /// The same on the clock: this is what other nodes are told.
@@ -355,6 +357,7 @@ impl TrackedPeer {
             link: LinkState::default(),
             condition: Condition::default(),
             told_of_rival: None,
+            told_of_double: None,
             heard: Duration::ZERO,
             heard_clock: None,
             echo: Duration::ZERO,

@@ -254,3 +254,37 @@ fn a_peer_that_takes_no_part_holds_nobody_up() {
         "{told:?}"
     );
 }
+
+/// A double ends at the first word, so its first answer has to do.
+#[test]
+fn a_double_is_told_of_by_its_first_proof() {
+    let mut node = alone(HEALTH_TIMEOUT);
+    let [counted, other] = ["127.0.0.1:1", "127.0.0.1:2"].map(|address| address.parse().unwrap());
+    let now = node.clock + Duration::from_millis(1);
+    let seeks = || Stance::Seeks { term: 1, last: None };
+    let datagram = of_peer(now, node.stamp, seeks());
+    receive(&mut node, now, &datagram, Some(counted));
+    assert!(node.view().roster.contains(PEER));
+    let mut datagram = of_peer(now, Stamp::default(), seeks());
+    datagram.stamp.incarnation = 2;
+    let told = receive(&mut node, now, &datagram, Some(other));
+    assert!(
+        matches!(told[..], [Output::SendTo { address, .. }] if address == other),
+        "{told:?}"
+    );
+    datagram.stamp.sequence += 1;
+    datagram.echo = node.stamp;
+    let told = receive(&mut node, now, &datagram, Some(other));
+    let double = Output::Double {
+        peer: PEER,
+        counted,
+        other,
+    };
+    assert!(
+        matches!(&told[..], [Output::SendTo { address, .. }, said] if *address == counted && *said == double),
+        "{told:?}"
+    );
+    assert!(node.view().roster.contains(PEER));
+    let again = receive(&mut node, now, &datagram, Some(other));
+    assert_eq!(again, []);
+}
