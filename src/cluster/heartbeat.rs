@@ -396,6 +396,7 @@ impl HeartbeatThread {
         let members = self.shared.members.load_full();
         let standing = self.shared.standing.load_full();
         let known = self.wanted.and(&members);
+        self.warnings.note_moved(self.routes.moved());
         let warnings = self
             .warnings
             .all(now, (&self.election, &known), &standing.clock_offsets);

@@ -104,6 +104,14 @@ impl Routes {
         self.peers.get(&peer)?.route.leads_to()
     }
 
+    /// The peers that datagrams are sent to where they were heard from, which is not where the members' list has them.
+    pub(super) fn moved(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
+        self.peers.iter().filter_map(|(id, peer)| {
+            let at = peer.learnt.filter(|at| peer.route.leads_to() == Some(*at))?;
+            (!peer.addresses.contains(&at)).then_some((*id, at))
+        })
+    }
+
     /// `source` as people write it, if it is on the host that datagrams to this peer go to.
     pub(super) fn from_host_of(&self, peer: NodeId, source: SocketAddr) -> Option<SocketAddr> {
         let source = canonical(source);

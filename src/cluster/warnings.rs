@@ -33,6 +33,7 @@ enum Topic {
     Stranger,
     Double,
     Rival,
+    Moved,
     Timeout,
     Clock,
 }
@@ -61,6 +62,8 @@ pub(super) struct Warnings {
     doubles: BTreeMap<NodeId, (SocketAddr, SocketAddr, Duration)>,
     /// Another process has this node's id, as a peer knows.
     rival: Option<(NodeId, Rival, Duration)>,
+    /// Members that are heard from elsewhere than the members' list has them.
+    moved: Vec<(NodeId, SocketAddr)>,
     /// Whether this node has the key that each peer seals with.
     keys: BTreeMap<NodeId, bool>,
     lasting: BTreeMap<(Topic, NodeId), Lasting>,
@@ -80,6 +83,7 @@ impl Warnings {
             foreign: BTreeMap::new(),
             doubles: BTreeMap::new(),
             rival: None,
+            moved: Vec::new(),
             keys: BTreeMap::new(),
             lasting: BTreeMap::new(),
         }
@@ -101,6 +105,11 @@ impl Warnings {
 
     pub(super) fn note_rival(&mut self, peer: NodeId, rival: Rival, now: Duration) {
         self.rival = Some((peer, rival, now));
+    }
+
+    /// These members, if they are heard, are heard from elsewhere than the members' list has them.
+    pub(super) fn note_moved(&mut self, moved: impl Iterator<Item = (NodeId, SocketAddr)>) {
+        self.moved = moved.collect();
     }
 
     /// A peer was heard, and seals with a key that this node has or not.
@@ -137,6 +146,7 @@ impl Warnings {
         let mut all = self.of_keys(election, &peer);
         all.extend(self.of_lists(election, &peer));
         all.extend(self.of_doubles(&peer));
+        all.extend(self.of_moved(election, &peer));
         let (own, others) = election.other_timeouts();
         all.extend(others.into_iter().map(|(id, other)| {
             let text = format!(
@@ -224,7 +234,13 @@ impl Warnings {
     }
 
     fn of_lists(&self, election: &Election, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
-        let above: Vec<String> = election.gives_way_to().into_iter().map(peer).collect();
+        let strangers: BTreeMap<NodeId, Option<SocketAddr>> = election.strangers().into_iter().collect();
+        let name = |id: NodeId| match strangers.get(&id) {
+            Some(Some(address)) => format!("Node {id} at {address}"),
+            Some(None) => format!("Node {id}"),
+            None => peer(id),
+        };
+        let above: Vec<String> = election.gives_way_to().into_iter().map(name).collect();
         let mut all = Vec::new();
         if !above.is_empty() {
             let text = format!(
@@ -242,15 +258,33 @@ impl Warnings {
             );
             Warning::new(Topic::List, id, text)
         }));
-        all.extend(election.strangers().into_iter().map(|(id, address)| {
-            let at = address.map_or_else(String::new, |address| format!(" at {address}"));
+        all.extend(strangers.keys().map(|id| {
             let text = format!(
-                "Node {id}{at} has the cluster key and is not in this node's cluster file: add it to the file of every node and \
-                 send each SIGHUP, or stop it."
+                "{} has the cluster key and is not in this node's cluster file: add it to the file of every node and send each \
+                 SIGHUP, or stop it.",
+                name(*id)
             );
-            Warning::new(Topic::Stranger, id, text)
+            Warning::new(Topic::Stranger, *id, text)
         }));
         all
+    }
+
+    fn of_moved(&self, election: &Election, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
+        let heard = |id: NodeId| {
+            election
+                .peers()
+                .any(|(other, state, _)| other == id && state.is_present())
+        };
+        let moved = self.moved.iter().filter(|(id, _)| heard(*id));
+        let warning = |(id, at): &(NodeId, SocketAddr)| {
+            let text = format!(
+                "{} was not heard from there and is heard from {at}: if it has moved, correct its address in the cluster file of \
+                 every node and send each SIGHUP; until then requests for its images are sent where it was.",
+                peer(*id)
+            );
+            Warning::new(Topic::Moved, *id, text)
+        };
+        moved.map(warning).collect()
     }
 
     fn of_doubles(&self, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {

@@ -251,6 +251,8 @@ fn a_learnt_address_and_the_configured_one_are_tried_in_turn() {
         assert_ne!(routes.leads_to(PEER), Some(expected), "it is heard");
         routes.renew(now, &BTreeSet::new());
         assert_eq!(routes.leads_to(PEER), Some(expected));
+        let moved: Vec<(NodeId, SocketAddr)> = routes.moved().collect();
+        assert_eq!(!moved.is_empty(), expected == learnt, "{moved:?}");
         // Its datagrams go on coming from there.
         routes.learn(PEER, address("127.0.0.5:7"));
         assert_eq!(routes.leads_to(PEER), Some(expected));
