@@ -64,7 +64,11 @@ pub(crate) fn admit(
     offer: &Offer,
     length: Option<u64>,
 ) -> Result<Admission, Error> {
-    let (standing, version) = match assign(node, id, offer.referral.as_ref())? {
+    let assigned = assign(node, id, offer.referral.as_ref()).map_err(|error| match (error, unable(node)) {
+        (Error::NotReady, Some((condition, why))) => Error::Unable(condition, why),
+        (error, _) => error,
+    });
+    let (standing, version) = match assigned? {
         Ok(taken) => taken,
         Err(referred) => {
             log::info!(

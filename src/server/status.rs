@@ -69,17 +69,17 @@ pub(crate) fn readyz(service: &Service) -> Answer {
     if node.is_leaving() {
         return refuse("This node is leaving.".to_owned());
     }
+    let warnings = || node.cluster.report().warnings.join(" ");
+    if let Some((_, why)) = unable(node) {
+        return refuse(format!("This node {why}. {}", warnings()).trim_end().to_owned());
+    }
     let why = match node.cluster.view().leader {
         None => Some("This node knows no leader yet."),
         Some(_) if !node.cluster.standing().is_ready => Some("Not all nodes follow the leader yet."),
         Some(_) => None,
     };
     if let Some(why) = why {
-        let warnings = node.cluster.report().warnings.join(" ");
-        return refuse(format!("{why} {warnings}").trim_end().to_owned());
-    }
-    if let Some((_, why)) = unable(node) {
-        return refuse(format!("This node {why}."));
+        return refuse(format!("{why} {}", warnings()).trim_end().to_owned());
     }
     match node.store.probe() {
         Ok(()) => Answer::text(200, "ready"),
