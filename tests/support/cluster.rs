@@ -30,9 +30,11 @@ pub struct TestNode {
     pub members: String,
     /// A command line that the server's own is appended to.
     pub prefix: Vec<String>,
+    /// Its options, but those for its files.
+    pub options: Vec<String>,
     server: PathBuf,
     images: PathBuf,
-    options: Vec<String>,
+    secrets: PathBuf,
     process: Option<NodeProcess>,
     tap: Option<Tap>,
 }
@@ -119,6 +121,7 @@ impl TestCluster {
                 prefix: Vec::new(),
                 server: layout.server.clone(),
                 images: images.join("images"),
+                secrets: folder.path().join("secrets"),
                 options: layout.options.clone(),
                 process: None,
                 tap: None,
@@ -163,6 +166,36 @@ impl TestCluster {
     /// Node `id`, to be stopped or started.
     pub fn node_mut(&mut self, id: u32) -> &mut TestNode {
         &mut self.nodes[id as usize - 1]
+    }
+
+    /// A second process with the id of node `id`, as somebody starts it by mistake: it listens elsewhere and has images of
+    /// its own. It does not run yet.
+    pub fn double_of(&self, id: u32) -> TestNode {
+        let original = self.node(id);
+        let address = free_address();
+        let root = self.root().join(format!("double of {id}"));
+        fs::create_dir(&root).unwrap();
+        let mut options = original.options.clone();
+        options.extend(["--listen".to_owned(), address.to_string()]);
+        TestNode {
+            id,
+            address,
+            members: original.members.clone(),
+            prefix: original.prefix.clone(),
+            options,
+            server: original.server.clone(),
+            images: root.join("images"),
+            secrets: original.secrets.clone(),
+            process: None,
+            tap: None,
+            root,
+        }
+    }
+
+    /// The text of a cluster file that names these nodes, and no others.
+    pub fn file_of(&self, ids: &[u32]) -> String {
+        let line = |id: &u32| format!("{id} = \"{}\"\n", self.node(*id).address);
+        format!("[nodes]\n{}", ids.iter().map(line).collect::<String>())
     }
 
     /// The nodes that run.
@@ -238,7 +271,7 @@ impl TestNode {
 
     /// The command that starts this node, for tests that change it.
     pub fn command(&self) -> Command {
-        let file = self.root.join("cluster.toml");
+        let file = self.cluster_file();
         fs::write(&file, &self.members).unwrap();
         let mut words = self.prefix.iter().map(PathBuf::from).chain([self.server.clone()]);
         let mut command = Command::new(words.next().unwrap());
@@ -308,9 +341,31 @@ impl TestNode {
         self.images.clone()
     }
 
-    /// Folder of the keys, which all nodes of the cluster share.
+    /// Folder of the keys, which all nodes of the cluster share, unless one has its own.
     pub fn secrets(&self) -> PathBuf {
-        self.root.parent().unwrap().join("secrets")
+        self.secrets.clone()
+    }
+
+    /// From its next start on, it has a folder of keys to itself, or again the one that all share.
+    pub fn has_own_secrets(&mut self, own: bool) {
+        let root = if own {
+            &self.root
+        } else {
+            self.root.parent().unwrap()
+        };
+        self.secrets = root.join("secrets");
+    }
+
+    /// The cluster file that it is given.
+    pub fn cluster_file(&self) -> PathBuf {
+        self.root.join("cluster.toml")
+    }
+
+    /// Writes another cluster file and has the node read it.
+    pub fn reload(&mut self, members: &str) {
+        members.clone_into(&mut self.members);
+        fs::write(self.cluster_file(), members).unwrap();
+        self.signal(Signal::HUP);
     }
 
     /// Everything this node has printed so far, results and warnings together.
