@@ -124,11 +124,19 @@ impl Folder {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(e) => return Err(io_error("create", path, e)),
         }
+        let opened = self.open_folder(name)?;
+        opened.ok_or_else(|| io_error("open", path, Errno::NOENT))
+    }
+
+    /// The folder `name` in this one; `None` if there is none.
+    pub(crate) fn open_folder(&self, name: &str) -> Result<Option<Arc<Folder>>, Error> {
+        let path = self.path.join(name);
         match rustix::fs::openat(&self.file, name, FOLDER_FLAGS, Mode::empty()) {
-            Ok(fd) => Ok(Arc::new(Folder {
+            Ok(fd) => Ok(Some(Arc::new(Folder {
                 file: fd.into(),
                 path,
-            })),
+            }))),
+            Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(io_error("open", path, e)),
         }
     }
@@ -167,10 +175,15 @@ impl Folder {
         }
     }
 
-    /// Opens the file `name` to be locked; it is created if it is missing.
+    /// Opens the file `name` to be locked; it is created if it is missing. On a disk that can only be read, one that is
+    /// there is opened for reading: it can be locked all the same.
     pub(crate) fn open_lock_file(&self, name: &str) -> Result<File, Error> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = rustix::fs::openat(&self.file, name, flags, Mode::from_raw_mode(0o600));
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = |more| rustix::fs::openat(&self.file, name, flags | more, Mode::from_raw_mode(0o600));
+        let fd = match open(OFlags::RDWR | OFlags::CREATE) {
+            Err(e @ (Errno::ROFS | Errno::ACCESS | Errno::PERM)) => open(OFlags::RDONLY).map_err(|_| e),
+            opened => opened,
+        };
         Ok(fd.map_err(|e| io_error("open", self.path.join(name), e))?.into())
     }
 

@@ -181,6 +181,17 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
     let random = secrets::random().map_err(|e| e.to_string())?;
     let memory = store.begin_life(now(), u64::from_be_bytes(*random));
     let memory = memory.map_err(|e| e.to_string())?;
+    let mut met = memory.met.clone();
+    if let Some(why) = &memory.unkept {
+        log::warn!(
+            "Node {}: {why}: it starts all the same, and answers reads; its incarnation {} comes from the clock, and is written \
+             down once the disk can be written",
+            config.id,
+            memory.incarnation
+        );
+        // A life that the disk could not remember may have heard any of them.
+        met.extend(config.members.ids());
+    }
     let clock = Arc::new(Clock::default());
     // How far ahead the clock was when the node stopped, it does not know.
     clock.start_after(Time::from_ms(time::wall_ms()).plus_ms(CLOCK_LEAD_MS));
@@ -202,7 +213,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         condition: Arc::clone(&condition),
         clock: Arc::clone(&clock),
         folder: memory.folder,
-        met: memory.met.clone(),
+        met,
         companions: memory.companions,
     })
     .map_err(|e| cannot_listen(listen, &e))?;

@@ -58,7 +58,7 @@ use self::disk::Room;
 use self::draft::Draft;
 use self::error::{Error, failed};
 use self::held::Held;
-use self::memory::Remembered;
+use self::memory::{Remembered, UnkeptIncarnation};
 use self::name_lock::FolderLock;
 use self::recent::Recent;
 use self::sealed::Sealed;
@@ -74,6 +74,7 @@ use crate::version::{Time, Version, WriteOutcome};
 pub struct Store {
     images: Arc<Folder>,
     work: WorkFolder,
+    incarnation: UnkeptIncarnation,
     tombstones: Tombstones,
     names: FolderLock,
     durability: Durability,
@@ -94,7 +95,8 @@ pub(crate) struct StoredImage {
 
 impl Store {
     /// Opens (and, if need be, creates) the folder, and removes what this node left unfinished. Fails before anything is
-    /// removed if another process uses it as this node.
+    /// removed if another process uses it as this node. A folder that this node has used before is opened on a disk that
+    /// cannot be written, too: what lies there can be read, and [`Store::take_fault`] says what is wrong.
     pub fn open(images: &Path, node: NodeId, durability: Durability) -> Result<Store, Error> {
         fs::create_dir_all(images).map_err(|e| failed("create", images, &e))?;
         let images = Folder::open(images)?;
@@ -102,23 +104,31 @@ impl Store {
         let store = Store {
             names: FolderLock::open(&work)?,
             tombstones: Tombstones::open(&work)?,
+            incarnation: UnkeptIncarnation::default(),
             images,
             work,
             durability,
             recent: Recent::new(),
         };
-        store.probe()?;
-        Ok(store)
+        match store.probe() {
+            Err(error) if !error.is_of_disk() => Err(error),
+            Ok(()) | Err(_) => Ok(store),
+        }
     }
 
     /// Begins a new life of the node at `now`. `random` names the folder, if it has no name yet.
     pub(crate) fn begin_life(&self, now: SystemTime, random: u64) -> Result<Remembered, Error> {
-        memory::begin_life(&self.work, &self.images, now, random)
+        memory::begin_life(&self.work, &self.images, &self.incarnation, now, random)
     }
 
-    /// Takes an incarnation higher than `other`, durably, and returns it.
+    /// Takes an incarnation higher than `other` and returns it: durably, if the disk can be written.
     pub(crate) fn reincarnate(&self, other: u64) -> Result<u64, Error> {
-        memory::reincarnate(&self.work, other)
+        memory::reincarnate(&self.work, &self.incarnation, other)
+    }
+
+    /// Remembers the incarnation, if the disk could not be written when it was taken.
+    pub(crate) fn keep_incarnation(&self) -> Result<(), Error> {
+        self.incarnation.keep(&self.work)
     }
 
     /// Remembers the clock; to be called more often than [`memory::CLOCK_AGE_MS_MAX`].

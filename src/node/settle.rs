@@ -41,7 +41,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// A tombstone is forgotten when the cluster has been settled for this long: twice what a ticket lives, so that no copy
 /// that is still on its way comes after it.
 const TOMBSTONES_KEPT: Duration = Duration::from_millis(2 * LIFETIME_MS);
-/// How soon what was not taken is offered again.
+/// How soon what was not taken is offered again, and what could not be kept is kept.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How often old tombstones are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(30);
@@ -119,6 +119,7 @@ struct Settler {
     retry_at: Duration,
     next_sweep: Duration,
     next_clock: Duration,
+    next_met: Duration,
     next_warning: Duration,
 }
 
@@ -133,6 +134,7 @@ impl Settler {
             retry_at: Duration::ZERO,
             next_sweep: Duration::ZERO,
             next_clock: Duration::ZERO,
+            next_met: Duration::ZERO,
             next_warning: Duration::ZERO,
         }
     }
@@ -280,13 +282,16 @@ impl Settler {
         }
         if now >= self.next_clock {
             self.next_clock = now + KEEP_CLOCK_EVERY;
+            self.node.store.keep_incarnation()?;
             self.node
                 .store
                 .keep_clock(self.node.clock.now(self.node.wall_ms()))?;
         }
-        if !standing.heard.is_subset(&self.met) {
-            self.met.extend(standing.heard.iter());
-            self.node.store.keep_met(&self.met)?;
+        if !standing.heard.is_subset(&self.met) && now >= self.next_met {
+            self.next_met = now + RETRY_EVERY;
+            let met = &self.met | &standing.heard;
+            self.node.store.keep_met(&met)?;
+            self.met = met;
         }
         Ok(())
     }

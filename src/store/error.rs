@@ -41,6 +41,11 @@ impl Error {
         ))
     }
 
+    /// Whether the disk cannot be written, which says nothing of what can be read.
+    pub(super) fn is_of_disk(&self) -> bool {
+        self.condition() != Condition::Able
+    }
+
     /// What a write that failed with this says of the disk.
     pub(super) fn condition(&self) -> Condition {
         match self {

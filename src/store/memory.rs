@@ -6,10 +6,14 @@
 //! .pixseal/<node>.met            the members that it has ever heard, one id a line
 //! .pixseal/folder                a random number that names the folder
 //! ```
+//!
+//! A node starts on a disk that cannot be written, too. Then it holds its incarnation in memory until it can be kept, and
+//! the clock makes it higher than that of any earlier life.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use super::error::{Error, failed};
@@ -36,17 +40,49 @@ pub(crate) struct Remembered {
     pub(crate) companions: BTreeSet<NodeId>,
     /// Names the images folder: nodes that share it, and no others, have the same number. A copy has another one.
     pub(crate) folder: u64,
+    /// Why the disk does not have the incarnation, if it cannot be written. Then it may not have that of earlier lives
+    /// either, nor all members that they have heard.
+    pub(crate) unkept: Option<Error>,
+}
+
+/// An incarnation that the disk does not have yet.
+#[derive(Default)]
+pub(super) struct UnkeptIncarnation(Mutex<Option<u64>>);
+
+impl UnkeptIncarnation {
+    /// Writes it down, if there is one.
+    pub(super) fn keep(&self, work: &WorkFolder) -> Result<(), Error> {
+        let mut unkept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(incarnation) = *unkept {
+            let text = format!("{incarnation}\n");
+            work.write(&incarnation_file(work), &text, Replace::Allowed, work.durability)?;
+            *unkept = None;
+        }
+        Ok(())
+    }
+
+    /// Writes `incarnation` down, or holds it and returns why the disk cannot be written.
+    fn keep_or_hold(&self, work: &WorkFolder, incarnation: u64) -> Result<Option<Error>, Error> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(incarnation);
+        match self.keep(work) {
+            Err(error) if !error.is_of_disk() => Err(error),
+            kept => Ok(kept.err()),
+        }
+    }
 }
 
 /// Begins a new life at `now`. `random` names the folder, if it has no name yet.
 pub(super) fn begin_life(
     work: &WorkFolder,
     images: &Folder,
+    unkept: &UnkeptIncarnation,
     now: SystemTime,
     random: u64,
 ) -> Result<Remembered, Error> {
+    let incarnation = next_incarnation(work, now)?;
     Ok(Remembered {
-        incarnation: next_incarnation(work, now)?,
+        incarnation,
+        unkept: unkept.keep_or_hold(work, incarnation)?,
         clock: last_clock(work)?,
         met: met(work)?,
         companions: companions(work)?,
@@ -70,23 +106,25 @@ pub(super) fn keep_met(work: &WorkFolder, met: &BTreeSet<NodeId>) -> Result<(), 
     )
 }
 
+fn incarnation_file(work: &WorkFolder) -> String {
+    format!("{}{INCARNATION}", work.node)
+}
+
+fn last_incarnation(work: &WorkFolder) -> Result<u64, Error> {
+    Ok(number(work, &incarnation_file(work))?.unwrap_or(0))
+}
+
 fn next_incarnation(work: &WorkFolder, now: SystemTime) -> Result<u64, Error> {
-    let name = format!("{}{INCARNATION}", work.node);
-    let last: u64 = number(work, &name)?.unwrap_or(0);
     let clock = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis());
-    let next = (last + 1).max(u64::try_from(clock).unwrap_or(0));
-    work.write(&name, &format!("{next}\n"), Replace::Allowed, work.durability)?;
-    Ok(next)
+    Ok((last_incarnation(work)? + 1).max(u64::try_from(clock).unwrap_or(0)))
 }
 
 /// Takes an incarnation higher than `other`: a life of this node that the file does not know.
-pub(super) fn reincarnate(work: &WorkFolder, other: u64) -> Result<u64, Error> {
-    let name = format!("{}{INCARNATION}", work.node);
-    let last: u64 = number(work, &name)?.unwrap_or(0);
-    let next = last.max(other) + 1;
-    work.write(&name, &format!("{next}\n"), Replace::Allowed, work.durability)?;
+pub(super) fn reincarnate(work: &WorkFolder, unkept: &UnkeptIncarnation, other: u64) -> Result<u64, Error> {
+    let next = last_incarnation(work)?.max(other) + 1;
+    unkept.keep_or_hold(work, next)?;
     Ok(next)
 }
 
@@ -112,8 +150,14 @@ fn companions(work: &WorkFolder) -> Result<BTreeSet<NodeId>, Error> {
 }
 
 fn folder_id(work: &WorkFolder, images: &Folder, random: u64) -> Result<u64, Error> {
-    work.write(FOLDER, &format!("{random}\n"), Replace::Refused, work.durability)?;
-    let number: u64 = number(work, FOLDER)?.unwrap_or(random);
+    let number: u64 = match number(work, FOLDER)? {
+        Some(number) => number,
+        None => {
+            work.write(FOLDER, &format!("{random}\n"), Replace::Refused, work.durability)?;
+            // Another node may have been faster.
+            number(work, FOLDER)?.unwrap_or(random)
+        }
+    };
     let metadata = images.file().metadata();
     let inode = metadata.map_err(|e| failed("look at", images.path(), &e))?.ino();
     Ok(number ^ inode.rotate_left(32))

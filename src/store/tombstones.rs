@@ -28,6 +28,8 @@ struct Opened {
     folder: Arc<Folder>,
     /// The work folder that it is in, which may have been made anew since.
     within: Arc<Folder>,
+    /// Its own name is durable, so tombstones in it can be.
+    is_durable: bool,
 }
 
 impl Tombstones {
@@ -36,6 +38,11 @@ impl Tombstones {
             opened: ArcSwapOption::empty(),
             are_none: AtomicBool::new(false),
         };
+        // Rather now than in the middle of a delete. On a disk that cannot be written, it is made when that is over.
+        match work.faults.note(tombstones.folder_to_write(work)) {
+            Err(error) if !error.is_of_disk() => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
         let mut count = 0;
         tombstones.for_each(work, |_| count += 1)?;
         tombstones.are_none.store(count == 0, Ordering::Release);
@@ -48,7 +55,10 @@ impl Tombstones {
     }
 
     pub(super) fn find(&self, work: &WorkFolder, id: &ImageId) -> Result<Option<Version>, Error> {
-        let (folder, name) = (self.folder(work)?, id.file_name());
+        let name = id.file_name();
+        let Some(folder) = self.folder(work)? else {
+            return Ok(None);
+        };
         let Some(file) = folder.open_file(&name)? else {
             return Ok(None);
         };
@@ -67,7 +77,8 @@ impl Tombstones {
         id: &ImageId,
     ) -> Result<(), Error> {
         self.are_none.store(false, Ordering::Release);
-        let renamed = tombstone.rename(&*self.folder(work)?, id.file_name().as_ref(), Replace::Allowed);
+        let folder = work.faults.note(self.folder_to_write(work))?;
+        let renamed = tombstone.rename(&folder, id.file_name().as_ref(), Replace::Allowed);
         work.faults.note(renamed.map(drop).map_err(Error::from))
     }
 
@@ -75,7 +86,7 @@ impl Tombstones {
     pub(super) fn sync(&self, work: &WorkFolder) -> Result<(), Error> {
         match work.durability {
             Durability::Fsync => {
-                let synced = self.folder(work)?.sync();
+                let synced = self.folder_to_write(work)?.sync();
                 work.faults
                     .note(synced.map_err(|e| Error::Unsynced(e.to_string())))
             }
@@ -84,12 +95,18 @@ impl Tombstones {
     }
 
     pub(super) fn remove(&self, work: &WorkFolder, id: &ImageId) -> Result<bool, Error> {
-        Ok(self.folder(work)?.remove(&id.file_name())?)
+        match self.folder(work)? {
+            Some(folder) => Ok(folder.remove(&id.file_name())?),
+            None => Ok(false),
+        }
     }
 
     /// Calls `see` with each name that has a tombstone, in no order.
     pub(super) fn for_each(&self, work: &WorkFolder, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
-        self.folder(work)?.for_each_name(|name| {
+        let Some(folder) = self.folder(work)? else {
+            return Ok(());
+        };
+        folder.for_each_name(|name| {
             if let Some(id) = ImageId::from_file_name(name) {
                 see(id);
             }
@@ -98,10 +115,26 @@ impl Tombstones {
         Ok(())
     }
 
-    fn folder(&self, work: &WorkFolder) -> Result<Arc<Folder>, Error> {
-        if let Some(opened) = &*self.opened.load()
-            && Arc::ptr_eq(&opened.within, &work.folder())
-        {
+    /// Where they are; `None` if there has never been one. Nothing is created: the disk may be one that can only be read.
+    fn folder(&self, work: &WorkFolder) -> Result<Option<Arc<Folder>>, Error> {
+        if let Some(opened) = self.opened(work) {
+            return Ok(Some(Arc::clone(&opened.folder)));
+        }
+        let within = work.folder();
+        let folder = work.open_folder(FOLDER)?;
+        if let Some(folder) = &folder {
+            self.opened.store(Some(Arc::new(Opened {
+                folder: Arc::clone(folder),
+                within,
+                is_durable: false,
+            })));
+        }
+        Ok(folder)
+    }
+
+    /// The same, made if it is missing, and durable.
+    fn folder_to_write(&self, work: &WorkFolder) -> Result<Arc<Folder>, Error> {
+        if let Some(opened) = self.opened(work).filter(|opened| opened.is_durable) {
             return Ok(Arc::clone(&opened.folder));
         }
         let folder = work.open_or_create(FOLDER)?;
@@ -110,8 +143,14 @@ impl Tombstones {
         self.opened.store(Some(Arc::new(Opened {
             folder: Arc::clone(&folder),
             within,
+            is_durable: true,
         })));
         Ok(folder)
+    }
+
+    fn opened(&self, work: &WorkFolder) -> Option<Arc<Opened>> {
+        let opened = self.opened.load_full()?;
+        Arc::ptr_eq(&opened.within, &work.folder()).then_some(opened)
     }
 }
 

@@ -51,14 +51,7 @@ impl WorkFolder {
         durability: Durability,
     ) -> Result<WorkFolder, Error> {
         let opened = Opened::open(&images, node)?;
-        let folder = Arc::clone(&opened.folder);
-        let mine = format!("{node}-");
-        folder.for_each_name(|name| {
-            if name.starts_with(&mine) && name.ends_with(".part") {
-                folder.remove(name)?;
-            }
-            Ok(())
-        })?;
+        let next_file = sweep(&opened.folder, node)?;
         Ok(WorkFolder {
             images,
             opened: ArcSwap::from_pointee(opened),
@@ -66,12 +59,17 @@ impl WorkFolder {
             node,
             durability,
             faults: Arc::default(),
-            files: AtomicU64::new(0),
+            files: AtomicU64::new(next_file),
         })
     }
 
     pub(super) fn folder(&self) -> Arc<Folder> {
         Arc::clone(&self.opened.load().folder)
+    }
+
+    /// A folder in this one, if it is there.
+    pub(super) fn open_folder(&self, name: &str) -> Result<Option<Arc<Folder>>, Error> {
+        Ok(self.folder().open_folder(name)?)
     }
 
     /// An error if the path of the images does not lead to their folder any more.
@@ -152,4 +150,23 @@ impl WorkFolder {
         self.opened.store(Arc::new(opened));
         Ok(folder)
     }
+}
+
+/// Removes what `node` left unfinished. What cannot be removed, on a disk that cannot be written, stays until its next
+/// start: returns a number above that of all its files.
+fn sweep(folder: &Folder, node: NodeId) -> Result<u64, Error> {
+    let (mine, mut next) = (format!("{node}-"), 0);
+    folder.for_each_name(|name| {
+        let rest = name
+            .strip_prefix(&mine)
+            .and_then(|rest| rest.strip_suffix(".part"));
+        if let Some(rest) = rest
+            && folder.remove(name).is_err()
+            && let Ok(number) = rest.parse::<u64>()
+        {
+            next = next.max(number.saturating_add(1));
+        }
+        Ok(())
+    })?;
+    Ok(next)
 }

@@ -22,4 +22,5 @@ mod old_cluster_file;
 mod placement;
 mod removal;
 mod status;
+mod unwritable;
 mod upload;

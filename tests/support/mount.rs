@@ -34,6 +34,21 @@ impl Mounted {
             .then(|| Mounted::new(&["-o", "loop,errors=remount-ro"], file, folder))?
     }
 
+    /// Leaves no byte on it.
+    pub fn fill(&self) {
+        let mut ballast = fs::File::create(self.ballast()).unwrap();
+        while ballast.write_all(&[0; 1000]).is_ok() {}
+    }
+
+    /// Takes away what [`Mounted::fill`] has put there.
+    pub fn make_room(&self) {
+        fs::remove_file(self.ballast()).unwrap();
+    }
+
+    fn ballast(&self) -> PathBuf {
+        self.0.join("ballast")
+    }
+
     /// As when the file system has found an error in itself: from now on it can only be read.
     pub fn abort(&self) {
         let mut command = Command::new("mount");
