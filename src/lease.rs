@@ -102,6 +102,9 @@ struct PeerLease {
     estimate: Option<Time>,
     /// It may have taken any name, in views that this node did not see.
     may_hold_anything: bool,
+    /// Its clock when it was heard first in a view that places nothing on it, if nothing has been placed on it since.
+    /// Whatever it holds is older: it draws the times of its writes before it stores them, by the view that it has.
+    ceased: Option<Time>,
 }
 
 /// A roster that was replaced.
@@ -294,6 +297,15 @@ impl Leases {
         let silent = same_life.is_some_and(|(at, _)| now.saturating_sub(at) >= EXPIRY);
         let unheard = same_life.is_some() && now.saturating_sub(heard.echo) >= EXPIRY;
         peer.may_hold_anything |= silent || unheard;
+        if same_life.is_none() {
+            peer.ceased = None;
+        }
+        if let Some((view, roster)) = &self.view
+            && heard.view == Some(*view)
+            && !roster.places_on(heard.peer)
+        {
+            peer.ceased.get_or_insert(heard.facts.clock);
+        }
         peer.heard = Some((now, heard));
         peer.left = None;
         peer.estimate = None;
@@ -354,6 +366,10 @@ impl Leases {
                     peer.may_hold_anything = true;
                 }
             }
+        }
+        if let Some((_, roster)) = &view {
+            let placed = self.peers.iter_mut().filter(|(id, _)| roster.places_on(**id));
+            placed.for_each(|(_, peer)| peer.ceased = None);
         }
         self.view = view;
         self.forget_if_settled();
@@ -487,15 +503,19 @@ impl Leases {
 
     fn others(&self, roster: &Roster) -> Vec<Other> {
         let separate = self.peers.iter().filter(|(id, _)| !self.companions.contains(id));
-        let other = |(id, peer): (&NodeId, &PeerLease)| Other {
-            node: *id,
+        let other = |(id, peer): (&NodeId, &PeerLease)| {
             // One that is in the view, or has not even expired, may do anything at the moment.
-            latest: if roster.contains(*id) {
+            let latest = if roster.contains(*id) {
                 Time::MAX
             } else {
                 peer.latest().unwrap_or(Time::MAX)
-            },
-            may_hold_anything: peer.may_hold_anything,
+            };
+            let ceased = peer.ceased.filter(|_| !peer.may_hold_anything);
+            Other {
+                node: *id,
+                latest: ceased.map_or(latest, |ceased| ceased.min(latest)),
+                may_hold_anything: peer.may_hold_anything,
+            }
         };
         separate.map(other).collect()
     }

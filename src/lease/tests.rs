@@ -274,3 +274,24 @@ fn what_waited_in_the_socket_during_a_pause_tells_of_the_time_before() {
     let anything = |peer| (0..9).all(|i| standing.latest_on(peer, "u", &format!("{i}.png")).is_some());
     assert!(anything(TWO) && anything(THREE), "they may hold anything");
 }
+
+#[test]
+fn a_node_on_which_nothing_is_placed_holds_nothing_later_than_when_that_began() {
+    let (mut leases, _) = settled();
+    let name = name(&[ONE, TWO, THREE], TWO, &[ONE, THREE], ONE);
+    let reading = view(2, &[ONE, TWO, THREE]).map(|(id, roster)| (id, roster.placed_on(|node| node != TWO)));
+    leases.install(reading.clone(), clock(1050));
+    let standing = run(&mut leases, (1100, 1400), &[TWO, THREE], &reading, false);
+    assert_eq!(standing.latest_on(TWO, "u", &name), Some(clock(1100)));
+    let all = view(3, &[ONE, TWO, THREE]);
+    leases.install(all.clone(), clock(1450));
+    let standing = run(&mut leases, (1500, 1700), &[TWO, THREE], &all, false);
+    assert_eq!(standing.latest_on(TWO, "u", &name), Some(Time::MAX));
+    // The same again, and the node is away for a while and may have taken anything.
+    leases.install(reading.clone(), clock(1750));
+    run(&mut leases, (1800, 1800), &[TWO, THREE], &reading, false);
+    let standing = run(&mut leases, (1900, 2500), &[THREE], &reading, false);
+    assert_eq!(standing.latest_on(TWO, "u", &name), Some(clock(1800)));
+    let standing = run(&mut leases, (2600, 2700), &[TWO, THREE], &reading, false);
+    assert_eq!(standing.latest_on(TWO, "u", &name), Some(Time::MAX));
+}
