@@ -26,6 +26,9 @@ use crate::roster::NodeId;
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A node that reports an error of its own this often in a row is not asked again.
 const BROKEN_MAX: u32 = 3;
+/// How long an image is offered again while nodes answer that their disk is full. A full node is left out of placement
+/// within a second, and then another one takes its images; if all are full, waiting does not help.
+const DISK_FULL_TIME_MAX: Duration = Duration::from_secs(2);
 /// How long the answers of other nodes are waited for once the image is stored, or as long again as storing took, if
 /// that is longer: a node that hangs must not delay the next image, and a node that is as slow as the others does not
 /// hang.
@@ -44,6 +47,7 @@ impl PendingUpload<'_, '_, '_> {
     /// Offers the image until it is stored, the deadline has passed, or another attempt would not help.
     pub(super) fn run(mut self) -> Upload {
         let mut broken = 0;
+        let mut full_since = None;
         loop {
             let error = match self.round() {
                 Ok(receipt) => {
@@ -57,13 +61,16 @@ impl PendingUpload<'_, '_, '_> {
             } else {
                 0
             };
-            let hopeless =
-                matches!(error.kind, ErrorKind::Refused | ErrorKind::DiskFull) || broken == BROKEN_MAX;
+            let now = Instant::now();
+            full_since = match error.kind {
+                ErrorKind::DiskFull => full_since.or(Some(now)),
+                _ => None,
+            };
+            let hopeless = error.kind == ErrorKind::Refused
+                || broken == BROKEN_MAX
+                || full_since.is_some_and(|since| now >= since + DISK_FULL_TIME_MAX);
             self.upload.outcome = Err(error);
-            if hopeless
-                || self.terms.stop.load(Ordering::Relaxed)
-                || Instant::now() + self.wait >= self.terms.deadline
-            {
+            if hopeless || self.terms.stop.load(Ordering::Relaxed) || now + self.wait >= self.terms.deadline {
                 self.upload.elapsed = self.started.elapsed();
                 return self.upload;
             }

@@ -11,6 +11,7 @@ pub(crate) fn unable(node: &Node) -> Option<(Condition, String)> {
     let (id, folder) = (node.id, images.display());
     let why = match condition {
         Condition::Able => return None,
+        Condition::Draining if node.is_leaving() => "it is stopping".to_owned(),
         Condition::Draining => {
             format!("it is draining (server --undrain {id} --images {folder} ends that)")
         }

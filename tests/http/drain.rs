@@ -10,7 +10,7 @@ use crate::support::{picture, wait_for};
 const TARGET: &str = "/images/alice/cat.png";
 
 /// What `server --drain` or `--undrain` prints.
-fn drain(node: &TestNode, option: &str) -> String {
+pub(crate) fn drain(node: &TestNode, option: &str) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
     command.args([option, &node.id.to_string(), "--images"]);
     let output = command.arg(node.images()).output().unwrap();

@@ -20,6 +20,7 @@ mod listing;
 mod lost_folder;
 mod old_cluster_file;
 mod placement;
+mod reading;
 mod removal;
 mod status;
 mod unwritable;

@@ -33,14 +33,9 @@ fn offer(node: &TestNode, target: &str) -> ReceivedAnswer {
 
 /// Node and target of a `Location`.
 fn followed<'c>(cluster: &'c TestCluster, answer: &ReceivedAnswer) -> (&'c TestNode, String) {
-    let location = answer.field("location").expect("a redirect says where to");
-    let (address, path) = location.strip_prefix("http://").unwrap().split_once('/').unwrap();
-    let node = cluster
-        .nodes
-        .iter()
-        .find(|node| node.address.to_string() == address)
-        .unwrap();
-    (node, format!("/{path}"))
+    let (address, target) = answer.redirect().expect("a redirect says where to");
+    let node = cluster.nodes.iter().find(|node| node.address == address);
+    (node.unwrap(), target)
 }
 
 #[test]
@@ -196,16 +191,6 @@ fn every_node_finds_an_image() {
     }
 }
 
-/// The last answer to a request that is redirected.
-fn final_answer(cluster: &TestCluster, method: &str, target: &str) -> ReceivedAnswer {
-    let mut answer = cluster.node(1).ask(method, target);
-    while answer.status == 307 {
-        let (node, location) = followed(cluster, &answer);
-        answer = node.ask(method, &location);
-    }
-    answer
-}
-
 #[test]
 fn a_missing_image_is_404_only_if_no_node_can_hold_it() {
     let mut cluster = TestCluster::start(3);
@@ -213,12 +198,12 @@ fn a_missing_image_is_404_only_if_no_node_can_hold_it() {
     let [on_two, on_one] = [2, 1].map(|id| format!("/images/{USER}/{}", cluster.name_on(id, USER)));
     for target in [&on_two, &on_one] {
         assert_eq!(cluster.node(1).ask("GET", target).status, 404);
-        assert_eq!(final_answer(&cluster, "DELETE", target).status, 404);
+        assert_eq!(cluster.node(1).ask_through("DELETE", target).status, 404);
     }
     cluster.node_mut(2).kill();
     cluster.await_agreement();
     for method in ["GET", "DELETE"] {
-        let answer = final_answer(&cluster, method, &on_two);
+        let answer = cluster.node(1).ask_through(method, &on_two);
         assert_eq!(
             (answer.status, answer.field("retry-after")),
             (503, Some("1")),
@@ -227,7 +212,7 @@ fn a_missing_image_is_404_only_if_no_node_can_hold_it() {
         assert!(answer.text().contains("Node 2"), "{}", answer.text());
         assert!(!answer.text().contains("Node 3"));
         assert_eq!(
-            final_answer(&cluster, method, &on_one).status,
+            cluster.node(1).ask_through(method, &on_one).status,
             404,
             "it never was node 2's"
         );
@@ -242,19 +227,12 @@ fn an_image_survives_that_its_place_has_moved() {
     cluster.node_mut(3).stop();
     cluster.await_agreement();
     let target = format!("/images/{USER}/{}", cluster.name_on(3, USER));
-    let first = cluster.node(1).put(&target, &image);
-    let holder = match first.status {
-        201 => 1,
-        307 => {
-            let (node, location) = followed(&cluster, &first);
-            assert_eq!(node.put(&location, &image).status, 201);
-            node.id
-        }
-        other => panic!("{other}: {}", first.text()),
-    };
+    let stored = cluster.node(1).put_through(&target, &image);
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let holder = &stored.json()["node"];
     cluster.node_mut(3).start();
     cluster.await_agreement();
-    assert_eq!(final_answer(&cluster, "GET", &target).body, image);
+    assert_eq!(cluster.node(1).ask_through("GET", &target).body, image);
     cluster.await_settled();
     let held: Vec<usize> = cluster.nodes.iter().map(|node| node.files().len()).collect();
     assert_eq!(held, [0, 0, 1], "node {holder} had it, and it belongs to node 3");

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::address::free_address;
 use super::observer::{Observer, OutputReader, Tap};
 use super::wait_for;
-use super::wire::{self, ReceivedAnswer, Wire};
+use super::wire::{self, ReceivedAnswer};
 
 /// The end of a node's log that is shown when its test fails.
 const LOG_LINES_SHOWN: usize = 40;
@@ -230,12 +230,16 @@ impl TestCluster {
 
     /// A name that `user`'s image would have to have to be assigned to node `id` while all nodes are alive.
     pub fn name_on(&self, id: u32, user: &str) -> String {
-        let all = self.nodes.iter().map(|node| NodeId(node.id));
-        let roster = Roster::new(NodeId(id), all);
         (0..)
             .map(|i| format!("picture_{i}.png"))
-            .find(|name| balancer::assigned(user, name, &roster).0 == id)
+            .find(|name| self.assigned(user, name) == id)
             .unwrap()
+    }
+
+    /// The node that an image is assigned to while all nodes take images.
+    pub fn assigned(&self, user: &str, name: &str) -> u32 {
+        let all = self.nodes.iter().map(|node| NodeId(node.id));
+        balancer::assigned(user, name, &Roster::new(NodeId(1), all)).0
     }
 }
 
@@ -406,10 +410,19 @@ impl TestNode {
 
     /// An upload with a length, on a connection of its own.
     pub fn put(&self, target: &str, image: &[u8]) -> ReceivedAnswer {
-        let mut wire = Wire::connect(self.address);
-        wire.send(&wire::put_head(self.address, target, image.len(), ""));
-        wire.send(image);
-        wire.answer().expect("an upload is answered")
+        wire::put(self.address, target, image)
+    }
+
+    /// The same as [`TestNode::ask`], and redirects are followed.
+    pub fn ask_through(&self, method: &str, target: &str) -> ReceivedAnswer {
+        let ask = |address, target: &str| wire::try_ask(address, method, target).expect("an answer");
+        wire::follow(self.ask(method, target), ask)
+    }
+
+    /// The same as [`TestNode::put`], and redirects are followed.
+    pub fn put_through(&self, target: &str, image: &[u8]) -> ReceivedAnswer {
+        let put = |address, target: &str| wire::put(address, target, image);
+        wire::follow(self.put(target, image), put)
     }
 
     fn open_log(&self) -> File {

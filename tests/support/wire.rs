@@ -35,6 +35,13 @@ impl ReceivedAnswer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// The node that it names, and what to ask that one for; `None` if it is no redirect.
+    pub fn redirect(&self) -> Option<(SocketAddr, String)> {
+        let location = self.field("location").filter(|_| self.status == 307)?;
+        let (address, path) = location.strip_prefix("http://")?.split_once('/')?;
+        Some((address.parse().unwrap(), format!("/{path}")))
+    }
+
     /// Whether the server announced that it closes.
     pub fn closes(&self) -> bool {
         self.field("connection") == Some("close")
@@ -170,4 +177,23 @@ pub fn try_ask(address: SocketAddr, method: &str, target: &str) -> Option<Receiv
     let head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     wire.send(head.as_bytes());
     wire.read_answer(method == "HEAD")
+}
+
+/// An upload with a length, on a connection of its own.
+pub fn put(address: SocketAddr, target: &str, image: &[u8]) -> ReceivedAnswer {
+    let mut wire = Wire::connect(address);
+    wire.send(&put_head(address, target, image.len(), ""));
+    wire.send(image);
+    wire.answer().expect("an upload is answered")
+}
+
+/// The last of the answers to a request that is redirected: `ask` asks the node that one names.
+pub fn follow(
+    mut answer: ReceivedAnswer,
+    ask: impl Fn(SocketAddr, &str) -> ReceivedAnswer,
+) -> ReceivedAnswer {
+    while let Some((address, target)) = answer.redirect() {
+        answer = ask(address, &target);
+    }
+    answer
 }
