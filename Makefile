@@ -104,6 +104,10 @@ drill-net: ## as root: three network namespaces; cut, one-way, lossy and slow ne
 drill-members: ## three nodes become five and three again under 25 uploads a second: nothing may fail
 	@cargo bench --locked --bench members
 
+.PHONY: drill-disk
+drill-disk: ## as root: the disk of one of three nodes fills up under 25 uploads a second, and has room again
+	@cargo bench --locked --bench disk
+
 .PHONY: cluster
 cluster: build ## start NODES=3 nodes in the background and wait for their leader
 	@sh scripts/cluster start $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)

@@ -15,6 +15,8 @@
 )]
 #![allow(clippy::unwrap_used, reason = "a drill that cannot run stops")]
 
+#[path = "members/images.rs"]
+mod images;
 #[path = "members/load.rs"]
 mod load;
 #[path = "../tests/support/mod.rs"]
@@ -22,20 +24,16 @@ mod support;
 #[path = "drill/verdict.rs"]
 mod verdict;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use load::{RATE, SteadyLoad, TimedUpload};
-use pixseal::balancer;
-use pixseal::image_id::ImageId;
-use pixseal::roster::{NodeId, Roster};
+use load::{SteadyLoad, TimedUpload};
+use pixseal::client::upload::Audience;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::cluster::{TestCluster, TestNode};
-use support::wire;
+use support::cluster::TestCluster;
 use verdict::Verdict;
 
 /// What a node logs when it has read its cluster file again.
@@ -51,10 +49,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const FAILED_MAX: usize = 0;
 /// A client may have to wait while nodes agree on who the members are, from the moment at which its upload was due.
 const SLOWEST_MAX: Duration = Duration::from_secs(5);
-/// What is promised: every image can be read through every node, and lies in one place.
-const ASTRAY_MAX: usize = 0;
-/// A load that lags behind further would not be the load that was promised.
-const RATE_PERCENT_MIN: usize = 95;
 
 fn main() -> ExitCode {
     Verdict::of("drill-members", |verdict| {
@@ -90,7 +84,7 @@ impl MembersDrill {
         }
         cluster.await_settled();
         MembersDrill {
-            load: SteadyLoad::start(&cluster.members()),
+            load: SteadyLoad::start(&cluster.members(), Audience::Assigned),
             running: THREE.to_vec(),
             counted: 0,
             cluster,
@@ -270,71 +264,22 @@ fn slowest(uploads: &[TimedUpload]) -> Duration {
 }
 
 fn judge_uploads(uploads: &[TimedUpload], elapsed: Duration, verdict: &mut Verdict) {
-    let due = usize::try_from(elapsed.as_millis() / u128::from(1000 / RATE)).unwrap();
     let failed = uploads.iter().filter_map(|upload| upload.error.as_ref());
     println!("all uploads");
     for error in failed.clone().take(5) {
         println!("    failed: {error}");
     }
-    verdict.at_least("uploads", uploads.len(), due * RATE_PERCENT_MIN / 100);
+    verdict.at_least("uploads", uploads.len(), load::uploads_min(elapsed));
     verdict.count("failed uploads", failed.count(), FAILED_MAX);
     verdict.time("slowest upload", slowest(uploads), SLOWEST_MAX);
 }
 
 /// Every acknowledged image can be read through each node, and lies on its own node alone.
 fn judge_images(cluster: &TestCluster, uploads: &[TimedUpload], verdict: &mut Verdict) {
-    let acknowledged = || uploads.iter().filter(|upload| upload.error.is_none());
-    println!("{} images", acknowledged().count());
-    for id in THREE {
-        let node = cluster.node(id);
-        let unreadable = acknowledged().filter(|upload| {
-            let image = read(cluster, node, &load::id(upload.number));
-            image.as_deref() != Some(&load::image(upload.number)[..])
-        });
-        let what = format!("not there, or other bytes, through node {id}");
-        verdict.count(&what, unreadable.count(), ASTRAY_MAX);
-    }
-    let holders = holders(cluster);
-    let three = Roster::new(NodeId(1), THREE.map(NodeId));
-    let astray = acknowledged().filter(|upload| {
-        let image = load::id(upload.number);
-        let assigned = balancer::assigned(image.user(), image.name(), &three);
-        holders.get(&image).is_none_or(|nodes| nodes[..] != [assigned])
-    });
-    verdict.count("not on their node alone", astray.count(), ASTRAY_MAX);
+    images::judge(cluster, &THREE, uploads, verdict);
+    let holders = images::holders(cluster);
     let left = holders
         .values()
         .filter(|nodes| nodes.iter().any(|node| node.0 > 3));
-    verdict.count("left on nodes 4 and 5", left.count(), ASTRAY_MAX);
-}
-
-/// What `node` answers, or the node that it names.
-fn read(cluster: &TestCluster, node: &TestNode, image: &ImageId) -> Option<Vec<u8>> {
-    let answer = wire::try_ask(node.address, "GET", &format!("/images/{image}"))?;
-    let answer = match answer.field("location") {
-        Some(location) if answer.status == 307 => {
-            let (authority, path) = location.strip_prefix("http://")?.split_once('/')?;
-            let named = cluster
-                .nodes
-                .iter()
-                .find(|node| node.address.to_string() == authority)?;
-            wire::try_ask(named.address, "GET", &format!("/{path}"))?
-        }
-        _ => answer,
-    };
-    (answer.status == 200).then_some(answer.body)
-}
-
-/// The nodes whose folders hold an image, for each image.
-fn holders(cluster: &TestCluster) -> BTreeMap<ImageId, Vec<NodeId>> {
-    let mut holders: BTreeMap<ImageId, Vec<NodeId>> = BTreeMap::new();
-    for node in &cluster.nodes {
-        for entry in fs::read_dir(node.images()).unwrap() {
-            let name = entry.unwrap().file_name();
-            if let Some(id) = name.to_str().and_then(ImageId::from_file_name) {
-                holders.entry(id).or_default().push(NodeId(node.id));
-            }
-        }
-    }
-    holders
+    verdict.count("left on nodes 4 and 5", left.count(), images::ASTRAY_MAX);
 }

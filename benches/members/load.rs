@@ -3,21 +3,27 @@
 //! Every upload has its moment. One that has to wait for its turn counts from that moment on, so that a standstill
 //! shows. The clients know the three members of the beginning, and whatever nodes tell them later.
 
+#![allow(dead_code, reason = "several drills share this, and each uses a part")]
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
+use pixseal::client::error::ErrorKind;
 use pixseal::client::nodes::Patience;
-use pixseal::client::upload::{Audience, Terms, UploadBody};
+use pixseal::client::upload::{Audience, Terms, Upload, UploadBody};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
+use pixseal::roster::NodeId;
 
 use crate::support::picture;
 
 /// Uploads a second.
 pub(crate) const RATE: u64 = 25;
+/// A load that lags behind further would not be the load that was promised.
+const RATE_PERCENT_MIN: u128 = 95;
 /// As many uploads can be under way at a time: over a second of them.
 const CLIENTS: u64 = 32;
 /// An upload that has not succeeded within this, whatever our client tries, has failed.
@@ -32,6 +38,7 @@ pub(crate) struct SteadyLoad {
 
 struct Schedule {
     begun: Instant,
+    audience: Audience,
     next: AtomicU64,
     stop: AtomicBool,
     done: Mutex<Vec<TimedUpload>>,
@@ -43,14 +50,20 @@ pub(crate) struct TimedUpload {
     pub(crate) number: u64,
     /// From the moment at which it was due.
     pub(crate) took: Duration,
+    pub(crate) ended: Instant,
+    /// The node that has stored it.
+    pub(crate) node: Option<NodeId>,
+    /// A node has refused it for lack of room on the way.
+    pub(crate) met_full_disk: bool,
     /// Why it failed.
     pub(crate) error: Option<String>,
 }
 
 impl SteadyLoad {
-    pub(crate) fn start(members: &Members) -> SteadyLoad {
+    pub(crate) fn start(members: &Members, audience: Audience) -> SteadyLoad {
         let schedule = Arc::new(Schedule {
             begun: Instant::now(),
+            audience,
             next: AtomicU64::new(0),
             stop: AtomicBool::new(false),
             done: Mutex::default(),
@@ -99,26 +112,37 @@ impl Schedule {
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
-            let error = upload(&mut client, number);
+            let upload = upload(&mut client, number, self.audience);
             self.done.lock().unwrap().push(TimedUpload {
                 number,
                 took: due.elapsed(),
-                error,
+                ended: Instant::now(),
+                node: upload.outcome.as_ref().ok().map(|receipt| receipt.node),
+                met_full_disk: upload
+                    .setbacks
+                    .iter()
+                    .any(|(_, kind)| *kind == ErrorKind::DiskFull),
+                error: upload.outcome.err().map(|error| error.to_string()),
             });
         }
     }
 }
 
-fn upload(client: &mut Client, number: u64) -> Option<String> {
+fn upload(client: &mut Client, number: u64, audience: Audience) -> Upload {
     let never = AtomicBool::new(false);
     let terms = Terms {
-        audience: Audience::Assigned,
+        audience,
         deadline: Instant::now() + UPLOAD_TIME_MAX,
         stop: &never,
         hold: None,
     };
-    let upload = client.upload(&id(number), UploadBody::Bytes(&image(number)), terms);
-    upload.outcome.err().map(|error| error.to_string())
+    client.upload(&id(number), UploadBody::Bytes(&image(number)), terms)
+}
+
+/// How many uploads there have to be after so long.
+pub(crate) fn uploads_min(elapsed: Duration) -> usize {
+    let due = elapsed.as_millis() / u128::from(1000 / RATE);
+    usize::try_from(due * RATE_PERCENT_MIN / 100).unwrap()
 }
 
 pub(crate) fn id(number: u64) -> ImageId {
