@@ -209,9 +209,11 @@ impl Warnings {
         let remedy =
             "copy the folder secrets/ of one node to all others, and restart those that had another.";
         let foreign = self.foreign.iter().map(|(id, (source, _))| {
+            // Not the port: it is another one at each of its starts, and for each node that it talks to.
             let text = format!(
-                "{} at {source} has another cluster key (cluster.key): {remedy}",
-                peer(*id)
+                "{} at {} has another cluster key (cluster.key): {remedy}",
+                peer(*id),
+                source.ip()
             );
             Warning::new(Topic::ClusterKey, *id, text)
         });
@@ -225,12 +227,7 @@ impl Warnings {
                 );
                 Warning::new(Topic::ImageKey, id, text)
             });
-        let mut all: Vec<Warning> = foreign.chain(unknown).collect();
-        if self.has_other_keys(election) {
-            let text = "This node takes no images, since most other nodes have other keys.".to_owned();
-            all.push(Warning::new(Topic::ClusterKey, self.own, text));
-        }
-        all
+        foreign.chain(unknown).collect()
     }
 
     fn of_lists(&self, election: &Election, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {

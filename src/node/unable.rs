@@ -24,7 +24,7 @@ pub(crate) fn unable(node: &Node) -> Option<(Condition, String)> {
         Condition::DiskFailing => {
             format!("the disk of {folder} reports errors (see this node's log, and the kernel's)")
         }
-        Condition::OtherKeys => "it does not have the keys that the other nodes seal with".to_owned(),
+        Condition::OtherKeys => "it does not have the keys that most other nodes have".to_owned(),
         Condition::FolderLost => Error::lost(images).to_string(),
     };
     let rest = if condition.reads_images() {

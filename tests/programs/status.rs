@@ -1,12 +1,13 @@
 //! `client status`: what it says of real nodes, and its exit code.
 
 use std::fs;
+use std::process::Command;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::client::{Outcome, client};
-use crate::support::cluster::TestCluster;
+use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::wait_for;
 
 /// `client status` with a cluster file of this text.
@@ -78,6 +79,32 @@ fn two_sides_are_a_fault_and_told_by_who_follows_whom() {
         1,
         &["Nodes 1 and 2 follow Node 2 (term", "Node 3 follows itself (term"],
     );
+}
+
+fn drain(node: &TestNode) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    command.args(["--drain", &node.id.to_string(), "--images"]);
+    assert!(command.arg(node.images()).output().unwrap().status.success());
+}
+
+#[test]
+fn nodes_that_take_no_images_are_told_and_what_they_still_do() {
+    let cluster = TestCluster::start(3);
+    let members = &cluster.node(1).members;
+    drain(cluster.node(2));
+    let images = cluster.node(1).images();
+    fs::rename(&images, images.with_extension("elsewhere")).unwrap();
+    let words = [
+        "  not ready: images folder lost  ",
+        "  reads only: draining  ",
+        "  3 (1) (2)  ",
+        "In parentheses: nodes that are alive and take no images.",
+        "put it back",
+        "--undrain 2",
+    ];
+    await_status(members, 1, &words);
+    drain(cluster.node(3));
+    await_status(members, 1, &["No node that answers takes images"]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ pub(super) fn status(config: &Config) -> ExitCode {
     let asked = survey::ask_all(&config.members, config.timeout.unwrap_or(PATIENCE));
     let findings = findings::judge(&asked, &config.file);
     let mut lines = table(&asked);
+    lines.extend(findings::legend(&asked));
     lines.extend(warnings(&asked));
     lines.extend(findings.sentences);
     if findings.is_well {
@@ -101,10 +102,11 @@ fn row(asked: &Asked) -> [String; 8] {
 }
 
 fn state(id: NodeId, status: &Status) -> String {
-    let state = match (status.ready, findings::why_not(status)) {
-        (true, None) => "ready".to_owned(),
-        (true, Some(why)) => format!("ready to read: {why}"),
-        (false, why) => format!("not ready: {}", why.unwrap_or("it does not say why")),
+    let state = match findings::why_not(status) {
+        None if status.ready => "ready".to_owned(),
+        None => "not ready: it does not say why".to_owned(),
+        Some(why) if status.ready && findings::reads_images(status) => format!("reads only: {why}"),
+        Some(why) => format!("not ready: {why}"),
     };
     match status.node == id {
         true => state,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use pixseal::client::error::{Error, ErrorKind};
+use pixseal::condition::Condition;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
@@ -33,6 +34,7 @@ pub(super) fn judge(asked: &[Asked], file: &str) -> Findings {
         .chain(misnamed(asked, file))
         .chain(disagreement(asked))
         .chain(different_members(asked))
+        .chain(nobody_takes_images(asked))
         .collect();
     let is_well = faults.is_empty() && are_of_one_mind(asked);
     Findings {
@@ -60,15 +62,34 @@ pub(super) fn why_not(status: &Status) -> Option<&str> {
     }
 }
 
+/// Whether a node knows what its folder holds. Older nodes do not say.
+pub(super) fn reads_images(status: &Status) -> bool {
+    let is_that = |condition: &Condition| condition.to_string() == status.condition;
+    Condition::ALL
+        .into_iter()
+        .find(is_that)
+        .is_none_or(Condition::reads_images)
+}
+
 fn answers(asked: &[Asked]) -> impl Iterator<Item = &Status> {
     asked.iter().filter_map(|node| node.answer.as_ref().ok())
 }
 
 /// The nodes that do not answer; if that is all of several, in one sentence.
 fn silent(asked: &[Asked], file: &str) -> Vec<String> {
-    if asked.len() > 1 && answers(asked).next().is_none() {
+    let all_are = |kind| {
+        let fails_so = |node: &Asked| node.answer.as_ref().is_err_and(|error| error.kind == kind);
+        asked.len() > 1 && asked.iter().all(fails_so)
+    };
+    if all_are(ErrorKind::Unreachable) {
         return vec![format!(
             "No node answers: start the cluster (make cluster, or server ID for each node), or correct {file}."
+        )];
+    }
+    if all_are(ErrorKind::Silent) {
+        return vec![format!(
+            "No node answers in time: all are paused, overloaded or cut off from here; look at their logs, wait longer with \
+             --timeout SECS, or correct {file}."
         )];
     }
     let silence = |node: &Asked| Some(silence(node, node.answer.as_ref().err()?, asked, file));
@@ -167,12 +188,29 @@ fn disagreement(asked: &[Asked]) -> Option<String> {
         return None;
     }
     let parts: Vec<String> = minds.iter().map(|(mind, nodes)| follows(mind, nodes)).collect();
-    Some(format!(
-        "The nodes disagree: {}. Right after a change that is natural; if it lasts, they do not hear each other: look \
-         at their logs, and let UDP through between them. Both sides take images; the newest of each name wins when \
-         they meet.",
-        parts.join(", ")
-    ))
+    let has_other_keys = |status: &Status| status.condition == Condition::OtherKeys.to_string();
+    let why = if answers(asked).any(has_other_keys) {
+        "They do not all have the same keys: do what the warnings say."
+    } else {
+        "Right after a change that is natural; if it lasts, they do not hear each other: look at their logs, and let UDP \
+         through between them. Both sides take images; the newest of each name wins when they meet."
+    };
+    Some(format!("The nodes disagree: {}. {why}", parts.join(", ")))
+}
+
+/// Nobody is left whom uploads could be placed on.
+fn nobody_takes_images(asked: &[Asked]) -> Option<String> {
+    let takes_none = |status: &Status| !matches!(status.condition.as_str(), "" | "able");
+    let is_nobody = answers(asked).next().is_some() && answers(asked).all(takes_none);
+    is_nobody.then(|| {
+        "No node that answers takes images: uploads are refused until one of them does, as the warnings say.".to_owned()
+    })
+}
+
+/// What the parentheses in the table mean, if there are some.
+pub(super) fn legend(asked: &[Asked]) -> Option<String> {
+    let is_told = answers(asked).any(|status| !status.reading.is_empty());
+    is_told.then(|| "In parentheses: nodes that are alive and take no images.".to_owned())
 }
 
 /// "Nodes 1 and 2 follow Node 2 (term 5, alive 1 2)".
@@ -249,178 +287,4 @@ pub(super) fn list(alive: &[NodeId], reading: &[NodeId]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Node `id` at its address in the cluster file, with what it answers.
-    fn asked(id: u32, answer: Result<Status, ErrorKind>) -> Asked {
-        let address = address(id);
-        Asked {
-            id: NodeId(id),
-            in_file: true,
-            answer: answer.map_err(|kind| Error {
-                kind,
-                text: format!("{address}: {kind}"),
-            }),
-            address,
-        }
-    }
-
-    fn address(id: u32) -> String {
-        format!("host:{id}")
-    }
-
-    /// Node `id` follows `leader`, knows `members`, and places uploads by `alive`.
-    fn status(id: u32, leader: u32, alive: &[u32], members: &[u32]) -> Status {
-        let peer = |id: &u32| serde_json::json!({"id": id, "address": address(*id)});
-        let peers: Vec<_> = members.iter().filter(|peer| **peer != id).map(peer).collect();
-        let status = serde_json::json!({"node": id, "leader": leader, "term": 5, "alive": alive, "ready": true,
-            "condition": "able", "peers": peers});
-        serde_json::from_value(status).unwrap()
-    }
-
-    fn healthy(id: u32) -> Result<Status, ErrorKind> {
-        Ok(status(id, 3, &[1, 2, 3], &[1, 2, 3]))
-    }
-
-    fn three() -> Vec<Asked> {
-        (1..=3).map(|id| asked(id, healthy(id))).collect()
-    }
-
-    fn change(asked: &mut Asked, change: impl FnOnce(&mut Status)) {
-        change(asked.answer.as_mut().unwrap());
-    }
-
-    /// The only sentence, which must contain all `words`.
-    fn assert_found(asked: &[Asked], words: &[&str]) {
-        let found = judge(asked, "cluster.toml");
-        let [sentence] = &found.sentences[..] else {
-            panic!("{:?}", found.sentences);
-        };
-        assert!(!found.is_well);
-        for word in words {
-            assert!(sentence.contains(word), "{word:?} is missing: {sentence}");
-        }
-    }
-
-    #[test]
-    fn nodes_that_are_ready_and_agree_are_well() {
-        let found = judge(&three(), "cluster.toml");
-        assert!(
-            found.is_well && found.sentences.is_empty(),
-            "{:?}",
-            found.sentences
-        );
-    }
-
-    #[test]
-    fn a_split_is_told_by_who_follows_whom() {
-        let mut nodes = three();
-        nodes[0] = asked(1, Ok(status(1, 2, &[1, 2], &[1, 2, 3])));
-        nodes[1] = asked(2, Ok(status(2, 2, &[1, 2], &[1, 2, 3])));
-        nodes[2] = asked(3, Ok(status(3, 3, &[3], &[1, 2, 3])));
-        let told =
-            "Nodes 1 and 2 follow Node 2 (term 5, alive 1 2), Node 3 follows itself (term 5, alive 3).";
-        assert_found(&nodes, &[told, "let UDP through"]);
-    }
-
-    #[test]
-    fn each_difference_of_a_view_is_a_disagreement() {
-        let differ: [fn(&mut Status); 4] = [
-            |status| status.leader = None,
-            |status| status.term = 6,
-            |status| status.alive = vec![NodeId(3)],
-            |status| status.reading = vec![NodeId(4)],
-        ];
-        for differ in differ {
-            let mut nodes = three();
-            change(&mut nodes[1], differ);
-            assert!(!are_of_one_mind(&nodes));
-            assert_found(
-                &nodes,
-                &["Nodes 1 and 3 follow Node 3 (term 5, alive 1 2 3), Node 2 follows "],
-            );
-        }
-    }
-
-    #[test]
-    fn a_node_that_is_not_ready_or_takes_no_images_is_not_well() {
-        let mut nodes = three();
-        change(&mut nodes[0], |status| status.condition = "draining".to_owned());
-        assert!(!judge(&nodes, "").is_well);
-        assert_eq!(why_not(nodes[0].answer.as_ref().unwrap()), Some("draining"));
-        let mut nodes = three();
-        change(&mut nodes[0], |status| status.ready = false);
-        assert!(!judge(&nodes, "").is_well);
-        let why = why_not(nodes[0].answer.as_ref().unwrap());
-        assert_eq!(why, Some("not all nodes follow the leader"));
-    }
-
-    #[test]
-    fn a_node_that_does_not_answer_is_named_with_what_to_do() {
-        for (kind, remedy) in [
-            (ErrorKind::Unreachable, "server 2"),
-            (ErrorKind::Silent, "--timeout"),
-            (ErrorKind::Protocol, "another program has its port"),
-            (ErrorKind::Busy, "ask again"),
-            (ErrorKind::Lost, "log"),
-        ] {
-            let mut nodes = three();
-            nodes[1] = asked(2, Err(kind));
-            assert_found(&nodes, &["Node 2 (host:2) does not answer", remedy]);
-        }
-    }
-
-    #[test]
-    fn a_cluster_of_which_no_node_answers_is_one_sentence() {
-        let nodes: Vec<Asked> = (1..=3).map(|id| asked(id, Err(ErrorKind::Unreachable))).collect();
-        assert_found(&nodes, &["No node answers", "cluster.toml"]);
-        assert_found(&nodes[..1], &["Node 1 (host:1) does not answer"]);
-    }
-
-    #[test]
-    fn a_silent_node_that_has_moved_or_left_is_told_apart() {
-        let mut nodes = three();
-        nodes[1] = asked(2, Err(ErrorKind::Unreachable));
-        change(&mut nodes[2], |status| {
-            status.peers[1].address = "elsewhere:2".to_owned();
-        });
-        assert_found(&nodes, &["Node 3 has it at elsewhere:2: correct cluster.toml"]);
-        let mut nodes = three();
-        nodes.push(asked(4, Err(ErrorKind::Unreachable)));
-        assert_found(
-            &nodes,
-            &["No node that answers knows it", "remove it from cluster.toml"],
-        );
-    }
-
-    #[test]
-    fn a_node_at_the_address_of_another_is_a_wrong_file() {
-        let mut nodes = three();
-        nodes[0].answer = Ok(status(2, 3, &[1, 2, 3], &[1, 2, 3]));
-        assert_found(
-            &nodes,
-            &["Node 2 answers at host:1, where cluster.toml has Node 1"],
-        );
-    }
-
-    #[test]
-    fn members_that_the_file_does_not_name_are_told_and_no_fault() {
-        let mut nodes = three();
-        nodes[2].in_file = false;
-        let found = judge(&nodes, "cluster.toml");
-        assert!(found.is_well);
-        assert_eq!(
-            found.sentences,
-            ["Node 3 (host:3) is a member that cluster.toml does not name: add it there."]
-        );
-        change(&mut nodes[2], |status| status.peers.truncate(1));
-        let found = judge(&nodes, "cluster.toml");
-        assert!(!found.is_well);
-        assert!(
-            found.sentences[0].contains("Nodes 1 and 2 have 1 2 3, Node 3 has 1 3."),
-            "{:?}",
-            found.sentences
-        );
-    }
-}
+mod tests;
