@@ -65,7 +65,7 @@ impl Key {
         let mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
         let tag = mac
             .chain_update(b"pixseal image key")
-            .chain_update(&*self.0)
+            .chain_update(self.0.as_slice())
             .finalize()
             .into_bytes();
         u64::from_be_bytes(*tag.first_chunk().expect("a SHA-256 tag has 32 bytes"))
