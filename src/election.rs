@@ -453,10 +453,19 @@ impl Election {
         if !self.is_fresh(datagram.echo) {
             return Err(Rejection::Unproven);
         }
+        self.hear(&datagram, out);
+        Ok(())
+    }
+
+    /// A peer says this, and has proved that it hears this node.
+    fn hear(&mut self, datagram: &Datagram, out: &mut Vec<Output>) {
+        let sender = datagram.sender;
+        let awake = self.awake();
+        let has_left = self.detector.peer(sender).map(|peer| peer.state) == Some(PeerState::Left);
         if matches!(datagram.message, Message::Rival(rival) if !rival.is_receiver_counted) {
-            return Ok(());
+            return;
         }
-        if state != Some(PeerState::Left) {
+        if !has_left {
             self.detector
                 .record_contact(sender, awake, datagram.link, datagram.facts.condition);
         }
@@ -469,7 +478,7 @@ impl Election {
         }
         if !self.counts(sender, &datagram.link) {
             out.extend(self.detector.record_apart(sender, awake).map(Output::Note));
-            return Ok(());
+            return;
         }
         let echo = Duration::from_micros(datagram.echo.sequence);
         out.extend(
@@ -493,7 +502,6 @@ impl Election {
             }
             self.answer(sender, &datagram.message, out);
         }
-        Ok(())
     }
 
     /// Whether the echo is recent and of this incarnation. Measured on the clock: datagrams age while a node sleeps.

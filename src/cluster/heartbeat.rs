@@ -219,7 +219,7 @@ impl HeartbeatThread {
             Output::Heard(heard) => self.hear(now, heard),
             Output::Double { peer, counted, other } => self.warnings.note_double(peer, (counted, other), now),
             Output::Foreign { peer, source } => {
-                if let Some(source) = self.routes.from_host_of(peer, source) {
+                if let Some(source) = self.routes.on_host_of(peer, source) {
                     self.warnings.note_foreign(peer, source, now);
                 }
             }

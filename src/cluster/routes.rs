@@ -113,7 +113,7 @@ impl Routes {
     }
 
     /// `source` as people write it, if it is on the host that datagrams to this peer go to.
-    pub(super) fn from_host_of(&self, peer: NodeId, source: SocketAddr) -> Option<SocketAddr> {
+    pub(super) fn on_host_of(&self, peer: NodeId, source: SocketAddr) -> Option<SocketAddr> {
         let source = canonical(source);
         let host = self.leads_to(peer)?.ip();
         (host == source.ip()).then_some(source)

@@ -132,7 +132,8 @@ impl Laws {
             }
             // Cut off from a node that it was told is no member, a node cannot know of it.
             let members = |process: &SimulatedProcess, id| process.leaseholder.members.contains(&id);
-            if !whole && !(members(own, *id) && members(other, node)) {
+            let counts = members(own, *id) && members(other, node);
+            if !whole && !counts {
                 continue;
             }
             let alone = ours.is_alone(own.clock(now)) || theirs.is_alone(other.clock(now));

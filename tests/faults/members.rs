@@ -1,5 +1,10 @@
 //! Members that are added and removed while the cluster works, as people are told to do it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "clients are threads, and have deadlines"
+)]
+
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -115,12 +115,12 @@ fn a_datagram_is_from_the_host_of_its_peer_whatever_the_socket_calls_it() {
         ("[::1]:8002", None),
     ] {
         assert_eq!(
-            routes.from_host_of(PEER, address(source)),
+            routes.on_host_of(PEER, address(source)),
             from.map(address),
             "{source}"
         );
     }
-    assert_eq!(routes.from_host_of(NodeId(3), address("127.0.0.1:9")), None);
+    assert_eq!(routes.on_host_of(NodeId(3), address("127.0.0.1:9")), None);
 }
 
 #[test]
