@@ -145,7 +145,7 @@ impl Warnings {
         };
         let mut all = self.of_keys(election, &peer);
         all.extend(self.of_lists(election, &peer));
-        all.extend(self.of_doubles(&peer));
+        all.extend(self.of_doubles(election.timeout(), &peer));
         all.extend(self.of_moved(election, &peer));
         let (own, others) = election.other_timeouts();
         all.extend(others.into_iter().map(|(id, other)| {
@@ -284,7 +284,7 @@ impl Warnings {
         moved.map(warning).collect()
     }
 
-    fn of_doubles(&self, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
+    fn of_doubles(&self, timeout: Duration, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
         let doubles = self.doubles.iter().map(|(id, (counted, other, _))| {
             let text = format!(
                 "Two processes say that they are {}: the one at {counted} counts, the one at {other} does not: stop it.",
@@ -293,11 +293,22 @@ impl Warnings {
             Warning::new(Topic::Double, *id, text)
         });
         let rival = self.rival.iter().map(|(by, rival, _)| {
-            let text = format!(
-                "{} knows another process with this node's id, which it heard {} ms ago: run each id once.",
-                peer(*by),
-                rival.silent_ms
-            );
+            let text = if Duration::from_millis(rival.silent_ms.into()) >= timeout {
+                format!(
+                    "{} knows a later life of this node, which has ended: the incarnation file of this node was lost, or its \
+                     clock went back; it takes a higher incarnation by itself.",
+                    peer(*by)
+                )
+            } else {
+                let counted = match rival.is_receiver_counted {
+                    true => "this one",
+                    false => "that one",
+                };
+                format!(
+                    "{} knows another process with this node's id, and counts {counted}: run each id once.",
+                    peer(*by)
+                )
+            };
             Warning::new(Topic::Rival, *by, text)
         });
         doubles.chain(rival).collect()

@@ -59,7 +59,7 @@ fn a_double_that_thinks_itself_at_home_gives_way_to_the_one_that_was_there() {
     double.launch();
     await_warning(
         cluster.node(1),
-        &["knows another process with this node's id", "run each id once"],
+        &["knows another process with this node's id, and counts this one: run each id once."],
     );
     await_gives_way(&mut double);
     await_told_of(&cluster, &double);
