@@ -100,6 +100,10 @@ slowhttp: build ## slowhttptest (Debian package) in all its modes against a node
 drill-net: ## as root: three network namespaces; cut, one-way, lossy and slow networks, and a verdict
 	@cargo bench --locked --bench drill
 
+.PHONY: drill-faults
+drill-faults: ## doubles, lost incarnations, wrong keys and cluster files, a moved node: what is said, and how long it takes to heal
+	@cargo bench --locked --bench faults
+
 .PHONY: drill-members
 drill-members: ## three nodes become five and three again under 25 uploads a second: nothing may fail
 	@cargo bench --locked --bench members

@@ -31,7 +31,6 @@ use std::time::{Duration, Instant};
 
 use load::{SteadyLoad, TimedUpload};
 use pixseal::client::upload::Audience;
-use rustix::process::Signal;
 use serde_json::Value;
 use support::cluster::TestCluster;
 use verdict::Verdict;
@@ -77,7 +76,7 @@ impl MembersDrill {
     /// Three settled nodes, and the load.
     fn start() -> MembersDrill {
         let mut cluster = TestCluster::prepare(5, &[]);
-        let text = cluster_file(&cluster, &THREE);
+        let text = cluster.file_of(&THREE);
         for node in &mut cluster.nodes[..3] {
             node.members = text.clone();
             node.start();
@@ -130,13 +129,11 @@ impl MembersDrill {
 
     /// Edits the cluster file of each of the nodes 1 to 3 and has it read, one after the other.
     fn tell_all(&mut self, members: &[u32]) -> Result<(), String> {
-        let text = cluster_file(&self.cluster, members);
+        let text = self.cluster.file_of(members);
         for id in THREE {
             let node = self.cluster.node_mut(id);
-            node.members = text.clone();
-            fs::write(node.root.join("cluster.toml"), &text).unwrap();
             let told = node.log().matches(RELOADED).count();
-            node.signal(Signal::HUP);
+            node.reload(&text);
             self.wait_for(&format!("node {id} reads its cluster file"), |cluster| {
                 (cluster.node(id).log().matches(RELOADED).count() > told).then_some(())
             })?;
@@ -172,7 +169,7 @@ impl MembersDrill {
     fn rebalance(&mut self) -> Result<(), String> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
         command.args(["rebalance", "--cluster"]);
-        command.arg(self.cluster.node(1).root.join("cluster.toml"));
+        command.arg(self.cluster.node(1).cluster_file());
         self.run_program("client rebalance", command)
     }
 
@@ -240,11 +237,6 @@ impl MembersDrill {
             thread::sleep(LOOK_AGAIN);
         }
     }
-}
-
-fn cluster_file(cluster: &TestCluster, members: &[u32]) -> String {
-    let line = |id: &u32| format!("{id} = \"{}\"\n", cluster.node(*id).address);
-    format!("[nodes]\n{}", members.iter().map(line).collect::<String>())
 }
 
 /// Whether the peers of node `id` are the other members.
