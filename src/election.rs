@@ -124,6 +124,8 @@ pub enum Output {
         reserve: Time,
         /// Where it came from, with the port that the peer listens at.
         address: Option<SocketAddr>,
+        /// It is the first one of this life of the peer.
+        is_new_life: bool,
     },
     /// A peer says that it stops, or that it takes no part at present, and what its clock shows.
     Left {
@@ -438,15 +440,17 @@ impl Election {
             });
             return Ok(());
         }
+        let is_new_life = datagram.stamp.incarnation > known.incarnation;
         let state = self.detector.peer(sender).map(|peer| peer.state);
         if state != Some(PeerState::Left) {
             out.push(Output::Arrived {
                 peer: sender,
                 reserve: datagram.facts.reserve,
                 address,
+                is_new_life,
             });
         }
-        if datagram.stamp.incarnation > known.incarnation && !self.bully.is_leaving() {
+        if is_new_life && !self.bully.is_leaving() {
             // A peer proves by its echo that it is alive. A new one can echo nothing until we have sent to it.
             self.send(sender, self.heartbeat_now(), out);
         }

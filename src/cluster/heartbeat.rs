@@ -211,8 +211,12 @@ impl HeartbeatThread {
                 peer,
                 reserve,
                 address,
+                is_new_life,
             } => {
                 self.leases.arrived(now, peer, reserve);
+                if let Some(address) = address.filter(|_| is_new_life) {
+                    self.routes.follow(peer, address);
+                }
                 self.find(now, peer, address);
             }
             Output::Left { peer, clock } => self.leases.left(peer, clock),

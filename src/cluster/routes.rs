@@ -106,10 +106,8 @@ impl Routes {
 
     /// The peers that datagrams are sent to where they were heard from, which is not where the members' list has them.
     pub(super) fn moved(&self) -> impl Iterator<Item = (NodeId, SocketAddr)> {
-        self.peers.iter().filter_map(|(id, peer)| {
-            let at = peer.learnt.filter(|at| peer.route.leads_to() == Some(*at))?;
-            (!peer.addresses.contains(&at)).then_some((*id, at))
-        })
+        let moved = self.peers.iter().filter(|(_, peer)| peer.is_at_learnt());
+        moved.filter_map(|(id, peer)| Some((*id, peer.learnt?)))
     }
 
     /// `source` as people write it, if it is on the host that datagrams to this peer go to.
@@ -124,6 +122,16 @@ impl Routes {
     /// help.
     pub(super) fn learn(&mut self, peer: NodeId, address: SocketAddr) {
         if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.learn(address);
+        }
+    }
+
+    /// A new process of a peer listens at `address`. If the route goes to where an earlier one was heard from, nobody is there
+    /// any more: it goes to `address` from now on.
+    pub(super) fn follow(&mut self, peer: NodeId, address: SocketAddr) {
+        if let Some(peer) = self.peers.get_mut(&peer)
+            && peer.is_at_learnt()
+        {
             peer.learn(address);
         }
     }
@@ -238,6 +246,14 @@ impl PeerRoute {
             self.learnt_is_next = true;
             self.connect_to_next();
         }
+    }
+
+    /// Whether the route goes to where the peer was heard from, which is not where the cluster file has it.
+    fn is_at_learnt(&self) -> bool {
+        let goes_there = |learnt: &SocketAddr| self.route.leads_to() == Some(*learnt);
+        self.learnt
+            .filter(goes_there)
+            .is_some_and(|at| !self.addresses.contains(&at))
     }
 
     fn learn(&mut self, from: SocketAddr) {

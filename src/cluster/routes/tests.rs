@@ -259,6 +259,23 @@ fn a_learnt_address_and_the_configured_one_are_tried_in_turn() {
     }
 }
 
+/// A double was counted where the cluster file does not have its node. It ends, and the right one has started.
+#[test]
+fn the_route_to_an_ended_process_goes_to_the_next_one() {
+    let mut routes = routes("2 = \"127.0.0.2:7\"\n", never);
+    let (configured, learnt) = (address("127.0.0.2:7"), address("127.0.0.5:7"));
+    routes.follow(PEER, learnt);
+    assert_eq!(
+        routes.leads_to(PEER),
+        Some(configured),
+        "the cluster file has it there"
+    );
+    routes.learn(PEER, learnt);
+    routes.follow(PEER, configured);
+    assert_eq!(routes.leads_to(PEER), Some(configured));
+    assert_eq!(routes.moved().count(), 0);
+}
+
 #[test]
 fn a_change_of_members_keeps_the_routes_that_have_not_changed() {
     fn found(_: &str) -> io::Result<Vec<SocketAddr>> {
