@@ -287,7 +287,8 @@ impl Warnings {
     fn of_doubles(&self, timeout: Duration, peer: &dyn Fn(NodeId) -> String) -> Vec<Warning> {
         let doubles = self.doubles.iter().map(|(id, (counted, other, _))| {
             let text = format!(
-                "Two processes say that they are {}: the one at {counted} counts, the one at {other} does not: stop it.",
+                "Two processes say that they are {}: the one at {counted} counts at present, the one at {other} does not: keep \
+                 the one that is where the cluster file has it, and stop the other.",
                 peer(*id)
             );
             Warning::new(Topic::Double, *id, text)

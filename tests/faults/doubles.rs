@@ -19,7 +19,7 @@ fn await_gives_way(double: &mut TestNode) {
 /// One of the other nodes was shown both processes, and says where they are.
 fn await_told_of(cluster: &TestCluster, double: &TestNode) {
     let (counted, other) = (cluster.node(1).address, double.address);
-    let said = format!("the one at {counted} counts, the one at {other} does not: stop it.");
+    let said = format!("the one at {counted} counts at present, the one at {other} does not: keep the one");
     let told = || [2, 3].map(|id| logged(cluster.node(id), &said));
     wait_for(&said, || (told() != [0, 0]).then_some(()));
     assert!(told().into_iter().all(|times| times <= 1), "{:?}", told());
