@@ -128,6 +128,9 @@ const FAULTS: [Fault; 9] = [
 struct Seen {
     sentences: Vec<(u32, String)>,
     unready: BTreeSet<u32>,
+    /// The same after the mistake had ended.
+    unready_later: BTreeSet<u32>,
+    has_ended: bool,
 }
 
 impl Seen {
@@ -140,7 +143,11 @@ impl Seen {
             }
         }
         if !is_ready(node) {
-            self.unready.insert(node.id);
+            let unready = match self.has_ended {
+                false => &mut self.unready,
+                true => &mut self.unready_later,
+            };
+            unready.insert(node.id);
         }
         Some(state)
     }
@@ -162,6 +169,9 @@ impl Seen {
     }
 
     fn until_said(&mut self, cluster: &TestCluster, part: &str) {
+        if self.sentence(part).is_some() {
+            return;
+        }
         let is_said = |node: &TestNode| {
             let state = node.state();
             state.is_some_and(|state| state["warnings"].to_string().contains(part))
@@ -180,6 +190,12 @@ impl Seen {
         }
     }
 
+    /// The mistake is over: from now on it heals.
+    fn ends(&mut self) -> Instant {
+        self.has_ended = true;
+        Instant::now()
+    }
+
     /// Forgets what was before: nodes that start are not ready, whoever is mistaken.
     fn begin_here(&mut self, cluster: &TestCluster) {
         *self = Seen::default();
@@ -188,20 +204,33 @@ impl Seen {
         }
     }
 
+    /// Who has said a sentence with this part, and the sentence.
+    fn sentence(&self, part: &str) -> Option<&(u32, String)> {
+        let mut said = self.sentences.iter();
+        said.find(|(_, sentence)| sentence.contains(part))
+    }
+
     fn print(&self, part: &str) {
-        match self
-            .sentences
-            .iter()
-            .find(|(_, sentence)| sentence.contains(part))
-        {
+        match self.sentence(part) {
             Some((node, sentence)) => println!("    node {node} said: {sentence}"),
             None => panic!("nobody said {part:?}, but {:?}", self.sentences),
         }
-        let unready: Vec<String> = self.unready.iter().map(u32::to_string).collect();
-        match unready.is_empty() {
-            true => println!("    not ready: none"),
-            false => println!("    not ready: {}", unready.join(", ")),
+        println!("    not ready: {}", listed(&self.unready));
+        if self.has_ended {
+            println!(
+                "    not ready for a moment while it healed: {}",
+                listed(&self.unready_later)
+            );
         }
+    }
+}
+
+fn listed(ids: &BTreeSet<u32>) -> String {
+    let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+    if ids.is_empty() {
+        "none".to_owned()
+    } else {
+        ids.join(", ")
     }
 }
 
@@ -218,7 +247,7 @@ fn start(cluster: &mut TestCluster, ids: &[u32]) {
 /// Looks on until the double has ended, and then until all is well.
 fn outlive(cluster: &TestCluster, seen: &mut Seen, mut double: TestNode) -> Duration {
     seen.until(cluster, "the double ends", |_| double.has_ended());
-    let since = Instant::now();
+    let since = seen.ends();
     assert_eq!(double.await_end().code(), Some(2), "the double gives way");
     seen.until_agreed(cluster, &ALL);
     let healed = since.elapsed();
@@ -275,16 +304,25 @@ fn own_keys(cluster: &mut TestCluster, seen: &mut Seen, odd: &[u32], right: &[u3
         cluster.node_mut(*id).has_own_secrets(true);
     }
     start(cluster, &ALL);
-    for id in odd {
+    let is_told = |node: &TestNode, id: u32| {
+        let sentences = node
+            .state()
+            .map(|state| state["warnings"].clone())
+            .unwrap_or_default();
+        let mut sentences = sentences
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
         let about = format!("Node {id} ");
-        seen.until(cluster, "each wrong key is told of", |cluster| {
-            let told = |node: &TestNode| {
-                node.state()
-                    .is_some_and(|state| state["warnings"].to_string().contains(&about))
-            };
-            cluster.running().filter(|node| node.id != *id).all(told)
-        });
-    }
+        sentences.any(|said| said.starts_with(&about) && said.contains("has another cluster key"))
+    };
+    seen.until(cluster, "each wrong key is told of", |cluster| {
+        let mut pairs = cluster
+            .running()
+            .flat_map(|node| odd.iter().map(move |id| (node, *id)));
+        pairs.all(|(node, id)| node.id == id || is_told(node, id))
+    });
     if !right.is_empty() {
         seen.until_agreed(cluster, right);
     }
@@ -317,7 +355,7 @@ fn restart_with_common_keys(cluster: &mut TestCluster, seen: &mut Seen, ids: &[u
         cluster.node_mut(*id).stop();
         cluster.node_mut(*id).has_own_secrets(false);
     }
-    let since = Instant::now();
+    let since = seen.ends();
     for id in ids {
         cluster.node_mut(*id).launch();
     }
@@ -332,7 +370,7 @@ fn file_without_one(cluster: &mut TestCluster, seen: &mut Seen) -> Duration {
     seen.until_agreed(cluster, &[1, 2]);
     seen.until_said(cluster, "takes no part");
     seen.begin_here(cluster);
-    let since = Instant::now();
+    let since = seen.ends();
     cluster.node_mut(3).reload(&right);
     seen.until_agreed(cluster, &ALL);
     since.elapsed()
@@ -349,7 +387,7 @@ fn unknown_member(cluster: &mut TestCluster, seen: &mut Seen) -> Duration {
     seen.until_agreed(cluster, &ALL);
     seen.until_said(cluster, "is not in this node's cluster file");
     seen.begin_here(cluster);
-    let since = Instant::now();
+    let since = seen.ends();
     for id in [1, 2] {
         cluster.node_mut(id).reload(&four);
     }
