@@ -144,6 +144,8 @@ impl Wire {
                 true
             }
             Err(e) if e.kind() == io::ErrorKind::ConnectionReset => false,
+            // A socket with a timeout is interrupted when the process was stopped for a moment.
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => self.more(),
             Err(e) => panic!("the server neither answers nor closes: {e}"),
         }
     }
