@@ -314,9 +314,10 @@ impl TestNode {
 
     /// Waits until the process ends by itself.
     pub fn await_end(&mut self) -> ExitStatus {
-        let mut running = self.process.take().unwrap();
+        // One that does not end stays ours: it is ended with the test.
+        let running = self.process.as_mut().unwrap();
         let status = wait_for("the node ends", || running.child.try_wait().unwrap());
-        if let Some(reader) = running.reader {
+        if let Some(reader) = self.process.take().unwrap().reader {
             reader.finish();
         }
         status
