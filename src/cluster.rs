@@ -17,13 +17,13 @@ mod report;
 mod resolver;
 mod route;
 mod routes;
+pub(crate) mod settings;
 mod shared;
 pub(crate) mod time;
 mod warnings;
 
-use std::collections::BTreeSet;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -32,51 +32,21 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
-use zeroize::Zeroizing;
 
 use self::heartbeat::HeartbeatThread;
 use self::report::{History, Report};
+use self::settings::ClusterSettings;
 use self::shared::Shared;
 use self::time::BootClock;
-use crate::condition::ConditionCell;
 use crate::election::datagram::ClusterKey;
 use crate::election::{self, Election, View};
 use crate::lease::{Leases, Standing};
 use crate::members::Members;
-use crate::roster::{NodeId, ViewId};
-use crate::version::Clock;
+use crate::roster::ViewId;
 use crate::vital;
 
 /// Holds datagrams while the heartbeat thread waits for a core.
 const RECEIVE_BUFFER_BYTES: usize = 1 << 20;
-
-/// What membership needs to know.
-pub(crate) struct ClusterSettings {
-    pub(crate) own: NodeId,
-    pub(crate) members: Members,
-    /// Where heartbeats are received.
-    pub(crate) listen: SocketAddr,
-    /// That is where the members' list has this node.
-    pub(crate) is_at_home: bool,
-    /// The secret that all nodes share.
-    pub(crate) key: Zeroizing<[u8; 32]>,
-    /// Fingerprints of the keys that open images; the first is of the one that seals.
-    pub(crate) image_keys: Vec<u64>,
-    /// Greater than at every earlier start of this node, and greater than 0.
-    pub(crate) incarnation: u64,
-    /// A peer that nobody has heard for this long is dead; see [`election::HEALTH_TIMEOUT`].
-    pub(crate) health_timeout: Duration,
-    /// Whether the node can take images; the cluster adds what it finds out itself.
-    pub(crate) condition: Arc<ConditionCell>,
-    /// Gives the times of writes; shared with whoever writes.
-    pub(crate) clock: Arc<Clock>,
-    /// Names the images folder.
-    pub(crate) folder: u64,
-    /// Members that this folder's node has heard before.
-    pub(crate) met: BTreeSet<NodeId>,
-    /// Members that have used the same images folder.
-    pub(crate) companions: BTreeSet<NodeId>,
-}
 
 /// A running member. Dropping it stops the thread and tells the others nothing, like a crash.
 pub(crate) struct Cluster {
@@ -199,8 +169,11 @@ impl Drop for Cluster {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roster::NodeId;
+    use std::collections::BTreeSet;
     use std::thread;
     use std::time::Instant;
+    use zeroize::Zeroizing;
 
     const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -18,10 +18,10 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::ClusterSettings;
 use super::report::{History, Report};
 use super::route::Delivery;
 use super::routes::Routes;
+use super::settings::ClusterSettings;
 use super::shared::Shared;
 use super::time;
 use super::warnings::Warnings;
