@@ -75,8 +75,8 @@
 //! No arrow points back. [`server::Server::start`] puts the parts of a node together, so it names them too, and
 //! [`server::answers`] names their errors.
 //!
-//! A type name has one meaning in the whole workspace, with two exceptions: each room has one `Error`, written with the
-//! room's name (`image::Error`), and each program has its `Config`.
+//! A type name has one meaning in all programs, with two exceptions: each room has one `Error`, written with the room's
+//! name (`image::Error`), and each program has its `Config`. Tests and benchmarks name what they make up themselves.
 //!
 //! # What always holds
 //!

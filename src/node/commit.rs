@@ -12,7 +12,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::conditions::{Conditions, Decision, State};
+use super::conditions::{Conditions, Decision, ImageState};
 use super::error::Error;
 use super::hand_over::{self, Given};
 use super::lookup::{Lookup, lookup, own_copy};
@@ -187,7 +187,7 @@ pub(crate) fn check(node: &Node, id: &ImageId, conditions: &Conditions) -> Resul
 }
 
 fn judge(conditions: &Conditions, lookup: &Lookup) -> Result<(), Error> {
-    let state = lookup.state.as_ref().map(|(etag, modified)| State {
+    let state = lookup.state.as_ref().map(|(etag, modified)| ImageState {
         etag,
         modified: *modified,
     });

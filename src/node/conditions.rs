@@ -31,7 +31,7 @@ pub(crate) struct Tag {
 
 /// What is known of an image that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct State<'a> {
+pub(crate) struct ImageState<'a> {
     /// Its entity tag, with its quotes; always a strong one.
     pub(crate) etag: &'a str,
     pub(crate) modified: SystemTime,
@@ -54,7 +54,7 @@ impl Conditions {
     }
 
     /// For GET and HEAD, in the order of RFC 9110 section 13.2.2. `state` is that of the image that is read.
-    pub(crate) fn judge_read(&self, state: State<'_>) -> Decision {
+    pub(crate) fn judge_read(&self, state: ImageState<'_>) -> Decision {
         if !self.allows_present(state) {
             return Decision::Failed;
         }
@@ -72,7 +72,7 @@ impl Conditions {
     }
 
     /// For PUT and DELETE. `None`: there is no image of that name.
-    pub(crate) fn judge_write(&self, state: Option<State<'_>>) -> Decision {
+    pub(crate) fn judge_write(&self, state: Option<ImageState<'_>>) -> Decision {
         let holds = match state {
             // RFC 9110 section 13.1.4: without an image, there is no date to compare with.
             None => self.if_match.is_none(),
@@ -87,7 +87,7 @@ impl Conditions {
         if holds { Decision::Go } else { Decision::Failed }
     }
 
-    fn allows_present(&self, state: State<'_>) -> bool {
+    fn allows_present(&self, state: ImageState<'_>) -> bool {
         match &self.if_match {
             Some(tags) => tags.holds_strongly(state.etag),
             None => self
@@ -171,8 +171,8 @@ mod tests {
 
     const A: &str = "\"a\"";
 
-    fn state() -> State<'static> {
-        State {
+    fn state() -> ImageState<'static> {
+        ImageState {
             etag: A,
             modified: at(100),
         }

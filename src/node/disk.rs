@@ -229,15 +229,15 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::disk::Share;
+    use crate::store::disk::Remaining;
 
     fn look(free: u64, fault: Condition) -> Look {
         Look {
             is_in_place: true,
             fault,
             room: Some(Room {
-                bytes: Share { free, total: 1000 },
-                files: Share { free: 0, total: 0 },
+                bytes: Remaining { free, total: 1000 },
+                files: Remaining { free: 0, total: 0 },
                 is_read_only: false,
             }),
         }

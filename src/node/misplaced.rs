@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::roster::ViewId;
 
 #[derive(Default)]
-pub(crate) struct Misplaced(Mutex<State>);
+pub(crate) struct Misplaced(Mutex<Counted>);
 
 #[derive(Default)]
-struct State {
+struct Counted {
     /// Copies, tombstones included, as counted in that view.
     count: Option<(ViewId, u64)>,
     wanted_until: Duration,
@@ -47,7 +47,7 @@ impl Misplaced {
         self.with(|state| now < state.wanted_until)
     }
 
-    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Counted) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Transfer<'t>(&'t AtomicUsize);
 
 /// How many transfers there are of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tally([usize; NOUNS.len()]);
+pub(crate) struct TransferCounts([usize; NOUNS.len()]);
 
 #[derive(Default)]
 struct Counts([AtomicUsize; NOUNS.len()]);
@@ -61,20 +61,20 @@ impl Transfers {
     }
 
     /// What was begun before the end and is in progress.
-    pub(crate) fn awaited(&self) -> Tally {
+    pub(crate) fn awaited(&self) -> TransferCounts {
         self.awaited.tally()
     }
 
     /// All that is in progress.
-    pub(crate) fn in_progress(&self) -> Tally {
-        let (Tally(awaited), Tally(late)) = (self.awaited.tally(), self.late.tally());
-        Tally(std::array::from_fn(|kind| awaited[kind] + late[kind]))
+    pub(crate) fn in_progress(&self) -> TransferCounts {
+        let (TransferCounts(awaited), TransferCounts(late)) = (self.awaited.tally(), self.late.tally());
+        TransferCounts(std::array::from_fn(|kind| awaited[kind] + late[kind]))
     }
 }
 
 impl Counts {
-    fn tally(&self) -> Tally {
-        Tally(std::array::from_fn(|kind| self.0[kind].load(Ordering::SeqCst)))
+    fn tally(&self) -> TransferCounts {
+        TransferCounts(std::array::from_fn(|kind| self.0[kind].load(Ordering::SeqCst)))
     }
 }
 
@@ -84,7 +84,7 @@ impl Drop for Transfer<'_> {
     }
 }
 
-impl Tally {
+impl TransferCounts {
     fn total(self) -> usize {
         self.0.iter().sum()
     }
@@ -100,7 +100,7 @@ impl Tally {
 }
 
 /// In words: `2 uploads and 1 download`.
-impl fmt::Display for Tally {
+impl fmt::Display for TransferCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counted = self.0.iter().zip(NOUNS).filter(|(count, _)| **count > 0);
         let parts: Vec<String> = counted
@@ -141,7 +141,7 @@ mod tests {
             ([2, 0, 1, 0], "2 uploads and 1 delete are"),
             ([1, 2, 3, 1], "1 upload, 2 downloads, 3 deletes and 1 listing are"),
         ] {
-            let tally = Tally(counts);
+            let tally = TransferCounts(counts);
             assert_eq!(format!("{tally} {}", tally.verb()), words);
         }
     }

@@ -30,7 +30,7 @@ pub(super) const PIECE_BYTES: usize = 8 * 1024;
 pub(super) type Keystream<'a> = StreamCipherCoreWrapper<CtrCore<&'a Aes256Enc, Ctr32BE>>;
 
 /// FIPS 180-4 section 5.3.3.
-const INITIAL: State = [
+const INITIAL: HashState = [
     0x6a09_e667,
     0xbb67_ae85,
     0x3c6e_f372,
@@ -46,12 +46,12 @@ const LENGTH_BYTES: usize = 8;
 /// What of a segment completes the block that its IV begins.
 const FIRST_BYTES: usize = BLOCK_BYTES - IV_BYTES;
 
-type State = [u32; 8];
+type HashState = [u32; 8];
 
 /// The key of HMAC-SHA256, as the two states that it starts from.
 pub(super) struct MacKey {
-    inner: Zeroizing<State>,
-    outer: Zeroizing<State>,
+    inner: Zeroizing<HashState>,
+    outer: Zeroizing<HashState>,
 }
 
 impl MacKey {
@@ -75,7 +75,7 @@ impl MacKey {
 pub(super) struct Lane<'s> {
     key: &'s MacKey,
     keystream: Keystream<'s>,
-    state: Zeroizing<State>,
+    state: Zeroizing<HashState>,
     /// The MAC begins with it.
     iv: [u8; IV_BYTES],
     text: &'s mut [u8],
@@ -128,7 +128,7 @@ impl<'s> Lane<'s> {
     }
 
     /// Encrypts the next `bytes`, whole blocks, and returns them with the state that they go into.
-    fn encrypt(&mut self, bytes: usize) -> (&mut State, &[[u8; BLOCK_BYTES]]) {
+    fn encrypt(&mut self, bytes: usize) -> (&mut HashState, &[[u8; BLOCK_BYTES]]) {
         let piece = &mut self.text[self.done..self.done + bytes];
         self.done += bytes;
         self.keystream.apply_keystream(piece);
@@ -189,7 +189,7 @@ pub(super) fn run_two(mut one: Lane<'_>, mut two: Lane<'_>) {
 }
 
 /// The end of a message of `message_bytes` in all, whose last `filled` bytes, less than a block, are in `block`.
-fn pad(state: &mut State, mut block: [u8; BLOCK_BYTES], filled: usize, message_bytes: u64) {
+fn pad(state: &mut HashState, mut block: [u8; BLOCK_BYTES], filled: usize, message_bytes: u64) {
     block[filled] = 0x80;
     if filled >= BLOCK_BYTES - LENGTH_BYTES {
         compress256(state, &[block]);
@@ -199,7 +199,7 @@ fn pad(state: &mut State, mut block: [u8; BLOCK_BYTES], filled: usize, message_b
     compress256(state, &[block]);
 }
 
-fn write_state(state: &State, out: &mut [u8]) {
+fn write_state(state: &HashState, out: &mut [u8]) {
     for (word, bytes) in state.iter().zip(out.chunks_exact_mut(4)) {
         bytes.copy_from_slice(&word.to_be_bytes());
     }

@@ -10,7 +10,7 @@ use super::request::Get;
 use super::service::Service;
 use crate::http::answer::Answer;
 use crate::image_id::ImageId;
-use crate::node::conditions::{Decision, State};
+use crate::node::conditions::{Decision, ImageState};
 use crate::node::opening::Source;
 use crate::node::send::{self, Form};
 use crate::socket::Socket;
@@ -83,7 +83,7 @@ fn select(source: &Source<'_>, get: &Get, head_only: bool) -> Selected {
             .field("ETag", &etag)
             .field("Last-Modified", modified)
     };
-    let state = State {
+    let state = ImageState {
         etag: &etag,
         modified: source.modified(),
     };

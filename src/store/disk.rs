@@ -24,16 +24,16 @@ const TRIAL_BYTES: usize = 64 << 10;
 /// The room on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
-    pub(crate) bytes: Share,
+    pub(crate) bytes: Remaining,
     /// How many more files there can be. A file system that does not limit them says 0 of 0.
-    pub(crate) files: Share,
+    pub(crate) files: Remaining,
     /// It is mounted for reading only.
     pub(crate) is_read_only: bool,
 }
 
 /// What is left of what there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct Remaining {
     pub(crate) free: u64,
     pub(crate) total: u64,
 }
@@ -83,7 +83,7 @@ impl MinFree {
     /// Whether there is too little. Once there was (`was_short`), about twice as much has to be free for images to be taken
     /// again: or every image that comes and goes would change it.
     pub(crate) fn is_short(self, room: &Room, was_short: bool) -> bool {
-        let is_short = |share: Share, least: u64| {
+        let is_short = |share: Remaining, least: u64| {
             let more = least.min(share.total.saturating_sub(least) / ROOM_AGAIN_PART);
             share.free < if was_short { least + more } else { least }
         };
@@ -96,8 +96,8 @@ impl MinFree {
         let least = self.bytes(room.bytes.total);
         let mib = |bytes: u64| bytes >> 20;
         let files = match room.files {
-            Share { total: 0, .. } => String::new(),
-            Share { free, total } => format!(", {free} of {total} files"),
+            Remaining { total: 0, .. } => String::new(),
+            Remaining { free, total } => format!(", {free} of {total} files"),
         };
         format!(
             "{} of {} MiB free{files}; {} MiB are kept free (--disk-min-free)",
@@ -117,11 +117,11 @@ pub(super) fn room(folder: &Folder) -> Result<Room, Error> {
     let disk = fstatvfs(folder.file()).map_err(|e| failed("look at", folder.path(), &e.into()))?;
     let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
     Ok(Room {
-        bytes: Share {
+        bytes: Remaining {
             free: bytes(disk.f_bavail),
             total: bytes(disk.f_blocks),
         },
-        files: Share {
+        files: Remaining {
             free: disk.f_favail,
             total: disk.f_files,
         },
@@ -148,8 +148,8 @@ mod tests {
 
     fn room(free: u64, total: u64) -> Room {
         Room {
-            bytes: Share { free, total },
-            files: Share { free: 0, total: 0 },
+            bytes: Remaining { free, total },
+            files: Remaining { free: 0, total: 0 },
             is_read_only: false,
         }
     }
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn files_run_out_like_bytes_unless_that_is_turned_off() {
         let files = |free, total| Room {
-            files: Share { free, total },
+            files: Remaining { free, total },
             ..room(1 << 40, 1 << 40)
         };
         assert!(MinFree::Usual.is_short(&files(1023, 1 << 20), false));

@@ -18,32 +18,32 @@ const FILE: &str = "names.lock";
 
 pub(crate) struct FolderLock {
     /// The lock belongs to the open file, so the threads of this process need one of their own.
-    opened: Mutex<Opened>,
+    opened: Mutex<LockFile>,
     /// Other processes use the folder. As long as there are none, a caller that has the name to itself needs no lock.
     is_shared: AtomicBool,
 }
 
-struct Opened {
+struct LockFile {
     file: File,
     /// The work folder that it is in, which may have been made anew since.
     within: Arc<Folder>,
 }
 
-impl Opened {
-    fn open(work: &WorkFolder) -> Result<Opened, Error> {
+impl LockFile {
+    fn open(work: &WorkFolder) -> Result<LockFile, Error> {
         let within = work.folder();
         let file = within.open_lock_file(FILE)?;
-        Ok(Opened { file, within })
+        Ok(LockFile { file, within })
     }
 }
 
 /// The lock, until dropped.
-pub(crate) struct FolderGuard<'l>(MutexGuard<'l, Opened>);
+pub(crate) struct FolderGuard<'l>(MutexGuard<'l, LockFile>);
 
 impl FolderLock {
     pub(super) fn open(work: &WorkFolder) -> Result<FolderLock, Error> {
         Ok(FolderLock {
-            opened: Mutex::new(Opened::open(work)?),
+            opened: Mutex::new(LockFile::open(work)?),
             is_shared: AtomicBool::new(true),
         })
     }
@@ -63,7 +63,7 @@ impl FolderLock {
         }
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&opened.within, &work.folder()) {
-            *opened = Opened::open(work)?;
+            *opened = LockFile::open(work)?;
         }
         loop {
             match flock(&opened.file, FlockOperation::LockExclusive) {

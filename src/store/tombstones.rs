@@ -19,12 +19,12 @@ use crate::version::Version;
 const FOLDER: &str = "tombstones";
 
 pub(crate) struct Tombstones {
-    opened: ArcSwapOption<Opened>,
+    opened: ArcSwapOption<TombstoneFolder>,
     /// This process has written none, and there was none when it started.
     are_none: AtomicBool,
 }
 
-struct Opened {
+struct TombstoneFolder {
     folder: Arc<Folder>,
     /// The work folder that it is in, which may have been made anew since.
     within: Arc<Folder>,
@@ -123,7 +123,7 @@ impl Tombstones {
         let within = work.folder();
         let folder = work.open_folder(FOLDER)?;
         if let Some(folder) = &folder {
-            self.opened.store(Some(Arc::new(Opened {
+            self.opened.store(Some(Arc::new(TombstoneFolder {
                 folder: Arc::clone(folder),
                 within,
                 is_durable: false,
@@ -140,7 +140,7 @@ impl Tombstones {
         let folder = work.open_or_create(FOLDER)?;
         let within = work.folder();
         within.sync()?;
-        self.opened.store(Some(Arc::new(Opened {
+        self.opened.store(Some(Arc::new(TombstoneFolder {
             folder: Arc::clone(&folder),
             within,
             is_durable: true,
@@ -148,7 +148,7 @@ impl Tombstones {
         Ok(folder)
     }
 
-    fn opened(&self, work: &WorkFolder) -> Option<Arc<Opened>> {
+    fn opened(&self, work: &WorkFolder) -> Option<Arc<TombstoneFolder>> {
         let opened = self.opened.load_full()?;
         Arc::ptr_eq(&opened.within, &work.folder()).then_some(opened)
     }

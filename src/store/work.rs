@@ -18,7 +18,7 @@ pub(super) const FOLDER: &str = ".pixseal";
 pub(crate) struct WorkFolder {
     images: Arc<Folder>,
     /// Made anew if somebody removes it.
-    opened: ArcSwap<Opened>,
+    opened: ArcSwap<LockedFolder>,
     /// One at a time makes it anew.
     making: Mutex<()>,
     pub(super) node: NodeId,
@@ -29,16 +29,16 @@ pub(crate) struct WorkFolder {
 }
 
 /// The folder, and the right to work in it as this node.
-struct Opened {
+struct LockedFolder {
     folder: Arc<Folder>,
     _lock: NodeLock,
 }
 
-impl Opened {
-    fn open(images: &Folder, node: NodeId) -> Result<Opened, Error> {
+impl LockedFolder {
+    fn open(images: &Folder, node: NodeId) -> Result<LockedFolder, Error> {
         let folder = images.open_or_create(FOLDER)?;
         let lock = NodeLock::take(&folder, node)?;
-        Ok(Opened { folder, _lock: lock })
+        Ok(LockedFolder { folder, _lock: lock })
     }
 }
 
@@ -50,7 +50,7 @@ impl WorkFolder {
         node: NodeId,
         durability: Durability,
     ) -> Result<WorkFolder, Error> {
-        let opened = Opened::open(&images, node)?;
+        let opened = LockedFolder::open(&images, node)?;
         let next_file = sweep(&opened.folder, node)?;
         Ok(WorkFolder {
             images,
@@ -145,7 +145,7 @@ impl WorkFolder {
             // Another thread was faster.
             return Ok(folder);
         }
-        let opened = Opened::open(&self.images, self.node)?;
+        let opened = LockedFolder::open(&self.images, self.node)?;
         let folder = Arc::clone(&opened.folder);
         self.opened.store(Arc::new(opened));
         Ok(folder)

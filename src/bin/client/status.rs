@@ -12,7 +12,7 @@ use pixseal::members::Members;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
-use self::findings::Asked;
+use self::findings::AskedNode;
 use super::config::Config;
 
 /// How long all nodes together are asked, unless --timeout says otherwise: a node that answers at all takes
@@ -54,7 +54,7 @@ pub(super) fn all_members(config: &Config) -> Members {
     Members::parse(&format!("[nodes]\n{lines}")).unwrap_or_else(|_| config.members.clone())
 }
 
-fn table(asked: &[Asked]) -> Vec<String> {
+fn table(asked: &[AskedNode]) -> Vec<String> {
     let head = HEAD.map(str::to_owned);
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(asked.iter().map(row)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
@@ -71,7 +71,7 @@ fn table(asked: &[Asked]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-fn row(asked: &Asked) -> [String; 8] {
+fn row(asked: &AskedNode) -> [String; 8] {
     let (id, address) = (asked.id.to_string(), asked.address.clone());
     let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
     match &asked.answer {
@@ -115,7 +115,7 @@ fn state(id: NodeId, status: &Status) -> String {
 }
 
 /// What nodes warn of, each with the nodes that say it, in the order in which it was first heard.
-fn warnings(asked: &[Asked]) -> Vec<String> {
+fn warnings(asked: &[AskedNode]) -> Vec<String> {
     let mut warnings: Vec<(&str, Vec<String>)> = Vec::new();
     for status in asked.iter().filter_map(|asked| asked.answer.as_ref().ok()) {
         for text in &status.warnings {
@@ -130,7 +130,7 @@ fn warnings(asked: &[Asked]) -> Vec<String> {
     warnings.into_iter().map(line).collect()
 }
 
-fn all_well(asked: &[Asked]) -> String {
+fn all_well(asked: &[AskedNode]) -> String {
     let nodes: BTreeSet<NodeId> = asked.iter().map(|asked| asked.id).collect();
     let leader = asked.iter().find_map(|asked| asked.answer.as_ref().ok()?.leader);
     let leader = leader.map_or_else(String::new, |leader| format!("; Node {leader} leads"));

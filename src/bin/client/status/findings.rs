@@ -11,7 +11,7 @@ use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
 /// A node that was asked, and what came of it.
-pub(super) struct Asked {
+pub(super) struct AskedNode {
     /// As the cluster file has it, or the node that named it.
     pub(super) id: NodeId,
     pub(super) address: String,
@@ -21,14 +21,14 @@ pub(super) struct Asked {
 }
 
 /// The judgement of a survey.
-pub(super) struct Findings {
+pub(super) struct ClusterFindings {
     pub(super) sentences: Vec<String>,
     /// All answered, all are ready, and all agree.
     pub(super) is_well: bool,
 }
 
 /// Compares the answers. `file` is the name of the cluster file.
-pub(super) fn judge(asked: &[Asked], file: &str) -> Findings {
+pub(super) fn judge(asked: &[AskedNode], file: &str) -> ClusterFindings {
     let faults: Vec<String> = silent(asked, file)
         .into_iter()
         .chain(misnamed(asked, file))
@@ -37,14 +37,14 @@ pub(super) fn judge(asked: &[Asked], file: &str) -> Findings {
         .chain(nobody_takes_images(asked))
         .collect();
     let is_well = faults.is_empty() && are_of_one_mind(asked);
-    Findings {
+    ClusterFindings {
         sentences: faults.into_iter().chain(unnamed(asked, file)).collect(),
         is_well,
     }
 }
 
 /// Whether all that have answered are ready, take images, and follow one leader with one view.
-pub(super) fn are_of_one_mind(asked: &[Asked]) -> bool {
+pub(super) fn are_of_one_mind(asked: &[AskedNode]) -> bool {
     let usable = |status: &Status| status.ready && why_not(status).is_none();
     answers(asked).all(usable) && minds(asked).len() <= 1
 }
@@ -71,14 +71,14 @@ pub(super) fn reads_images(status: &Status) -> bool {
         .is_none_or(Condition::reads_images)
 }
 
-fn answers(asked: &[Asked]) -> impl Iterator<Item = &Status> {
+fn answers(asked: &[AskedNode]) -> impl Iterator<Item = &Status> {
     asked.iter().filter_map(|node| node.answer.as_ref().ok())
 }
 
 /// The nodes that do not answer; if that is all of several, in one sentence.
-fn silent(asked: &[Asked], file: &str) -> Vec<String> {
+fn silent(asked: &[AskedNode], file: &str) -> Vec<String> {
     let all_are = |kind| {
-        let fails_so = |node: &Asked| node.answer.as_ref().is_err_and(|error| error.kind == kind);
+        let fails_so = |node: &AskedNode| node.answer.as_ref().is_err_and(|error| error.kind == kind);
         asked.len() > 1 && asked.iter().all(fails_so)
     };
     if all_are(ErrorKind::Unreachable) {
@@ -92,13 +92,13 @@ fn silent(asked: &[Asked], file: &str) -> Vec<String> {
              --timeout SECS, or correct {file}."
         )];
     }
-    let silence = |node: &Asked| Some(silence(node, node.answer.as_ref().err()?, asked, file));
+    let silence = |node: &AskedNode| Some(silence(node, node.answer.as_ref().err()?, asked, file));
     asked.iter().filter_map(silence).collect()
 }
 
 /// A node that does not answer: what may be wrong, and what to do.
-fn silence(node: &Asked, error: &Error, asked: &[Asked], file: &str) -> String {
-    let Asked { id, address, .. } = node;
+fn silence(node: &AskedNode, error: &Error, asked: &[AskedNode], file: &str) -> String {
+    let AskedNode { id, address, .. } = node;
     let why = error
         .text
         .strip_prefix(&format!("{address}: "))
@@ -127,7 +127,7 @@ fn silence(node: &Asked, error: &Error, asked: &[Asked], file: &str) -> String {
 }
 
 /// Another address that nodes have for one, and "Node 1 has" or "Nodes 1 and 2 have".
-fn other_address(node: &Asked, asked: &[Asked]) -> Option<(String, String)> {
+fn other_address(node: &AskedNode, asked: &[AskedNode]) -> Option<(String, String)> {
     let place = |status: &Status| {
         let peer = status.peers.iter().find(|peer| peer.id == node.id)?;
         (peer.address != node.address && !peer.address.is_empty()).then(|| peer.address.clone())
@@ -140,7 +140,7 @@ fn other_address(node: &Asked, asked: &[Asked]) -> Option<(String, String)> {
 }
 
 /// Nodes that answer with another id than the one they were asked by.
-fn misnamed(asked: &[Asked], file: &str) -> impl Iterator<Item = String> {
+fn misnamed(asked: &[AskedNode], file: &str) -> impl Iterator<Item = String> {
     asked.iter().filter_map(move |node| {
         let status = node.answer.as_ref().ok()?;
         (status.node != node.id).then(|| {
@@ -162,7 +162,7 @@ struct Mind<'a> {
 }
 
 /// Each mind with the nodes that are of it: most nodes first, then by their ids.
-fn minds(asked: &[Asked]) -> Vec<(Mind<'_>, BTreeSet<NodeId>)> {
+fn minds(asked: &[AskedNode]) -> Vec<(Mind<'_>, BTreeSet<NodeId>)> {
     let mut minds: Vec<(Mind<'_>, BTreeSet<NodeId>)> = Vec::new();
     for status in answers(asked) {
         let mind = Mind {
@@ -182,7 +182,7 @@ fn minds(asked: &[Asked]) -> Vec<(Mind<'_>, BTreeSet<NodeId>)> {
     minds
 }
 
-fn disagreement(asked: &[Asked]) -> Option<String> {
+fn disagreement(asked: &[AskedNode]) -> Option<String> {
     let minds = minds(asked);
     if minds.len() < 2 {
         return None;
@@ -199,7 +199,7 @@ fn disagreement(asked: &[Asked]) -> Option<String> {
 }
 
 /// Nobody is left whom uploads could be placed on.
-fn nobody_takes_images(asked: &[Asked]) -> Option<String> {
+fn nobody_takes_images(asked: &[AskedNode]) -> Option<String> {
     let takes_none = |status: &Status| !matches!(status.condition.as_str(), "" | "able");
     let is_nobody = answers(asked).next().is_some() && answers(asked).all(takes_none);
     is_nobody.then(|| {
@@ -208,7 +208,7 @@ fn nobody_takes_images(asked: &[Asked]) -> Option<String> {
 }
 
 /// What the parentheses in the table mean, if there are some.
-pub(super) fn legend(asked: &[Asked]) -> Option<String> {
+pub(super) fn legend(asked: &[AskedNode]) -> Option<String> {
     let is_told = answers(asked).any(|status| !status.reading.is_empty());
     is_told.then(|| "In parentheses: nodes that are alive and take no images.".to_owned())
 }
@@ -230,7 +230,7 @@ fn follows(mind: &Mind<'_>, nodes: &BTreeSet<NodeId>) -> String {
 }
 
 /// Nodes that were given different cluster files.
-fn different_members(asked: &[Asked]) -> Option<String> {
+fn different_members(asked: &[AskedNode]) -> Option<String> {
     let mut lists: Vec<(BTreeSet<NodeId>, BTreeSet<NodeId>)> = Vec::new();
     for status in answers(asked) {
         let peers = status.peers.iter().map(|peer| peer.id);
@@ -257,9 +257,9 @@ fn different_members(asked: &[Asked]) -> Option<String> {
 }
 
 /// Members that nodes name and the cluster file does not: no fault of the cluster.
-fn unnamed(asked: &[Asked], file: &str) -> impl Iterator<Item = String> {
+fn unnamed(asked: &[AskedNode], file: &str) -> impl Iterator<Item = String> {
     let new = asked.iter().filter(|node| !node.in_file);
-    new.map(move |Asked { id, address, .. }| {
+    new.map(move |AskedNode { id, address, .. }| {
         format!("Node {id} ({address}) is a member that {file} does not name: add it there.")
     })
 }

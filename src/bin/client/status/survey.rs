@@ -13,7 +13,7 @@ use pixseal::members::{Members, NODES_MAX};
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
-use super::findings::{self, Asked};
+use super::findings::{self, AskedNode};
 
 /// Nodes that are not of one mind are asked once more after this long, at most half of what is left: a change of
 /// membership reaches all of them within a few heartbeats.
@@ -22,7 +22,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(400);
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 struct Survey {
-    asked: Vec<Asked>,
+    asked: Vec<AskedNode>,
     /// How many answers are still to come.
     waiting: usize,
     end: Instant,
@@ -31,7 +31,7 @@ struct Survey {
 }
 
 /// Asks every member of the cluster file, and every member that one of them names, for at most `patience`.
-pub(super) fn ask_all(members: &Members, patience: Duration) -> Vec<Asked> {
+pub(super) fn ask_all(members: &Members, patience: Duration) -> Vec<AskedNode> {
     let start = Instant::now();
     let end = start + patience;
     let (sender, answers) = channel();
@@ -58,7 +58,7 @@ pub(super) fn ask_all(members: &Members, patience: Duration) -> Vec<Asked> {
 
 impl Survey {
     fn add(&mut self, id: NodeId, address: &str, in_file: bool) {
-        self.asked.push(Asked {
+        self.asked.push(AskedNode {
             id,
             address: address.to_owned(),
             in_file,
@@ -114,7 +114,7 @@ impl Survey {
     /// Asks the members that a node names and nobody has asked yet.
     fn add_members_of(&mut self, status: &Status) {
         for peer in &status.peers {
-            let known = |asked: &Asked| asked.id == peer.id || asked.address == peer.address;
+            let known = |asked: &AskedNode| asked.id == peer.id || asked.address == peer.address;
             let is_new = !peer.address.is_empty() && !self.asked.iter().any(known);
             if is_new && self.asked.len() < NODES_MAX {
                 self.add(peer.id, &peer.address, false);

@@ -3,9 +3,9 @@
 use super::*;
 
 /// Node `id` at its address in the cluster file, with what it answers.
-fn asked(id: u32, answer: Result<Status, ErrorKind>) -> Asked {
+fn asked(id: u32, answer: Result<Status, ErrorKind>) -> AskedNode {
     let address = address(id);
-    Asked {
+    AskedNode {
         id: NodeId(id),
         in_file: true,
         answer: answer.map_err(|kind| Error {
@@ -33,16 +33,16 @@ fn healthy(id: u32) -> Result<Status, ErrorKind> {
     Ok(status(id, 3, &[1, 2, 3], &[1, 2, 3]))
 }
 
-fn three() -> Vec<Asked> {
+fn three() -> Vec<AskedNode> {
     (1..=3).map(|id| asked(id, healthy(id))).collect()
 }
 
-fn change(asked: &mut Asked, change: impl FnOnce(&mut Status)) {
+fn change(asked: &mut AskedNode, change: impl FnOnce(&mut Status)) {
     change(asked.answer.as_mut().unwrap());
 }
 
 /// The only sentence, which must contain all `words`.
-fn assert_found(asked: &[Asked], words: &[&str]) {
+fn assert_found(asked: &[AskedNode], words: &[&str]) {
     let found = judge(asked, "cluster.toml");
     let [sentence] = &found.sentences[..] else {
         panic!("{:?}", found.sentences);
@@ -122,14 +122,14 @@ fn a_node_that_does_not_answer_is_named_with_what_to_do() {
 
 #[test]
 fn a_cluster_of_which_no_node_answers_is_one_sentence() {
-    let nodes: Vec<Asked> = (1..=3).map(|id| asked(id, Err(ErrorKind::Unreachable))).collect();
+    let nodes: Vec<AskedNode> = (1..=3).map(|id| asked(id, Err(ErrorKind::Unreachable))).collect();
     assert_found(&nodes, &["No node answers", "cluster.toml"]);
     assert_found(&nodes[..1], &["Node 1 (host:1) does not answer"]);
 }
 
 #[test]
 fn a_cluster_that_is_silent_is_not_told_to_be_started() {
-    let nodes: Vec<Asked> = (1..=3).map(|id| asked(id, Err(ErrorKind::Silent))).collect();
+    let nodes: Vec<AskedNode> = (1..=3).map(|id| asked(id, Err(ErrorKind::Silent))).collect();
     assert_found(
         &nodes,
         &["paused, overloaded or cut off", "--timeout", "cluster.toml"],
