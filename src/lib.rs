@@ -53,6 +53,7 @@
 //! What touches the world is thin.
 //!
 //! - [`durable`]: files that appear as a whole or not at all, in folders that are held open
+//! - [`cluster_file`]: the cluster file on disk
 //! - [`secrets`]: the keys on disk
 //! - [`store`]: the sealed images on disk
 //! - [`journal`]: the lines people watch
@@ -66,6 +67,7 @@
 //! - [`server`]: how it is asked; the only listener
 //!
 //! ```text
+//! bin/*, stress_test → cluster_file → members
 //! bin/server → server → node → { balancer, version, ticket, image, seal, sealing, store, cluster, client, report, socket }
 //! server → { secrets, http, socket, report }      node → http (bodies alone)      store, secrets → durable
 //! sealing → { seal, store }       cluster → { election, lease, report }           client, stress_test → { http, report }
@@ -96,6 +98,7 @@
 pub mod balancer;
 pub mod client;
 mod cluster;
+pub mod cluster_file;
 pub mod condition;
 pub mod durable;
 pub mod election;

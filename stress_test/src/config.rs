@@ -1,10 +1,11 @@
 //! The checked options of a run. Every wrong option is an error here, before anything is done.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use getopts::Matches;
 use pixseal::client::upload::Audience;
+use pixseal::cluster_file;
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 
@@ -14,8 +15,6 @@ use crate::option_value::{choice, number, rate, side, small};
 use crate::paint::Plan;
 use crate::threshold::Threshold;
 
-/// Read without `--cluster`, if it exists.
-pub(crate) const CLUSTER_FILE: &str = "cluster.toml";
 pub(crate) const CONCURRENCY_MAX: usize = 1024;
 pub(crate) const SPAWN_MAX: u32 = 16;
 /// `--offer`.
@@ -124,7 +123,7 @@ impl RunConfig {
             source: choice(matches, "source", &SOURCES)?,
             user,
             timeout: Duration::from_secs(number(matches, "timeout", 1200, 1..=86_400 * 30)?),
-            members: read_members(text("cluster").as_deref())?,
+            members: cluster_file::read(text("cluster").as_deref())?,
             spawn,
             drill: drill?.concat(),
             verify: choice(matches, "verify", &VERIFICATIONS)?.unwrap_or(Verify::All),
@@ -138,14 +137,4 @@ impl RunConfig {
             yes: matches.opt_present("yes"),
         })
     }
-}
-
-fn read_members(file: Option<&str>) -> Result<Members, String> {
-    let file = match file {
-        Some(file) => file,
-        None if Path::new(CLUSTER_FILE).exists() => CLUSTER_FILE,
-        None => return Ok(Members::default()),
-    };
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
-    Members::parse(&text).map_err(|e| format!("{file}: {e}"))
 }

@@ -1,13 +1,13 @@
 //! What the arguments of the client mean: whose images, which nodes, for how long.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use getopts::Matches;
+use pixseal::cluster_file;
 use pixseal::image_id;
 use pixseal::members::Members;
 
-const CLUSTER_FILE: &str = "cluster.toml";
 /// A day: longer is a mistake.
 const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
 
@@ -32,8 +32,8 @@ impl Config {
         let is_of_nodes = matches.free.first().is_some_and(is_of_nodes);
         let file = matches.opt_str("cluster");
         Ok(Config {
-            members: read_members(file.as_deref())?,
-            file: file.unwrap_or_else(|| CLUSTER_FILE.to_owned()),
+            members: cluster_file::read(file.as_deref())?,
+            file: file.unwrap_or_else(|| cluster_file::DEFAULT.to_owned()),
             user: match matches.opt_str("user") {
                 Some(user) => check_user("--user", user)?,
                 None if is_of_nodes => String::new(),
@@ -76,14 +76,4 @@ fn check_user(origin: &str, user: String) -> Result<String, String> {
         Ok(()) => Ok(user),
         Err(e) => Err(format!("{origin} {user}: {e}")),
     }
-}
-
-fn read_members(file: Option<&str>) -> Result<Members, String> {
-    let file = match file {
-        Some(file) => file,
-        None if Path::new(CLUSTER_FILE).exists() => CLUSTER_FILE,
-        None => return Ok(Members::default()),
-    };
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{file}: {e}"))?;
-    Members::parse(&text).map_err(|e| format!("{file}: {e}"))
 }
