@@ -134,6 +134,12 @@ struct Seen {
 }
 
 impl Seen {
+    fn look_at_all(&mut self, cluster: &TestCluster) {
+        for node in cluster.running() {
+            self.look_at(node);
+        }
+    }
+
     fn look_at(&mut self, node: &TestNode) -> Option<Value> {
         let state = node.state()?;
         for sentence in state["warnings"].as_array()? {
@@ -252,9 +258,7 @@ fn outlive(cluster: &TestCluster, seen: &mut Seen, mut double: TestNode) -> Dura
     seen.until_agreed(cluster, &ALL);
     let healed = since.elapsed();
     seen.until_said(cluster, "Two processes");
-    for node in cluster.running() {
-        seen.look_at(node);
-    }
+    seen.look_at_all(cluster);
     healed
 }
 
@@ -409,8 +413,6 @@ fn moved(cluster: &mut TestCluster, seen: &mut Seen) -> Duration {
     seen.until_agreed(cluster, &ALL);
     let healed = since.elapsed();
     seen.until_said(cluster, "is heard from");
-    for node in cluster.running() {
-        seen.look_at(node);
-    }
+    seen.look_at_all(cluster);
     healed
 }

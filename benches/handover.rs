@@ -19,8 +19,6 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -160,15 +158,7 @@ fn handed_over(node: &TestNode) -> u64 {
 /// How many images there are; each has to be on the node that it is assigned to, and nowhere else.
 fn count_in_place(cluster: &TestCluster) -> usize {
     let everybody = Roster::new(NodeId(1), cluster.nodes.iter().map(|node| NodeId(node.id)));
-    let mut holders: BTreeMap<ImageId, Vec<NodeId>> = BTreeMap::new();
-    for node in &cluster.nodes {
-        for entry in fs::read_dir(node.images()).unwrap() {
-            let name = entry.unwrap().file_name();
-            if let Some(id) = name.to_str().and_then(ImageId::from_file_name) {
-                holders.entry(id).or_default().push(NodeId(node.id));
-            }
-        }
-    }
+    let holders = cluster.holders();
     for (id, holders) in &holders {
         let assigned = balancer::assigned(id.user(), id.name(), &everybody);
         assert_eq!(holders[..], [assigned], "{id}");

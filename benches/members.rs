@@ -269,7 +269,7 @@ fn judge_uploads(uploads: &[TimedUpload], elapsed: Duration, verdict: &mut Verdi
 /// Every acknowledged image can be read through each node, and lies on its own node alone.
 fn judge_images(cluster: &TestCluster, uploads: &[TimedUpload], verdict: &mut Verdict) {
     images::judge(cluster, &THREE, uploads, verdict);
-    let holders = images::holders(cluster);
+    let holders = cluster.holders();
     let left = holders
         .values()
         .filter(|nodes| nodes.iter().any(|node| node.0 > 3));

@@ -1,8 +1,5 @@
 //! What has become of the images of a drill: whether they can be read, and in which folders they lie.
 
-use std::collections::BTreeMap;
-use std::fs;
-
 use pixseal::balancer;
 use pixseal::image_id::ImageId;
 use pixseal::roster::{NodeId, Roster};
@@ -27,7 +24,7 @@ pub(crate) fn judge(cluster: &TestCluster, members: &[u32], uploads: &[TimedUplo
         let what = format!("not there, or other bytes, through node {id}");
         verdict.count(&what, unreadable.count(), ASTRAY_MAX);
     }
-    let holders = holders(cluster);
+    let holders = cluster.holders();
     let roster = Roster::new(NodeId(members[0]), members.iter().copied().map(NodeId));
     let astray = acknowledged().filter(|upload| {
         let image = load::id(upload.number);
@@ -41,18 +38,4 @@ pub(crate) fn judge(cluster: &TestCluster, members: &[u32], uploads: &[TimedUplo
 fn read(node: &TestNode, image: &ImageId) -> Option<Vec<u8>> {
     let answer = node.ask_through("GET", &format!("/images/{image}"));
     (answer.status == 200).then_some(answer.body)
-}
-
-/// The nodes whose folders hold an image, for each image.
-pub(crate) fn holders(cluster: &TestCluster) -> BTreeMap<ImageId, Vec<NodeId>> {
-    let mut holders: BTreeMap<ImageId, Vec<NodeId>> = BTreeMap::new();
-    for node in &cluster.nodes {
-        for entry in fs::read_dir(node.images()).unwrap() {
-            let name = entry.unwrap().file_name();
-            if let Some(id) = name.to_str().and_then(ImageId::from_file_name) {
-                holders.entry(id).or_default().push(NodeId(node.id));
-            }
-        }
-    }
-    holders
 }

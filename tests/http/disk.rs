@@ -9,6 +9,7 @@ use rustix::process::Signal;
 
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::mount::{Mounted, say_skipped};
+use crate::support::nobody;
 use crate::support::wire::{Wire, put_head};
 use crate::support::{picture, wait_for};
 
@@ -128,22 +129,9 @@ fn a_disk_that_can_only_be_read_takes_no_images_and_gives_those_it_has() {
 #[test]
 fn a_folder_that_became_read_only_is_said() {
     let mut cluster = TestCluster::prepare(1, &[]);
-    let node = cluster.node_mut(1);
-    let images = node.images();
-    fs::create_dir_all(images.join(".pixseal")).unwrap();
-    // Nothing is read-only to the superuser, so the node runs as somebody else then.
-    if rustix::process::geteuid().is_root() {
-        use std::os::unix::process::CommandExt;
-        const NOBODY: u32 = 65_534;
-        let root = node.root.parent().unwrap().to_owned();
-        for folder in [&root, &node.root, &images, &images.join(".pixseal")] {
-            std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        let child = node.command().uid(NOBODY).gid(NOBODY).spawn().unwrap();
-        node.adopt(child);
-    } else {
-        node.launch();
-    }
+    let images = cluster.node(1).images();
+    nobody::prepare_folders(cluster.node(1));
+    nobody::launch(cluster.node_mut(1));
     cluster.await_agreement();
     let node = cluster.node(1);
     assert_eq!(node.put(TARGET, &picture::dot()).status, 201);

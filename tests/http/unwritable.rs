@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::disk::{MOUNT_RIGHT, await_condition, await_log};
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::mount::{Mounted, say_skipped};
+use crate::support::nobody;
 use crate::support::{picture, wait_for};
 
 const KEPT: &str = "/images/alice/kept.png";
 const DELETED: &str = "/images/alice/deleted.png";
-const NOBODY: u32 = 65_534;
 
 fn incarnation(node: &TestNode) -> u64 {
     let file = node
@@ -144,28 +143,13 @@ fn a_node_starts_on_a_file_system_that_has_found_an_error_in_itself() {
     cluster.node_mut(1).kill();
 }
 
-/// Starts the node as somebody who is not the superuser, to whom nothing is read-only.
-fn start_as_nobody(node: &mut TestNode) {
-    if rustix::process::geteuid().is_root() {
-        let child = node.command().uid(NOBODY).gid(NOBODY).spawn().unwrap();
-        node.adopt(child);
-    } else {
-        node.launch();
-    }
-}
-
 #[test]
 fn a_node_starts_on_a_folder_that_it_may_only_read() {
     let mut cluster = TestCluster::prepare(1, &[]);
-    let (root, images) = (cluster.root().to_owned(), cluster.node(1).images());
+    let images = cluster.node(1).images();
     let work = images.join(".pixseal");
-    fs::create_dir_all(&work).unwrap();
-    if rustix::process::geteuid().is_root() {
-        for folder in [&root, &cluster.node(1).root, &images, &work] {
-            std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-    }
-    start_as_nobody(cluster.node_mut(1));
+    nobody::prepare_folders(cluster.node(1));
+    nobody::launch(cluster.node_mut(1));
     cluster.await_agreement();
     leave_images(cluster.node_mut(1));
     let last = incarnation(cluster.node(1));
@@ -176,7 +160,7 @@ fn a_node_starts_on_a_folder_that_it_may_only_read() {
     };
     fs::write(unfinished(cluster.node(1)), b"x").unwrap();
     mode(0o500);
-    start_as_nobody(cluster.node_mut(1));
+    nobody::launch(cluster.node_mut(1));
     cluster.await_agreement();
     assert_reads(cluster.node(1), "disk read-only");
     mode(0o700);

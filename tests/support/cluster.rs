@@ -1,5 +1,6 @@
 //! Nodes as users run them: real child processes on free ports, ended when dropped.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 
 use pixseal::balancer;
+use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 use pixseal::roster::{NodeId, Roster};
 use rustix::process::{Pid, Signal, kill_process};
@@ -226,6 +228,20 @@ impl TestCluster {
             let settled = |node: &TestNode| node.state().is_some_and(|state| state["settled"] == true);
             self.running().all(settled).then_some(())
         });
+    }
+
+    /// The nodes whose folders hold an image, for each image.
+    pub fn holders(&self) -> BTreeMap<ImageId, Vec<NodeId>> {
+        let mut holders: BTreeMap<ImageId, Vec<NodeId>> = BTreeMap::new();
+        for node in &self.nodes {
+            for entry in fs::read_dir(node.images()).unwrap() {
+                let name = entry.unwrap().file_name();
+                if let Some(id) = name.to_str().and_then(ImageId::from_file_name) {
+                    holders.entry(id).or_default().push(NodeId(node.id));
+                }
+            }
+        }
+        holders
     }
 
     /// A name that `user`'s image would have to have to be assigned to node `id` while all nodes are alive.

@@ -14,6 +14,7 @@
 pub mod address;
 pub mod cluster;
 pub mod mount;
+pub mod nobody;
 pub mod observer;
 pub mod picture;
 pub mod process;
