@@ -16,11 +16,12 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 /// What a committed file outlives.
@@ -104,15 +105,24 @@ impl std::error::Error for Error {}
 pub struct Folder {
     file: File,
     path: PathBuf,
+    /// Device and inode, which it keeps as long as it is held.
+    identity: (u64, u64),
 }
 
 impl Folder {
     /// Opens a folder that exists.
     pub fn open(path: &Path) -> Result<Arc<Folder>, Error> {
         let fd = rustix::fs::open(path, FOLDER_FLAGS, Mode::empty());
+        let fd = fd.map_err(|e| io_error("open", path.to_owned(), e))?;
+        Folder::hold(fd, path.to_owned())
+    }
+
+    fn hold(fd: OwnedFd, path: PathBuf) -> Result<Arc<Folder>, Error> {
+        let stat = rustix::fs::fstat(&fd).map_err(|e| io_error("look at", path.clone(), e))?;
         Ok(Arc::new(Folder {
-            file: fd.map_err(|e| io_error("open", path.to_owned(), e))?.into(),
-            path: path.to_owned(),
+            file: fd.into(),
+            path,
+            identity: identity(&stat),
         }))
     }
 
@@ -132,10 +142,7 @@ impl Folder {
     pub(crate) fn open_folder(&self, name: &str) -> Result<Option<Arc<Folder>>, Error> {
         let path = self.path.join(name);
         match rustix::fs::openat(&self.file, name, FOLDER_FLAGS, Mode::empty()) {
-            Ok(fd) => Ok(Some(Arc::new(Folder {
-                file: fd.into(),
-                path,
-            }))),
+            Ok(fd) => Folder::hold(fd, path).map(Some),
             Err(Errno::NOENT) => Ok(None),
             Err(e) => Err(io_error("open", path, e)),
         }
@@ -153,13 +160,9 @@ impl Folder {
 
     /// An error if the path does not lead to this folder any more: it was moved, removed or unmounted.
     pub(crate) fn check_in_place(&self) -> Result<(), Error> {
-        let same = || {
-            let (held, found) = (rustix::fs::fstat(&self.file)?, rustix::fs::stat(&self.path)?);
-            Ok::<_, Errno>((held.st_dev, held.st_ino) == (found.st_dev, found.st_ino))
-        };
-        match same() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(io_error("use", self.path.clone(), Errno::STALE)),
+        match rustix::fs::stat(&self.path) {
+            Ok(found) if identity(&found) == self.identity => Ok(()),
+            Ok(_) => Err(io_error("use", self.path.clone(), Errno::STALE)),
             Err(e) => Err(io_error("use", self.path.clone(), e)),
         }
     }
@@ -356,6 +359,10 @@ impl Drop for TemporaryFile {
             let _ = self.folder.remove(&self.name);
         }
     }
+}
+
+fn identity(stat: &Stat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
 }
 
 fn io_error(operation: &'static str, path: PathBuf, error: impl Into<io::Error>) -> Error {

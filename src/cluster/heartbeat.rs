@@ -310,7 +310,7 @@ impl HeartbeatThread {
     }
 
     fn hear(&mut self, now: Duration, heard: Heard) {
-        // A clock that is too far ahead is not followed; `stand` tells people.
+        // A clock that is too far ahead is not followed; `warnings` tells people.
         self.clock.observe(heard.facts.clock, time::wall_ms());
         self.leases.heard(now, heard);
         let is_known = self.image_keys.contains(&heard.facts.primary_key);

@@ -15,9 +15,14 @@ pub(crate) fn metrics(service: &Service) -> Answer {
     let (view, report) = (node.cluster.view(), node.cluster.report());
     let process = process::read();
     let mut text = String::new();
-    let counters = serde_json::to_value(&node.counters).expect("counters are plain numbers");
-    for (name, value) in counters.as_object().into_iter().flatten() {
-        sample(&mut text, "counter", &format!("{name}_total"), "", value);
+    for counters in [
+        serde_json::to_value(&node.counters),
+        serde_json::to_value(report.changes),
+    ] {
+        let counters = counters.expect("counters are plain numbers");
+        for (name, value) in counters.as_object().into_iter().flatten() {
+            sample(&mut text, "counter", &format!("{name}_total"), "", value);
+        }
     }
     let rejections = serde_json::to_value(report.rejections).expect("counters are plain numbers");
     for (i, (cause, value)) in rejections.as_object().into_iter().flatten().enumerate() {
@@ -33,10 +38,6 @@ pub(crate) fn metrics(service: &Service) -> Answer {
         } else {
             let _ = writeln!(text, "pixseal_{name}{{cause=\"{cause}\"}} {value}");
         }
-    }
-    let changes = serde_json::to_value(report.changes).expect("counters are plain numbers");
-    for (name, value) in changes.as_object().into_iter().flatten() {
-        sample(&mut text, "counter", &format!("{name}_total"), "", value);
     }
     of_peers(&mut text, "peer_last_heard_seconds", &report.peers, |peer| {
         peer.last_heard_ms.map(|ms| json!(ms as f64 / 1000.0))
