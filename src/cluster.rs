@@ -39,7 +39,8 @@ use self::settings::ClusterSettings;
 use self::shared::Shared;
 use self::time::BootClock;
 use crate::election::datagram::ClusterKey;
-use crate::election::{self, Election, View};
+use crate::election::event::View;
+use crate::election::{self, Election};
 use crate::lease::{Leases, Standing};
 use crate::members::Members;
 use crate::roster::ViewId;
@@ -61,7 +62,7 @@ impl Cluster {
         socket.set_nonblocking(true)?;
         set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES)?;
         let ClusterSettings { own, ref members, .. } = settings;
-        let election = Election::new(election::Settings {
+        let election = Election::new(election::event::Settings {
             own,
             members: members.ids().collect(),
             key: ClusterKey::new(&settings.key),

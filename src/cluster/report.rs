@@ -8,9 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+use crate::election::Election;
 use crate::election::datagram::Rejections;
 use crate::election::detector::{PeerState, Transition};
-use crate::election::{Election, View};
+use crate::election::event::View;
 use crate::members::Members;
 use crate::report::{Change, Peer};
 use crate::roster::NodeId;

@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::report::Report;
 use super::time::BootClock;
 use crate::condition::ConditionCell;
-use crate::election::View;
+use crate::election::event::View;
 use crate::lease::Standing;
 use crate::members::Members;
 use crate::roster::ViewId;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use pixseal::election::View;
 use pixseal::election::datagram::{ClusterKey, Datagram, LinkState, Rejections, Stamp};
+use pixseal::election::event::View;
 use pixseal::election::message::{Message, Stance};
 use pixseal::lease::Facts;
 use pixseal::roster::NodeId;

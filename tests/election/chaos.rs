@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pixseal::election::datagram::ClusterKey;
-use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
+use pixseal::election::event::{Input, Output, Settings};
+use pixseal::election::{Election, HEALTH_TIMEOUT};
 use pixseal::roster::NodeId;
 
 use crate::world::{PORT, Transcript, World};

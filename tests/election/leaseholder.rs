@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use pixseal::election::{Announcement, View};
+use pixseal::election::event::{Announcement, View};
 use pixseal::lease::{Facts, Heard, Leases, Standing};
 use pixseal::roster::{NodeId, ViewId};
 use pixseal::version::{Clock, Time};

@@ -10,8 +10,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use pixseal::election::datagram::{ClusterKey, Datagram};
+use pixseal::election::event::{Input, Output, Settings};
 use pixseal::election::message::{Message, Rival};
-use pixseal::election::{Election, HEALTH_TIMEOUT, Input, Output, Settings};
+use pixseal::election::{Election, HEALTH_TIMEOUT};
 use pixseal::roster::NodeId;
 
 use crate::laws::Laws;

@@ -3,8 +3,9 @@
 #![allow(clippy::disallowed_types, reason = "the peer of a test")]
 
 use super::*;
+use crate::election::HEALTH_TIMEOUT;
 use crate::election::datagram::ClusterKey;
-use crate::election::{HEALTH_TIMEOUT, Input, Output, Settings};
+use crate::election::event::{Input, Output, Settings};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Mutex;
