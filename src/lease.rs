@@ -13,16 +13,20 @@
 //!
 //! When a node is away, what can it hold of a name? Only what it was assigned in a view that it was part of since the
 //! cluster was last settled, and nothing later than the last time that it announced ([`Facts::reserve`]): a node
-//! confirms a write only once all others of its view have heard of a later reserve. [`Standing::latest_on`] tells.
+//! confirms a write only once all others of its view have heard of a later reserve. [`standing::Standing::latest_on`] tells.
 //!
 //! The election already excludes what must not happen here: a view is adopted from its leader only, over a link that
 //! works both ways. During a partition each side is ready for itself; the newest version wins when they meet.
+
+pub mod standing;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balancer;
+use self::standing::{Epoch, Other, Standing};
 use crate::condition::Condition;
 use crate::roster::{NodeId, Roster, ViewId};
 use crate::version::Time;
@@ -107,14 +111,6 @@ struct PeerLease {
     ceased: Option<Time>,
 }
 
-/// A roster that was replaced.
-#[derive(Clone, Debug)]
-struct Epoch {
-    roster: Roster,
-    /// No write under it is later.
-    end: Time,
-}
-
 /// Everything a node knows of leases.
 pub struct Leases {
     own: NodeId,
@@ -140,48 +136,6 @@ pub struct Leases {
     /// Since when it has run without a pause.
     present_since: Duration,
     ticked: Duration,
-}
-
-/// What a node may do at one moment. Immutable: workers read it without a lock.
-#[derive(Clone, Debug)]
-pub struct Standing {
-    own: NodeId,
-    /// The view that is installed; none while there is no leader.
-    pub view: Option<ViewId>,
-    /// Who is alive in it.
-    pub roster: Roster,
-    /// Whether writes may be taken and confirmed.
-    pub is_ready: bool,
-    /// Whether every image lies on the node that it is assigned to, and nowhere else.
-    pub is_settled: bool,
-    /// Until when this node may answer alone.
-    pub lease_until: Duration,
-    /// Since when this node has run without a pause.
-    pub present_since: Duration,
-    /// Until when this node can be sure that it was not paused.
-    pub present_until: Duration,
-    /// Writes before this may be confirmed.
-    pub confirmed: Time,
-    /// Members that use the same images folder.
-    pub companions: Arc<BTreeSet<NodeId>>,
-    /// What each other member can hold, but those that use the same folder.
-    others: Vec<Other>,
-    /// Rosters that were replaced since the cluster was settled.
-    epochs: Arc<Vec<Epoch>>,
-    /// Members that were heard in this life of the node.
-    pub heard: Arc<BTreeSet<NodeId>>,
-    /// How far the clock of each peer that was heard is ahead of this node's, in milliseconds.
-    pub clock_offsets: Vec<(NodeId, i64)>,
-}
-
-/// What another member can hold.
-#[derive(Clone, Debug)]
-struct Other {
-    node: NodeId,
-    /// No write on it is later.
-    latest: Time,
-    /// It may have taken any name, in views that this node did not see.
-    may_hold_anything: bool,
 }
 
 impl Leases {
@@ -559,72 +513,3 @@ impl PeerLease {
         self.left.is_some() || now.saturating_sub(silent_since) >= EXPIRY
     }
 }
-
-impl Standing {
-    /// A node that may do nothing: it has just started.
-    pub fn nothing(own: NodeId) -> Standing {
-        Standing {
-            own,
-            view: None,
-            roster: Roster::new(own, []),
-            is_ready: false,
-            is_settled: false,
-            lease_until: Duration::ZERO,
-            present_since: Duration::ZERO,
-            present_until: Duration::ZERO,
-            confirmed: Time::default(),
-            companions: Arc::default(),
-            others: Vec::new(),
-            epochs: Arc::default(),
-            heard: Arc::default(),
-            clock_offsets: Vec::new(),
-        }
-    }
-
-    /// The node that takes writes of this name.
-    pub fn assigned(&self, user: &str, name: &str) -> NodeId {
-        balancer::assigned(user, name, &self.roster)
-    }
-
-    /// Whether this node takes writes of this name now.
-    pub fn takes(&self, user: &str, name: &str) -> bool {
-        self.is_ready && self.assigned(user, name) == self.own
-    }
-
-    /// Whether this node's folder is that of the node that the name is assigned to.
-    pub fn is_folder_of(&self, node: NodeId) -> bool {
-        node == self.own || self.companions.contains(&node)
-    }
-
-    /// Whether a write with this time may be confirmed at `now`.
-    pub fn confirms(&self, now: Duration, time: Time) -> bool {
-        self.is_ready && now < self.lease_until && time < self.confirmed
-    }
-
-    /// Whether this node's own copy of a name that is assigned to it is the only one, at `now`.
-    pub fn is_alone(&self, now: Duration) -> bool {
-        self.is_settled && now < self.lease_until
-    }
-
-    /// The members that are not in the view and may hold something.
-    pub fn away(&self) -> impl Iterator<Item = NodeId> {
-        let others = self.others.iter().map(|other| other.node);
-        others.filter(|other| !self.roster.contains(*other))
-    }
-
-    /// The latest time that a copy of this name on another node can have; `None`: it holds none that counts.
-    pub fn latest_on(&self, node: NodeId, user: &str, name: &str) -> Option<Time> {
-        let other = self.others.iter().find(|other| other.node == node)?;
-        let had = |roster: &Roster| balancer::assigned(user, name, roster) == node;
-        let latest = if other.may_hold_anything || self.roster.contains(node) && had(&self.roster) {
-            other.latest
-        } else {
-            let ends = self.epochs.iter().filter(|epoch| had(&epoch.roster));
-            ends.map(|epoch| epoch.end).max()?.min(other.latest)
-        };
-        (latest > Time::default()).then_some(latest)
-    }
-}
-
-#[cfg(test)]
-mod tests;

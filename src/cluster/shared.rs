@@ -10,7 +10,7 @@ use super::report::Report;
 use super::time::BootClock;
 use crate::condition::ConditionCell;
 use crate::election::event::View;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::members::Members;
 use crate::roster::ViewId;
 

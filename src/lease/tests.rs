@@ -1,6 +1,7 @@
 //! Leases through their door, by a clock of our own.
 
 use super::*;
+use crate::balancer;
 
 const ONE: NodeId = NodeId(1);
 const TWO: NodeId = NodeId(2);

@@ -14,7 +14,7 @@ use super::pause::pause;
 use super::shared::Node;
 use super::unable::unable;
 use crate::image_id::ImageId;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::roster::{NodeId, ViewId};
 use crate::store::draft::Draft;
 use crate::ticket::Claims;

@@ -20,7 +20,7 @@ use super::pause::pause;
 use super::received::Received;
 use super::shared::Node;
 use crate::image_id::ImageId;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::roster::{NodeId, ViewId};
 use crate::seal::Header;
 use crate::version::{Newest, Version, WriteOutcome};

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::lookup::{holding, lookup};
 use super::shared::Node;
 use crate::image_id::ImageId;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::report::Holding;
 use crate::roster::NodeId;
 use crate::store::held::Held;

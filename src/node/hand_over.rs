@@ -15,7 +15,7 @@ use super::received::Received;
 use super::shared::Node;
 use crate::client::connection::NodeConnection;
 use crate::image_id::ImageId;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::report::TakenOver;
 use crate::roster::NodeId;
 use crate::store;

@@ -12,7 +12,7 @@ use super::find::Reach;
 use super::lookup::unix_seconds;
 use super::pause::pause;
 use super::shared::Node;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::report::{Item, Page};
 use crate::roster::NodeId;
 use crate::seal;

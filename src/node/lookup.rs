@@ -10,7 +10,7 @@ use super::etag::etag;
 use super::pause::pause;
 use super::shared::Node;
 use crate::image_id::ImageId;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::report::{HeldCopy, Holding};
 use crate::roster::{NodeId, ViewId};
 use crate::store;

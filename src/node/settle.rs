@@ -27,7 +27,7 @@ use super::pause::pause;
 use super::shared::Node;
 use crate::condition::Condition;
 use crate::image_id::ImageId;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::priority;
 use crate::report::Rebalance;
 use crate::roster::{NodeId, ViewId};

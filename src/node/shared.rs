@@ -11,7 +11,7 @@ use super::transfers::Transfers;
 use crate::cluster::{Cluster, time};
 use crate::condition::ConditionCell;
 use crate::keyset::Keyset;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::members::Members;
 use crate::roster::NodeId;
 use crate::sealing::blocks::Blocks;

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::process;
 use super::service::Service;
 use crate::http::answer::Answer;
-use crate::lease::Standing;
+use crate::lease::standing::Standing;
 use crate::node::shared::Node;
 use crate::node::unable::unable;
 use crate::report::Status;

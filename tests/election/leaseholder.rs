@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pixseal::election::event::{Announcement, View};
-use pixseal::lease::{Facts, Heard, Leases, Standing};
+use pixseal::lease::standing::Standing;
+use pixseal::lease::{Facts, Heard, Leases};
 use pixseal::roster::{NodeId, ViewId};
 use pixseal::version::{Clock, Time};
 
