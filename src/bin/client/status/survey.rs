@@ -18,7 +18,7 @@ use super::findings::{self, AskedNode};
 /// Nodes that are not of one mind are asked once more after this long, at most half of what is left: a change of
 /// membership reaches all of them within a few heartbeats.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(400);
-/// The longest answer, in bytes; that of a cluster of 256 nodes has about 60 KB.
+/// The longest answer, in bytes: more than the largest cluster has to say.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 struct Survey {
