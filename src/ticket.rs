@@ -37,6 +37,8 @@ pub enum Purpose {
     Redirect,
     /// A node hands over a copy: an image with PUT, a tombstone with DELETE.
     HandOver,
+    /// A node hands over an upload, which is a write of the view that the ticket names.
+    Upload,
 }
 
 /// What a ticket says.
@@ -117,6 +119,7 @@ impl Claims {
         let purpose: u8 = match self.purpose {
             Purpose::Redirect => 0,
             Purpose::HandOver => 1,
+            Purpose::Upload => 2,
         };
         let mut bytes = Vec::with_capacity(CLAIMS_BYTES);
         bytes.push(purpose);
@@ -135,6 +138,7 @@ impl Claims {
         let purpose = match take::<1>(&mut rest)? {
             [0] => Purpose::Redirect,
             [1] => Purpose::HandOver,
+            [2] => Purpose::Upload,
             _ => return None,
         };
         Some(Claims {
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn a_ticket_says_what_was_signed() {
         let key = TicketKey::new(&[7; 32]);
-        for purpose in [Purpose::Redirect, Purpose::HandOver] {
+        for purpose in [Purpose::Redirect, Purpose::HandOver, Purpose::Upload] {
             let claims = Claims { purpose, ..claims() };
             let ticket = key.sign(&claims, "PUT", &id("cat.png"));
             assert_eq!(

@@ -53,6 +53,8 @@ pub(crate) struct Referred {
 pub(crate) struct Admitted {
     /// The place of the write among all others.
     pub(crate) version: Version,
+    /// The view in which it was drawn.
+    pub(crate) view: ViewId,
     /// Where its bytes are written; vanishes if the upload is not stored.
     pub(crate) draft: Draft,
 }
@@ -68,8 +70,12 @@ pub(crate) fn admit(
         (Error::NotReady, Some((condition, why))) => Error::Unable(condition, why),
         (error, _) => error,
     });
-    let (standing, version) = match assigned? {
-        Ok(taken) => taken,
+    let Start {
+        standing,
+        view,
+        version,
+    } = match assigned? {
+        Ok(start) => start,
         Err(referred) => {
             log::info!(
                 "Node {}: Request assigned to Node {} (round-robin), rejecting",
@@ -98,10 +104,17 @@ pub(crate) fn admit(
         standing.roster
     );
     log::info!("Node {}: Processing image upload...", node.id);
-    Ok(Admission::Here(Admitted { version, draft }))
+    Ok(Admission::Here(Admitted { version, view, draft }))
 }
 
-/// Whether this node takes writes of this name, with the version of a write that begins now, or which other one does.
+/// A write that begins, on the node that takes it.
+pub(crate) struct Start {
+    standing: Arc<Standing>,
+    view: ViewId,
+    version: Version,
+}
+
+/// Whether this node takes writes of this name, or which other one does.
 /// Waits a moment for a leader, and for a view that another node has redirected by. A node that leaves waits for nothing.
 ///
 /// A version is drawn before the lease is looked at: a node that was paused must not begin a write with a clock that has
@@ -110,7 +123,7 @@ pub(crate) fn assign(
     node: &Node,
     id: &ImageId,
     referral: Option<&Claims>,
-) -> Result<Result<(Arc<Standing>, Version), Referred>, Error> {
+) -> Result<Result<Start, Referred>, Error> {
     let deadline = node.cluster.now() + READY_TIME_MAX;
     loop {
         let is_leaving = node.is_leaving();
@@ -122,7 +135,11 @@ pub(crate) fn assign(
             let to = standing.assigned(id.user(), id.name());
             let version = node.next_version();
             if to == node.id && !is_leaving && standing.is_ready && node.has_lease(&standing) {
-                return Ok(Ok((standing, version)));
+                return Ok(Ok(Start {
+                    standing,
+                    view,
+                    version,
+                }));
             }
             if to != node.id {
                 return refer(to, view, referral).map(Err);

@@ -1,13 +1,17 @@
 //! The end of a write: it gets its place among all versions, and is confirmed once no reader can miss it.
 //!
 //! ```text
-//! sync ─► name lock ─► conditions ─► assigned here, in the view of now? ─► rename ─► sync of the folder ─► confirm
-//!                                    └► assigned elsewhere by now: hand over, the receipt is that node's
+//! sync ─► version of this view? ─► name lock ─► conditions ─► assigned here? ─► rename ─► sync of the folder ─► confirm
+//!         └► seal again                                     └► hand over, the receipt is that node's
 //! ```
 //!
 //! Writes of one name are taken by one node at a time (`lease`), and by that one under the lock of the name. A write
 //! whose name was assigned to another node while it arrived is handed over before it is acknowledged, so that nothing
 //! is left in the wrong place.
+//!
+//! A version is of the view in which it was drawn. When the view has changed since, another node may have judged
+//! conditions and taken a later write that the node that takes this one does not have: with its old version this one
+//! would be acknowledged and gone. So it gets a new one, which is later than everything in earlier views.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -40,6 +44,16 @@ pub(crate) struct Committed {
     pub(crate) standing: Arc<Standing>,
 }
 
+/// A change that was made here, and may be confirmed.
+struct Change {
+    outcome: WriteOutcome,
+    version: Version,
+    /// The view in which it was made.
+    view: ViewId,
+    /// It was made before anybody could take the name in another view.
+    is_in_time: bool,
+}
+
 /// Stores a received image under its name, here or on the node that it is assigned to by now.
 pub(crate) fn commit(
     node: &Node,
@@ -49,19 +63,29 @@ pub(crate) fn commit(
 ) -> Result<Committed, Error> {
     received.draft.sync()?;
     let deadline = node.cluster.now() + PLACE_TIME_MAX;
+    // Another node may have it, as it is.
     let mut may_be_stored = false;
     loop {
         let standing = node.cluster.standing();
-        let placed = if standing.takes(id.user(), id.name()) {
-            let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
-            let kept = keep(node, id, &mut received, conditions)?;
-            if kept.is_some() {
-                node.store.sync_images()?;
-                confirm(node, received.version())?;
+        let view = standing.view.filter(|_| standing.is_ready);
+        if let Some(view) = view.filter(|view| *view != received.view) {
+            if may_be_stored {
+                return Err(Error::Unconfirmed);
             }
-            kept.map(|outcome| (node.id, outcome))
+            received.renew(node, id, view)?;
+        }
+        let placed = if view.is_none() {
+            None
+        } else if standing.takes(id.user(), id.name()) {
+            take(node, id, &mut received, conditions)?.map(|outcome| (node.id, outcome))
         } else if conditions.are_empty() {
-            match hand_over::upload(node, id, &mut received, &standing)? {
+            match hand_over::upload(node, id, &mut received, &standing) {
+                Given::Taken(_, WriteOutcome::Superseded) if may_be_stored => return Err(Error::Unconfirmed),
+                // A later write was stored there already, and may have been read.
+                Given::Taken(_, WriteOutcome::Superseded) => {
+                    received.renew(node, id, received.view)?;
+                    None
+                }
                 Given::Taken(to, outcome) => Some((to, outcome)),
                 Given::Refused => None,
                 Given::Unknown => {
@@ -91,23 +115,50 @@ pub(crate) fn commit(
     }
 }
 
+/// Stores a received image here and has that confirmed, if the conditions hold and this node takes writes of the name.
+fn take(
+    node: &Node,
+    id: &ImageId,
+    received: &mut Received,
+    conditions: &Conditions,
+) -> Result<Option<WriteOutcome>, Error> {
+    let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
+    let Some(change) = keep(node, id, received, conditions)? else {
+        return Ok(None);
+    };
+    node.store.sync_images()?;
+    confirm(node, &change)?;
+    Ok(Some(change.outcome))
+}
+
+/// Stores an upload that another node has received, as it is, and has that confirmed; if this node takes writes of the
+/// name in the very view in which that one drew the version. [`WriteOutcome::Superseded`]: a later one is here already.
+pub(crate) fn take_over(node: &Node, id: &ImageId, received: &mut Received) -> Result<WriteOutcome, Error> {
+    let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
+    let lock = node.names.lock(id);
+    node.clock.observe(received.version().time, node.wall_ms());
+    let change = rename(node, id, received)?.ok_or(Error::NotPlaced)?;
+    drop(lock);
+    if change.outcome != WriteOutcome::Superseded {
+        node.store.sync_images()?;
+        confirm(node, &change)?;
+    }
+    Ok(change.outcome)
+}
+
 /// Gives a received image its name, if the conditions hold and this node takes writes of the name.
 fn keep(
     node: &Node,
     id: &ImageId,
     received: &mut Received,
     conditions: &Conditions,
-) -> Result<Option<WriteOutcome>, Error> {
+) -> Result<Option<Change>, Error> {
     let _lock = node.names.lock(id);
-    let store = &node.store;
     if conditions.are_empty() {
-        let Some(view) = node.cluster.standing().view else {
-            return Ok(None);
-        };
-        let version = received.version();
-        let kept = in_view(node, id, view, || store.keep(&mut received.draft, id, version))?;
-        if kept != Some(WriteOutcome::Superseded) {
-            return Ok(kept);
+        let change = rename(node, id, received)?;
+        let outcome = change.as_ref().map(|change| change.outcome);
+        if outcome != Some(WriteOutcome::Superseded) {
+            return Ok(change);
         }
     }
     // Writes of one name take effect in the order in which they end, and one with conditions after what it was judged by.
@@ -116,13 +167,21 @@ fn keep(
     let newest = held.max(lookup.newest.version());
     if let Some(newest) = newest.filter(|newest| *newest > received.version()) {
         node.goes_on_after(newest);
-        received.renew(node, id)?;
+        received.renew(node, id, received.view)?;
     }
-    let Some(view) = lookup.view else {
+    if lookup.view != Some(received.view) {
         return Ok(None);
-    };
-    let version = received.version();
-    in_view(node, id, view, || store.keep(&mut received.draft, id, version))
+    }
+    rename(node, id, received)
+}
+
+/// Gives a received image its name, unless something newer has it, if this node takes writes of the name in the view of
+/// the version.
+fn rename(node: &Node, id: &ImageId, received: &mut Received) -> Result<Option<Change>, Error> {
+    let (version, view) = (received.version(), received.view);
+    in_view(node, id, (version, view), || {
+        node.store.keep(&mut received.draft, id, version)
+    })
 }
 
 /// Writes a tombstone and removes the image, if there is one and the conditions hold. `false`: there is none.
@@ -152,13 +211,13 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         }
         let version = node.next_version();
         let buried = match lookup.view {
-            Some(view) => in_view(node, id, view, || node.store.bury(id, version))?,
+            Some(view) => in_view(node, id, (version, view), || node.store.bury(id, version))?,
             None => None,
         };
         drop(lock);
-        if buried.is_some() {
+        if let Some(change) = buried {
             node.store.sync_images()?;
-            confirm(node, version)?;
+            confirm(node, &change)?;
             return Ok(true);
         }
         drop(confirmation);
@@ -233,32 +292,44 @@ fn look_alone(node: &Node, id: &ImageId, standing: &Standing) -> Result<Option<L
     }))
 }
 
-/// Does `change` if this node takes writes of the name in this very view. Nobody reports this node as clean in a later
+/// Makes a change if this node takes writes of the name in this very view. Nobody reports this node as clean in a later
 /// view while that goes on: see `settle`.
-fn in_view<T>(
+fn in_view(
     node: &Node,
     id: &ImageId,
-    view: ViewId,
-    change: impl FnOnce() -> Result<T, crate::store::error::Error>,
-) -> Result<Option<T>, Error> {
+    (version, view): (Version, ViewId),
+    change: impl FnOnce() -> Result<WriteOutcome, crate::store::error::Error>,
+) -> Result<Option<Change>, Error> {
     let _commits = node.commits.read().unwrap_or_else(PoisonError::into_inner);
     let standing = node.cluster.standing();
     if standing.view != Some(view) || !standing.takes(id.user(), id.name()) {
         return Ok(None);
     }
-    Ok(Some(change()?))
+    let outcome = change()?;
+    Ok(Some(Change {
+        outcome,
+        version,
+        view,
+        // Whoever takes the name in a later view finds it, then.
+        is_in_time: node.has_lease(&standing),
+    }))
 }
 
 /// Waits until all nodes of the view have heard of a reserve that covers this version, and would hear of any view in
-/// which somebody else takes the name: then no later reader can be told of an earlier state.
-fn confirm(node: &Node, version: Version) -> Result<(), Error> {
+/// which somebody else takes the name: then no later reader can be told of an earlier state. A change that may have come
+/// too late for what others did in a later view cannot be confirmed: a write with conditions may have been judged
+/// without it.
+fn confirm(node: &Node, change: &Change) -> Result<(), Error> {
     let deadline = node.cluster.now() + CONFIRM_TIME_MAX;
     loop {
         let now = node.cluster.now();
-        if node.cluster.standing().confirms(now, version.time) {
+        let standing = node.cluster.standing();
+        let is_known = change.is_in_time || standing.view == Some(change.view);
+        if is_known && standing.confirms(now, change.version.time) {
             return Ok(());
         }
-        if now >= deadline {
+        let is_too_late = !is_known && standing.view.is_some();
+        if is_too_late || now >= deadline {
             return Err(Error::Unconfirmed);
         }
         pause();

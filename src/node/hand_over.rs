@@ -10,14 +10,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::error::Error;
 use super::received::Received;
 use super::shared::Node;
 use crate::client::connection::NodeConnection;
 use crate::image_id::ImageId;
 use crate::lease::standing::Standing;
 use crate::report::TakenOver;
-use crate::roster::NodeId;
+use crate::roster::{NodeId, ViewId};
 use crate::store;
 use crate::store::held::Held;
 use crate::ticket::{Claims, LIFETIME_MS, Purpose};
@@ -49,34 +48,15 @@ pub(crate) enum Given {
     Unknown,
 }
 
-/// Gives an upload that is received, but not stored, to a node that takes it.
-pub(crate) fn upload(
-    node: &Node,
-    id: &ImageId,
-    received: &mut Received,
-    standing: &Standing,
-) -> Result<Given, Error> {
-    let assigned = standing.assigned(id.user(), id.name());
-    let mut candidates: Vec<NodeId> = match standing.view {
-        Some(_) => vec![assigned],
-        // A node that has left does not know who has which name now, but each of the others does.
-        None if node.is_leaving() => node.others().collect(),
-        None => Vec::new(),
-    };
-    candidates.retain(|other| *other != node.id);
-    let version = received.version();
+/// Gives an upload that is received, but not stored, to the node that takes it.
+pub(crate) fn upload(node: &Node, id: &ImageId, received: &mut Received, standing: &Standing) -> Given {
+    let to = standing.assigned(id.user(), id.name());
+    let claims = claims(node, to, Purpose::Upload, (received.version(), received.view));
     received.draft.prepare_to_read();
     let draft = &received.draft;
     let read = |offset, buf: &mut [u8]| draft.read(offset, buf);
-    for to in candidates {
-        match give(node, to, id, version, &Cargo::Sealed(draft.bytes(), &read)) {
-            // A later write was stored there already, and may have been read: this one cannot come before it any more.
-            Given::Taken(_, WriteOutcome::Superseded) => return Err(Error::NotPlaced),
-            Given::Refused => {}
-            given => return Ok(given),
-        }
-    }
-    Ok(Given::Refused)
+    let cargo = Cargo::Sealed(draft.bytes(), &read);
+    give(node, id, &claims, &cargo)
 }
 
 /// Gives this node's copy of a name to the node that it is assigned to, and forgets it here. `false`: that node does not
@@ -85,13 +65,14 @@ pub(crate) fn copy(node: &Node, to: NodeId, id: &ImageId) -> Result<bool, store:
     let Some(held) = node.store.held(id)? else {
         return Ok(true);
     };
-    let (version, outcome) = match &held {
-        Held::Tombstone(version) => (*version, give(node, to, id, *version, &Cargo::Tombstone)),
+    let version = held.copy().version;
+    let view = node.cluster.standing().view.unwrap_or_default();
+    let claims = claims(node, to, Purpose::HandOver, (version, view));
+    let outcome = match &held {
+        Held::Tombstone(_) => give(node, id, &claims, &Cargo::Tombstone),
         Held::Image(sealed) => {
             let read = |offset, buf: &mut [u8]| sealed.read_piece(offset, buf);
-            let version = sealed.version();
-            let cargo = Cargo::Sealed(sealed.bytes(), &read);
-            (version, give(node, to, id, version, &cargo))
+            give(node, id, &claims, &Cargo::Sealed(sealed.bytes(), &read))
         }
     };
     if !matches!(outcome, Given::Taken(..)) {
@@ -102,27 +83,34 @@ pub(crate) fn copy(node: &Node, to: NodeId, id: &ImageId) -> Result<bool, store:
     Ok(true)
 }
 
-fn give(node: &Node, to: NodeId, id: &ImageId, version: Version, cargo: &Cargo<'_>) -> Given {
+fn claims(node: &Node, to: NodeId, purpose: Purpose, (version, view): (Version, ViewId)) -> Claims {
+    Claims {
+        purpose,
+        node: to,
+        view,
+        hops: 0,
+        expiry_ms: node.wall_ms() + LIFETIME_MS,
+        version,
+    }
+}
+
+fn give(node: &Node, id: &ImageId, claims: &Claims, cargo: &Cargo<'_>) -> Given {
     let method = match cargo {
         Cargo::Sealed(..) => "PUT",
         Cargo::Tombstone => "DELETE",
     };
-    let claims = Claims {
-        purpose: Purpose::HandOver,
-        node: to,
-        view: node.cluster.standing().view.unwrap_or_default(),
-        hops: 0,
-        expiry_ms: node.wall_ms() + LIFETIME_MS,
-        version,
-    };
-    let ticket = node.tickets.sign(&claims, method, id);
+    let ticket = node.tickets.sign(claims, method, id);
     let target = format!("/images/{id}?ticket={ticket}");
     // A kept connection may have been closed meanwhile; a new one tells the truth.
-    let attempt = || send(node, to, (method, &target), cargo);
+    let attempt = || send(node, claims.node, (method, &target), cargo);
     match attempt().or_else(attempt) {
         None => Given::Refused,
         // Asked again, the node says whether it has it.
         Some(Given::Unknown) => match attempt() {
+            // It may have been there before the later one.
+            Some(Given::Taken(_, WriteOutcome::Superseded)) if claims.purpose == Purpose::Upload => {
+                Given::Unknown
+            }
             Some(Given::Taken(to, outcome)) => Given::Taken(to, outcome),
             Some(Given::Refused | Given::Unknown) | None => Given::Unknown,
         },

@@ -55,7 +55,7 @@ fn store(
     id: &ImageId,
     (offer, admitted): (&Offer, Admitted),
 ) -> Result<Receipt, Error> {
-    let Admitted { version, draft } = admitted;
+    let Admitted { version, view, draft } = admitted;
     let header = Header::new(version, random()?);
     let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
     let mut sealer = Sealer::new(node, cipher, draft);
@@ -82,7 +82,7 @@ fn store(
         node.id
     );
     let draft = sealer.into_draft();
-    let committed = commit(node, id, Received { draft, header }, &offer.conditions)?;
+    let committed = commit(node, id, Received { draft, header, view }, &offer.conditions)?;
     let placed_by = &committed.standing;
     Ok(Receipt {
         user: id.user().to_owned(),

@@ -5,6 +5,7 @@ use super::opening::{Opener, Stored};
 use super::random::random;
 use super::shared::Node;
 use crate::image_id::ImageId;
+use crate::roster::ViewId;
 use crate::seal::{HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher};
 use crate::store::draft::Draft;
 use crate::version::Version;
@@ -12,6 +13,8 @@ use crate::version::Version;
 pub(crate) struct Received {
     pub(crate) draft: Draft,
     pub(crate) header: Header,
+    /// The view in which its version was drawn.
+    pub(crate) view: ViewId,
 }
 
 impl Received {
@@ -19,9 +22,8 @@ impl Received {
         self.header.version()
     }
 
-    /// The same image as a write of now: a version is part of what is sealed, and this one was overtaken by another
-    /// write of the same name, which began later and was stored earlier.
-    pub(crate) fn renew(&mut self, node: &Node, id: &ImageId) -> Result<(), Error> {
+    /// The same image as a write that begins now, in `view`: a version is part of what is sealed.
+    pub(crate) fn renew(&mut self, node: &Node, id: &ImageId, view: ViewId) -> Result<(), Error> {
         let header = Header::new(node.next_version(), random()?);
         let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
         let mut draft = node.store.begin()?;
@@ -44,7 +46,7 @@ impl Received {
             index += 1;
         }
         draft.sync()?;
-        *self = Received { draft, header };
+        *self = Received { draft, header, view };
         Ok(())
     }
 }

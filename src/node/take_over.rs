@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, PoisonError};
 
+use super::commit;
 use super::error::Error;
 use super::opening::{Opener, Stored};
+use super::received::Received;
 use super::shared::Node;
 use crate::http::body::{self, Body};
 use crate::image_id::ImageId;
@@ -11,6 +13,7 @@ use crate::seal::{HEADER_BYTES, Header, SEGMENT_BYTES};
 use crate::socket::pace::Pace;
 use crate::socket::{Socket, is_stall};
 use crate::store::draft::Draft;
+use crate::ticket::{Claims, Purpose};
 use crate::version::{Version, WriteOutcome};
 
 /// Whether this node takes copies of this name; asked before any of the body is read.
@@ -26,15 +29,17 @@ pub(crate) fn admit(node: &Node, id: &ImageId, sealed_bytes: u64) -> Result<Draf
     Ok(node.store.begin()?)
 }
 
-/// Receives a sealed file of `sealed_bytes` bytes and keeps it.
+/// Receives a sealed file of `sealed_bytes` bytes and keeps it: a copy that is misplaced on another node, or an upload
+/// that another node has received.
 pub(crate) fn image(
     node: &Node,
     (socket, body): (&mut Socket, &mut Body),
     id: &ImageId,
-    (version, sealed_bytes): (Version, u64),
+    (claims, sealed_bytes): (&Claims, u64),
     mut draft: Draft,
 ) -> Result<WriteOutcome, Error> {
-    let mut opener = None;
+    let version = claims.version;
+    let mut opened_by = None;
     let mut index = 0;
     let mut done = 0;
     // One at a time has a block for this: nodes that hand over must not take them all from uploads.
@@ -51,16 +56,22 @@ pub(crate) fn image(
             if header.version() != version {
                 return Err(Error::Damaged);
             }
-            opener = Some(Arc::new(Opener::new(node, id, header, sealed_bytes)));
+            opened_by = Some((header, Arc::new(Opener::new(node, id, header, sealed_bytes))));
         }
-        let opener = Arc::clone(opener.as_ref().expect("made with the first segment"));
+        let (_, opener) = opened_by.as_ref().expect("made with the first segment");
+        let opener = Arc::clone(opener);
         let stored = Stored::new(block, index, wanted);
         let (opened, ()) = node.pool.beside(move || opener.open(stored).map(drop), || ());
         opened?;
         done += wanted as u64;
         index += 1;
     }
+    let (header, _) = opened_by.ok_or(Error::Damaged)?;
     draft.sync()?;
+    if claims.purpose == Purpose::Upload {
+        let view = claims.view;
+        return commit::take_over(node, id, &mut Received { draft, header, view });
+    }
     keep(node, id, version, || node.store.keep(&mut draft, id, version))
 }
 

@@ -26,7 +26,6 @@ use crate::node::settle;
 use crate::node::take_over;
 use crate::node::transfers::TransferKind;
 use crate::ticket::{Claims, Purpose};
-use crate::version::Version;
 
 /// What becomes of the connection.
 pub(crate) enum After {
@@ -160,11 +159,11 @@ fn put_image(
         Framing::None | Framing::Chunked => None,
     };
     let referral = claims(service, put.ticket.as_deref(), "PUT", id);
-    if let Some(claims) = referral.filter(|claims| claims.purpose == Purpose::HandOver) {
+    if let Some(claims) = referral.filter(|claims| claims.purpose != Purpose::Redirect) {
         let Some(sealed_bytes) = length else {
             return Some(answers::refusal(&error::Error::CopyLength));
         };
-        let copy = (claims.version, sealed_bytes);
+        let copy = (&claims, sealed_bytes);
         return take_over_image(service, connection, request, (id, copy), body);
     }
     let put = admit::Offer {
@@ -188,12 +187,12 @@ fn put_image(
     }
 }
 
-/// A copy from another node.
+/// A copy, or an upload, from another node.
 fn take_over_image(
     service: &Service,
     connection: &mut Connection,
     request: &Request,
-    (id, copy): (&ImageId, (Version, u64)),
+    (id, copy): (&ImageId, (&Claims, u64)),
     body: &mut RequestBody,
 ) -> Option<Answer> {
     let node = &service.node;

@@ -9,7 +9,8 @@
 //! - [`load`], [`uploads`], [`probe`]: who asks
 //! - [`schedule`], [`disturbance`], [`weather`]: who is away when
 //! - [`calm`], [`availability`], [`report`]: what has to hold afterwards and meanwhile
-//! - [`old_faults`]: what was wrong once, each as a test; [`hand_over`]: a node is killed in the middle of one
+//! - [`old_faults`]: what was wrong once, each as a test; [`hand_over`]: a node is killed in the middle of one;
+//!   [`late`]: an upload ends in another view than it began in
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -22,6 +23,7 @@ mod calm;
 mod disturbance;
 mod hand_over;
 mod judge;
+mod late;
 mod ledger;
 mod liars;
 mod load;

@@ -62,11 +62,11 @@ pub(crate) fn put(cluster: &TestCluster, node: u32, path: &str, image: &[u8]) ->
 
 /// Reads through every node until all of them, many times in a row, say what is right: these bytes, or nothing. Whatever
 /// else they say meanwhile, except that they do not know, is wrong.
-fn assert_only(cluster: &TestCluster, path: &str, right: Option<&[u8]>) {
+pub(crate) fn assert_only(cluster: &TestCluster, path: &str, right: Option<&[u8]>) {
     let mut rounds = 0;
     wait_for("every node knows what the name holds", || {
         let mut all_know = true;
-        for node in 1..=u32::try_from(cluster.nodes.len()).unwrap() {
+        for node in cluster.running().map(|node| node.id) {
             match send(cluster, (node, "GET"), path, "", None) {
                 Some(answer) if answer.status == 200 => {
                     let right = right.unwrap_or_else(|| panic!("node {node}: it came back"));
