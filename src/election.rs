@@ -285,7 +285,7 @@ impl Election {
         let awake = self.awake();
         out.extend(
             self.detector
-                .record_stamp(sender, datagram.stamp, address, awake)
+                .record_stamp(sender, datagram.stamp, awake)
                 .map(Output::Note),
         );
         if datagram.message == Message::Leave {
@@ -313,12 +313,12 @@ impl Election {
         if !self.is_fresh(datagram.echo) {
             return Err(Rejection::Unproven);
         }
-        self.hear(&datagram, out);
+        self.hear(&datagram, address, out);
         Ok(())
     }
 
     /// A peer says this, and has proved that it hears this node.
-    fn hear(&mut self, datagram: &Datagram, out: &mut Vec<Output>) {
+    fn hear(&mut self, datagram: &Datagram, address: Option<SocketAddr>, out: &mut Vec<Output>) {
         let sender = datagram.sender;
         let awake = self.awake();
         let has_left = self.detector.peer(sender).map(|peer| peer.state) == Some(PeerState::Left);
@@ -326,8 +326,7 @@ impl Election {
             return;
         }
         if !has_left {
-            self.detector
-                .record_contact(sender, awake, datagram.link, datagram.facts.condition);
+            self.detector.record_contact(sender, awake, address, datagram);
         }
         if datagram.link.is_apart {
             // It is there, and has no leader: nobody has to wait until its lease expires.
@@ -399,8 +398,8 @@ impl Election {
     }
 
     /// Whether a datagram is of the life of its sender that this node goes by, or of a later one that takes its place. A
-    /// later life from the same address does at once, since no two processes listen at one; from another address only
-    /// when the known life is silent. Otherwise both are told of each other.
+    /// later life from the same address does as soon as it has proved that it runs, since no two processes listen at one;
+    /// from another address only when the known life is silent. Otherwise both are told of each other.
     fn check_life(
         &mut self,
         datagram: &Datagram,
@@ -423,6 +422,10 @@ impl Election {
         let both = elsewhere && silent < self.timeout && peer.state != PeerState::Left;
         let is_later = stamp.incarnation > known.incarnation;
         if is_later && !both {
+            let is_in_contact = silent < self.timeout && peer.state != PeerState::Left;
+            if is_in_contact && !self.is_fresh(datagram.echo) {
+                return Err(self.ask_for_proof(datagram, address, out));
+            }
             return Ok(());
         }
         self.tell_of_rival(datagram, address, (silent, both), out);
@@ -431,6 +434,33 @@ impl Election {
         } else {
             Rejection::Replayed
         })
+    }
+
+    /// Answers what may be the first datagram of a later life, and may be one of a life that has ended, which anybody can
+    /// play: the next one proves that it is said now. That life has heard of this node by then.
+    fn ask_for_proof(
+        &mut self,
+        datagram: &Datagram,
+        address: Option<SocketAddr>,
+        out: &mut Vec<Output>,
+    ) -> Rejection {
+        let Datagram { sender, stamp, .. } = *datagram;
+        let peer = self.detector.peer_mut(sender).expect("the caller knows the peer");
+        if stamp <= peer.claimed {
+            return Rejection::Replayed;
+        }
+        peer.claimed = stamp;
+        out.push(Output::Arrived {
+            peer: sender,
+            reserve: datagram.facts.reserve,
+            address,
+            is_new_life: false,
+        });
+        if !self.bully.is_leaving() {
+            let message = self.heartbeat_now();
+            self.reply(sender, stamp, address, message, out);
+        }
+        Rejection::Unproven
     }
 
     /// Tells a life of a node that does not count of the one that does, which has been `silent` for so long; and if `both`

@@ -16,7 +16,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::datagram::{LinkState, Stamp};
+use super::datagram::{Datagram, LinkState, Stamp};
 use super::message::Hears;
 use crate::condition::Condition;
 use crate::roster::NodeId;
@@ -138,7 +138,9 @@ pub(super) struct TrackedPeer {
     pub(super) state: PeerState,
     /// The newest stamp that arrived from it.
     pub(super) stamp: Stamp,
-    /// Where it came from, and the port that the peer said it listens at.
+    /// The newest stamp of a later life that did not prove that it runs.
+    pub(super) claimed: Stamp,
+    /// Where it was heard from, and the port that it said it listens at.
     pub(super) address: Option<SocketAddr>,
     /// When it last sent something that proves that it hears this node, in awake time.
     pub(super) contact: Option<Duration>,
@@ -232,18 +234,11 @@ impl Detector {
     }
 
     /// Records a newer stamp. A new incarnation proves that the earlier one has ended.
-    pub(super) fn record_stamp(
-        &mut self,
-        id: NodeId,
-        stamp: Stamp,
-        address: Option<SocketAddr>,
-        awake: Duration,
-    ) -> Option<Transition> {
+    pub(super) fn record_stamp(&mut self, id: NodeId, stamp: Stamp, awake: Duration) -> Option<Transition> {
         let peer = self.peers.get_mut(&id)?;
         assert!(stamp > peer.stamp, "the caller drops replayed datagrams");
         let restarted = stamp.incarnation > peer.stamp.incarnation;
         peer.stamp = stamp;
-        peer.address = address;
         let to = match peer.state {
             PeerState::Alive | PeerState::Suspect if restarted => PeerState::Dead,
             // It had left in order, so nobody lost it.
@@ -259,13 +254,14 @@ impl Detector {
         &mut self,
         id: NodeId,
         awake: Duration,
-        link: LinkState,
-        condition: Condition,
+        address: Option<SocketAddr>,
+        said: &Datagram,
     ) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.contact = Some(awake);
-            peer.link = link;
-            peer.condition = condition;
+            peer.address = address;
+            peer.link = said.link;
+            peer.condition = said.facts.condition;
         }
     }
 
@@ -352,6 +348,7 @@ impl TrackedPeer {
         TrackedPeer {
             state: PeerState::Unknown,
             stamp: Stamp::default(),
+            claimed: Stamp::default(),
             address: None,
             contact: None,
             link: LinkState::default(),

@@ -8,7 +8,7 @@ use pixseal::election::message::{Message, Stance};
 use pixseal::lease::Facts;
 use pixseal::roster::NodeId;
 
-use crate::world::{SECRET, World};
+use crate::world::{PORT, SECRET, World};
 
 const ONE: NodeId = NodeId(1);
 const TWO: NodeId = NodeId(2);
@@ -130,6 +130,51 @@ fn a_held_back_datagram_goes_stale() {
     world.inject(ONE, held);
     assert_eq!(rejections(&mut world, ONE).unproven, stale + 1);
     assert!(!world.process(ONE).unwrap().election.view().roster.contains(THREE));
+}
+
+/// A node had a later life, of which one datagram was lost, and then lost its incarnation.
+fn said_in_a_lost_life(sender: NodeId, receiver: NodeId) -> Vec<u8> {
+    ClusterKey::new(&SECRET).encode(&Datagram {
+        sender,
+        receiver,
+        stamp: Stamp {
+            incarnation: 1_000_000,
+            sequence: 1,
+        },
+        echo: Stamp::default(),
+        facts: Facts::default(),
+        link: LinkState {
+            counts_receiver: true,
+            port: PORT,
+            ..LinkState::default()
+        },
+        stance: Stance::Seeks { term: 0, last: None },
+        message: Message::Probe,
+    })
+}
+
+#[test]
+fn a_life_that_has_ended_does_not_take_the_place_of_one_that_is_heard() {
+    let mut world = three_agreed();
+    let before = views(&mut world);
+    world.split(&[THREE], &[ONE]);
+    world.run_for(Duration::from_millis(110));
+    world.network.blocked.clear();
+    let held = recording(&world, THREE, ONE).pop().unwrap();
+    // Newer than all that has arrived, so that the node seems to be where the attacker is.
+    world.inject(ONE, held);
+    let unproven = rejections(&mut world, ONE).unproven;
+    for _ in 0..2 {
+        world.inject(ONE, said_in_a_lost_life(THREE, ONE));
+        assert_eq!(views(&mut world), before);
+    }
+    assert_eq!(
+        rejections(&mut world, ONE).unproven,
+        unproven + 1,
+        "answered once"
+    );
+    world.run_for(Duration::from_secs(3));
+    assert_eq!(views(&mut world), before);
 }
 
 #[test]

@@ -95,6 +95,8 @@ pub(crate) struct SimulatedMachine {
     pub(crate) wall_off_ms: i64,
     /// How often it has lost its incarnation: so that no two lives have the same one.
     losses: u64,
+    /// How often a second process was started, for the same reason.
+    doubled: u64,
 }
 
 pub(crate) struct SimulatedProcess {
@@ -266,7 +268,9 @@ impl World {
 
     /// A second process with the id of a running node starts elsewhere.
     pub(crate) fn start_double(&mut self, node: NodeId, gives_way: bool) {
-        let incarnation = self.machines[&node].incarnation + LIFE / 2;
+        let machine = self.machines.get_mut(&node).expect("a member");
+        machine.doubled += 1;
+        let incarnation = machine.incarnation + LIFE / 2 + machine.doubled;
         let election = Election::new(Settings {
             own: node,
             members: self.members.clone(),
@@ -524,7 +528,7 @@ impl World {
         let ended = Duration::from_millis(rival.silent_ms.into()) >= HEALTH_TIMEOUT;
         let later = ended && rival.incarnation > machine.incarnation;
         later.then(|| {
-            machine.incarnation = rival.incarnation + LIFE;
+            machine.incarnation = (rival.incarnation / LIFE + 1) * LIFE + machine.losses;
             machine.incarnation
         })
     }
