@@ -127,7 +127,7 @@ fn take(
         return Ok(None);
     };
     node.store.sync_images()?;
-    confirm(node, &change)?;
+    confirm(node, id, &change)?;
     Ok(Some(change.outcome))
 }
 
@@ -141,7 +141,7 @@ pub(crate) fn take_over(node: &Node, id: &ImageId, received: &mut Received) -> R
     drop(lock);
     if change.outcome != WriteOutcome::Superseded {
         node.store.sync_images()?;
-        confirm(node, &change)?;
+        confirm(node, id, &change)?;
     }
     Ok(change.outcome)
 }
@@ -217,7 +217,7 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         drop(lock);
         if let Some(change) = buried {
             node.store.sync_images()?;
-            confirm(node, &change)?;
+            confirm(node, id, &change)?;
             return Ok(true);
         }
         drop(confirmation);
@@ -316,21 +316,29 @@ fn in_view(
 }
 
 /// Waits until all nodes of the view have heard of a reserve that covers this version, and would hear of any view in
-/// which somebody else takes the name: then no later reader can be told of an earlier state. A change that may have come
-/// too late for what others did in a later view cannot be confirmed: a write with conditions may have been judged
-/// without it.
-fn confirm(node: &Node, change: &Change) -> Result<(), Error> {
+/// which somebody else takes the name: then no later reader can be told of an earlier state.
+///
+/// A change that may have come too late for what others did in a later view counts only if it is the newest there: a write
+/// with conditions may have been judged without it, and is later.
+fn confirm(node: &Node, id: &ImageId, change: &Change) -> Result<(), Error> {
     let deadline = node.cluster.now() + CONFIRM_TIME_MAX;
+    let mut is_in_time = change.is_in_time;
     loop {
         let now = node.cluster.now();
         let standing = node.cluster.standing();
-        let is_known = change.is_in_time || standing.view == Some(change.view);
+        let is_known = is_in_time || standing.view == Some(change.view);
         if is_known && standing.confirms(now, change.version.time) {
             return Ok(());
         }
-        let is_too_late = !is_known && standing.view.is_some();
-        if is_too_late || now >= deadline {
+        if now >= deadline {
             return Err(Error::Unconfirmed);
+        }
+        if !is_known && standing.is_ready {
+            match lookup(node, id)?.newest {
+                Newest::Unknown(_) => {}
+                newest if newest.version() == Some(change.version) => is_in_time = true,
+                Newest::Image { .. } | Newest::Deleted(_) | Newest::Absent => return Err(Error::Unconfirmed),
+            }
         }
         pause();
     }
