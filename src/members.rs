@@ -1,4 +1,5 @@
-//! Who may be in the cluster and where: node id → `host:port`, from `cluster.toml` or built in.
+//! Who may be in the cluster and where: node id → `host:port`, and the URL that clients are sent to, from `cluster.toml`
+//! or built in.
 //!
 //! TCP on that port serves HTTP, UDP on the same number carries heartbeats. Addresses stay text: a host name
 //! is resolved again at each connection, because it may move.
@@ -6,7 +7,7 @@
 //! ```toml
 //! [nodes]
 //! 1 = "127.0.0.1:8001"
-//! 2 = "127.0.0.1:8002"
+//! 2 = { address = "127.0.0.1:8002", url = "https://images-2.example.org" }
 //! ```
 
 use std::collections::BTreeMap;
@@ -21,7 +22,16 @@ pub const NODES_MAX: usize = 100;
 
 /// Every configured node, in the order of their ids; at least one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Members(BTreeMap<NodeId, String>);
+pub struct Members(BTreeMap<NodeId, Place>);
+
+/// Where a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    /// `host:port`, for nodes and for our clients.
+    address: String,
+    /// Where redirects send clients, if that is elsewhere: the node is behind a proxy, or has a name outside.
+    url: Option<String>,
+}
 
 /// Why a cluster file was refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,17 +48,43 @@ impl std::error::Error for Error {}
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ClusterFile {
-    nodes: BTreeMap<String, String>,
+    nodes: BTreeMap<String, PlaceEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(
+    untagged,
+    expecting = "a node is \"host:port\", or { address = \"host:port\", url = \"https://name\" }"
+)]
+enum PlaceEntry {
+    Address(String),
+    Place(FullPlace),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FullPlace {
+    address: String,
+    url: Option<String>,
+}
+
+impl From<PlaceEntry> for Place {
+    fn from(entry: PlaceEntry) -> Place {
+        match entry {
+            PlaceEntry::Address(address) => Place { address, url: None },
+            PlaceEntry::Place(FullPlace { address, url }) => Place { address, url },
+        }
+    }
 }
 
 /// Nodes 1, 2, 3 on loopback: what runs when nothing was prepared.
 impl Default for Members {
     fn default() -> Members {
-        Members(
-            (1..=3)
-                .map(|id| (NodeId(id), format!("127.0.0.1:{}", 8000 + id)))
-                .collect(),
-        )
+        let place = |id| Place {
+            address: format!("127.0.0.1:{}", 8000 + id),
+            url: None,
+        };
+        Members((1..=3).map(|id| (NodeId(id), place(id))).collect())
     }
 }
 
@@ -57,16 +93,25 @@ impl Members {
     pub fn parse(text: &str) -> Result<Members, Error> {
         let file: ClusterFile =
             toml::from_str(text).map_err(|e| Error(format!("not a cluster file: {}", e.message())))?;
-        let mut nodes = BTreeMap::new();
-        for (id, address) in file.nodes {
+        let mut nodes: BTreeMap<NodeId, Place> = BTreeMap::new();
+        for (id, entry) in file.nodes {
             let id = id
                 .parse()
                 .map_err(|_| Error(format!("node id {id:?} is not a whole number")))?;
-            check_address(&address)?;
-            if nodes.values().any(|other| *other == address) {
-                return Err(Error(format!("{address} is given to two nodes")));
+            let place = Place::from(entry);
+            check_address(&place.address)?;
+            place.url.iter().try_for_each(|url| check_url(url))?;
+            for other in nodes.values() {
+                if other.address == place.address {
+                    return Err(Error(format!("{} is given to two nodes", place.address)));
+                }
+                if let Some(url) = place.url.as_ref().filter(|url| other.url.as_ref() == Some(url)) {
+                    return Err(Error(format!(
+                        "{url} is given to two nodes: a redirect has to name one"
+                    )));
+                }
             }
-            if nodes.insert(NodeId(id), address).is_some() {
+            if nodes.insert(NodeId(id), place).is_some() {
                 return Err(Error(format!("node {id} is named twice")));
             }
         }
@@ -79,12 +124,24 @@ impl Members {
 
     /// `host:port` of a node, if it is a member.
     pub fn address(&self, id: NodeId) -> Option<&str> {
-        self.0.get(&id).map(String::as_str)
+        self.0.get(&id).map(|place| place.address.as_str())
+    }
+
+    /// The URL of a node, as the file gives it, without a slash at the end.
+    pub fn url(&self, id: NodeId) -> Option<&str> {
+        self.0.get(&id)?.url.as_deref()
+    }
+
+    /// Where a redirect to a member sends clients: its URL, or else its address.
+    pub(crate) fn base_url(&self, id: NodeId) -> Option<String> {
+        let place = self.0.get(&id)?;
+        let plain = || format!("http://{}", place.address);
+        Some(place.url.clone().unwrap_or_else(plain))
     }
 
     /// Ids and addresses in rising order of id.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &str)> {
-        self.0.iter().map(|(id, address)| (*id, address.as_str()))
+        self.0.iter().map(|(id, place)| (*id, place.address.as_str()))
     }
 
     /// The ids of all nodes, in rising order.
@@ -92,7 +149,7 @@ impl Members {
         self.0.keys().copied()
     }
 
-    /// These addresses, and those of `older` for nodes that have none here.
+    /// These places, and those of `older` for nodes that have none here.
     #[must_use]
     pub(crate) fn and(&self, older: &Members) -> Members {
         let mut both = older.0.clone();
@@ -103,7 +160,7 @@ impl Members {
     /// The nodes with these ids alone; `None`: there are none.
     pub(crate) fn only(&self, ids: &[NodeId]) -> Option<Members> {
         let listed = self.0.iter().filter(|(id, _)| ids.contains(id));
-        let nodes: BTreeMap<NodeId, String> = listed.map(|(id, address)| (*id, address.clone())).collect();
+        let nodes: BTreeMap<NodeId, Place> = listed.map(|(id, place)| (*id, place.clone())).collect();
         (!nodes.is_empty()).then_some(Members(nodes))
     }
 
@@ -134,6 +191,28 @@ fn check_address(address: &str) -> Result<(), Error> {
     }
 }
 
+/// Scheme, host and perhaps a port: what follows is the path of the image.
+fn check_url(url: &str) -> Result<(), Error> {
+    let authority = url
+        .strip_prefix("https://")
+        .or_else(|| url.strip_prefix("http://"));
+    let is_sound = authority.is_some_and(|authority| {
+        let has_port = !authority.ends_with(']') && authority.rsplit_once(':').is_some();
+        let with_port = if has_port {
+            authority.to_owned()
+        } else {
+            format!("{authority}:1")
+        };
+        check_address(&with_port).is_ok()
+    });
+    if is_sound {
+        return Ok(());
+    }
+    Err(Error(format!(
+        "{url:?} is not the URL of a node: https://host or http://host:port, without a path"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +234,53 @@ mod tests {
     }
 
     #[test]
+    fn a_node_may_have_a_url_beside_its_address() {
+        let text = "[nodes]\n1 = { address = \"a:1\", url = \"https://one.example\" }\n2 = { address = \"b:1\" }\n3 = \"c:1\"\n";
+        let members = Members::parse(text).unwrap();
+        let places: Vec<_> = members
+            .iter()
+            .map(|(id, address)| (address, members.url(id)))
+            .collect();
+        assert_eq!(
+            places,
+            [("a:1", Some("https://one.example")), ("b:1", None), ("c:1", None)]
+        );
+        assert_eq!(
+            members.base_url(NodeId(1)).as_deref(),
+            Some("https://one.example")
+        );
+        assert_eq!(members.base_url(NodeId(2)).as_deref(), Some("http://b:1"));
+    }
+
+    #[test]
+    fn a_url_is_a_scheme_a_host_and_perhaps_a_port() {
+        for url in [
+            "http://h",
+            "https://h.example:8443",
+            "http://[::1]",
+            "http://[::1]:80",
+        ] {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for url in [
+            "",
+            "h",
+            "ftp://h",
+            "http://",
+            "http://h/",
+            "http://h/a",
+            "http://h:0",
+            "http://h:x",
+            "http://a@h",
+            "http://h?x",
+            "http://::1",
+            "http://h\r\nX: y",
+        ] {
+            assert!(check_url(url).is_err(), "{url:?}");
+        }
+    }
+
+    #[test]
     fn bad_files_are_refused_with_a_reason() {
         for (text, reason) in [
             ("", "nodes"),
@@ -168,7 +294,17 @@ mod tests {
             ("[nodes]\n1 = \"x:70000\"", "host:port"),
             ("[nodes]\n1 = \"x:1\"\n2 = \"x:1\"", "two nodes"),
             ("[nodes]\n1 = \"x:1\"\n01 = \"y:1\"", "twice"),
-            ("[nodes]\n1 = 5", "invalid type"),
+            ("[nodes]\n1 = 5", "a node is \"host:port\", or"),
+            ("[nodes]\n1 = { adress = \"x:1\" }", "a node is \"host:port\", or"),
+            ("[nodes]\n1 = { address = \"x\" }", "host:port"),
+            (
+                "[nodes]\n1 = { address = \"x:1\", url = \"h\" }\n2 = { address = \"y:1\", url = \"h\" }",
+                "URL of a node",
+            ),
+            (
+                "[nodes]\n1 = { address = \"x:1\", url = \"http://h\" }\n2 = { address = \"y:1\", url = \"http://h\" }",
+                "two nodes",
+            ),
             ("[nods]\n1 = \"x:1\"", "unknown field"),
             ("nodes", "not a cluster file"),
         ] {

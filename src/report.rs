@@ -145,6 +145,9 @@ pub struct Status {
     /// Where it is asked, as its cluster file has it.
     #[serde(default)]
     pub address: String,
+    /// Where redirects send clients, if its cluster file gives it a URL of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// The leader that it follows, if any.
     pub leader: Option<NodeId>,
     /// The term of the view below.
@@ -210,6 +213,9 @@ pub struct Peer {
     /// Where it is asked.
     #[serde(default)]
     pub address: String,
+    /// Where redirects send clients, if the cluster file gives it a URL of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
     /// `unknown`, `alive`, `suspect`, `dead`, `left` or `apart`.
     #[serde(default)]
     pub state: String,

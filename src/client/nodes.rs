@@ -55,6 +55,8 @@ struct Member {
     address: String,
     /// Where nodes say that it is, if that is somewhere else: asked there once it does not answer at `address`.
     other_address: Option<String>,
+    /// What redirects call it, if not by its address. It is asked at its address all the same.
+    url: Option<String>,
     connection: Option<NodeConnection>,
     /// Not offered anything before this, since it did not answer.
     backs_off_until: Option<Instant>,
@@ -66,7 +68,7 @@ impl Nodes {
     pub(super) fn new(members: &Members, patience: Patience) -> Nodes {
         let members: BTreeMap<NodeId, Member> = members
             .iter()
-            .map(|(id, address)| (id, Member::at(address)))
+            .map(|(id, address)| (id, Member::at(address, members.url(id))))
             .collect();
         let first = *members.keys().next().expect("a cluster has at least one member");
         Nodes {
@@ -138,11 +140,19 @@ impl Nodes {
     /// has sent it is asked who is.
     pub(super) fn locate(&mut self, sender: NodeId, location: &str) -> Option<(NodeId, String)> {
         let authority = Target::parse(location).ok()?.authority?;
-        let path = location.split_once("://")?.1.strip_prefix(authority)?;
-        if self.member_at(authority).is_none() {
+        let (scheme, rest) = location.split_once("://")?;
+        let (url, path) = (format!("{scheme}://{authority}"), rest.strip_prefix(authority)?);
+        if self.member_called(&url).is_none() {
             self.learn_from(sender);
         }
-        Some((self.member_at(authority)?, path.to_owned()))
+        Some((self.member_called(&url)?, path.to_owned()))
+    }
+
+    fn member_called(&self, url: &str) -> Option<NodeId> {
+        let has_url = |member: &Member| member.url.as_deref() == Some(url);
+        let named = self.members.iter().find(|(_, member)| has_url(member));
+        let by_address = || self.member_at(url.strip_prefix("http://")?);
+        named.map(|(id, _)| *id).or_else(by_address)
     }
 
     fn member_at(&self, address: &str) -> Option<NodeId> {
@@ -169,16 +179,27 @@ impl Nodes {
 
     /// Takes up the members that a node names. Those that are known stay, at their addresses.
     fn take_up(&mut self, status: &Status) {
-        let itself = (status.node, &status.address);
-        let peers = status.peers.iter().map(|peer| (peer.id, &peer.address));
-        for (id, address) in peers.chain([itself]) {
-            if self.member_at(address).is_some() || !is_address(id, address) {
+        let itself = (status.node, &status.address, &status.url);
+        let peers = status
+            .peers
+            .iter()
+            .map(|peer| (peer.id, &peer.address, &peer.url));
+        for (id, address, url) in peers.chain([itself]) {
+            if !is_place(id, address, url.as_deref()) {
                 continue;
             }
-            if let Some(member) = self.members.get_mut(&id) {
+            let at_address = self.member_at(address);
+            if at_address.is_none() && !self.members.contains_key(&id) && self.members.len() < NODES_MAX {
+                self.members.insert(id, Member::at(address, None));
+            }
+            let Some(member) = self.members.get_mut(&at_address.unwrap_or(id)) else {
+                continue;
+            };
+            if at_address.is_none() && member.address != *address {
                 member.other_address = Some(address.clone());
-            } else if self.members.len() < NODES_MAX {
-                self.members.insert(id, Member::at(address));
+            }
+            if url.is_some() {
+                member.url.clone_from(url);
             }
         }
         let first = status.alive.first().copied().unwrap_or(status.node);
@@ -191,10 +212,11 @@ impl Nodes {
 }
 
 impl Member {
-    fn at(address: &str) -> Member {
+    fn at(address: &str, url: Option<&str>) -> Member {
         Member {
             address: address.to_owned(),
             other_address: None,
+            url: url.map(str::to_owned),
             connection: None,
             backs_off_until: None,
             silences: 0,
@@ -202,10 +224,13 @@ impl Member {
     }
 }
 
-/// Whether a cluster file could give this address to a node: it becomes part of requests.
-fn is_address(id: NodeId, address: &str) -> bool {
-    let file = Members::parse(&format!("[nodes]\n{id} = \"{address}\"\n"));
-    file.is_ok_and(|file| file.count() == 1 && file.address(id) == Some(address))
+/// Whether a cluster file could give this place to a node: its address becomes part of requests.
+fn is_place(id: NodeId, address: &str, url: Option<&str>) -> bool {
+    let url_entry = url.map_or_else(String::new, |url| format!(", url = \"{url}\""));
+    let file = Members::parse(&format!(
+        "[nodes]\n{id} = {{ address = \"{address}\"{url_entry} }}\n"
+    ));
+    file.is_ok_and(|file| file.count() == 1 && file.address(id) == Some(address) && file.url(id) == url)
 }
 
 #[cfg(test)]
@@ -258,6 +283,27 @@ mod tests {
         nodes.take_up(&status(2, "b:1", &[(1, "a:1")]));
         assert_eq!(known(&nodes), [(1, "b:1")]);
         assert_eq!(nodes.member_at("a:1"), Some(NodeId(1)));
+    }
+
+    #[test]
+    fn a_member_is_also_found_by_its_url_and_asked_at_its_address() {
+        let mut nodes =
+            nodes("[nodes]\n1 = { address = \"a:1\", url = \"https://one.example\" }\n2 = \"b:1\"\n");
+        let mut told = status(1, "a:1", &[(2, "b:1")]);
+        told.peers[0].url = Some("http://two.example:80".to_owned());
+        nodes.take_up(&told);
+        for (location, found) in [
+            ("https://one.example/images/a/b.png", Some(1)),
+            ("http://two.example:80/images/a/b.png", Some(2)),
+            ("http://b:1/images/a/b.png", Some(2)),
+            ("https://b:1/images/a/b.png", None),
+            ("http://one.example/images/a/b.png", None),
+        ] {
+            nodes.patience.connect = Duration::from_millis(1);
+            let member = nodes.locate(NodeId(1), location).map(|(id, _)| id.0);
+            assert_eq!(member, found, "{location}");
+        }
+        assert_eq!(known(&nodes), [(1, "a:1"), (2, "b:1")]);
     }
 
     #[test]

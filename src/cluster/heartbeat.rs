@@ -171,6 +171,7 @@ impl HeartbeatThread {
             self.wanted = Members::clone(&wanted);
             let ids: Vec<NodeId> = wanted.ids().collect();
             self.publish_members(&older.ids().collect::<Vec<_>>());
+            self.reported = None;
             self.step(Input::Members(&ids));
         }
         if let Some(incarnation) = self.shared.reincarnation.swap(None) {

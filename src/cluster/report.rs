@@ -56,6 +56,7 @@ impl Report {
         let peers = election.peers().map(|(id, state, silent)| Peer {
             id,
             address: members.address(id).unwrap_or_default().to_owned(),
+            url: members.url(id).map(str::to_owned),
             state: state.to_string(),
             condition: election.condition_of(id).to_string(),
             clock_offset_ms: None,

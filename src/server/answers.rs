@@ -44,8 +44,8 @@ pub(crate) fn redirect(
     };
     let ticket = node.tickets.sign(&claims, method, id);
     let members = node.members();
-    let address = members.address(to).unwrap_or_default();
-    let location = format_args!("http://{address}/images/{id}?ticket={ticket}{query}");
+    let base = members.base_url(to).unwrap_or_default();
+    let location = format_args!("{base}/images/{id}?ticket={ticket}{query}");
     Answer::text(307, text).field("Location", location)
 }
 

@@ -20,6 +20,7 @@ pub(crate) fn cluster(service: &Service) -> Answer {
     let status = Status {
         node: node.id,
         address: node.members().address(node.id).unwrap_or_default().to_owned(),
+        url: node.members().url(node.id).map(str::to_owned),
         leader: view.leader,
         term: view.term,
         alive: view.roster.placed().to_vec(),

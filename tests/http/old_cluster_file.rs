@@ -13,7 +13,7 @@ use pixseal::roster::NodeId;
 use crate::support::PATIENCE;
 use crate::support::address::free_address;
 use crate::support::cluster::TestCluster;
-use crate::support::picture;
+use crate::support::{picture, wait_for};
 
 const USER: &str = "alice";
 
@@ -71,4 +71,40 @@ fn a_node_that_has_moved_is_found_where_the_cluster_has_it() {
             .is_some()
     );
     assert!(client.remove(&image, deadline).unwrap());
+}
+
+/// A proxy in front of node 2 is known by this name; nobody resolves it here.
+const URL: &str = "https://images-2.example.org";
+
+#[test]
+fn redirects_send_people_to_the_url_of_a_node_and_our_client_to_its_address() {
+    let mut cluster = TestCluster::start(2);
+    let addresses: Vec<String> = cluster
+        .nodes
+        .iter()
+        .map(|node| node.address.to_string())
+        .collect();
+    let file = format!(
+        "[nodes]\n1 = \"{}\"\n2 = {{ address = \"{}\", url = \"{URL}\" }}\n",
+        addresses[0], addresses[1]
+    );
+    cluster.node_mut(1).reload(&file);
+    let name = cluster.name_on(2, USER);
+    let path = format!("/images/{USER}/{name}");
+    let location = wait_for("node 1 has read its file", || {
+        let answer = cluster.node(1).put(&path, &picture::dot());
+        let location = answer.field("location").unwrap().to_owned();
+        location.starts_with(URL).then_some(location)
+    });
+    assert!(
+        location.starts_with(&format!("{URL}{path}?ticket=")),
+        "{location}"
+    );
+    assert_eq!(cluster.node(1).state().unwrap()["peers"][0]["url"], URL);
+    // Its file does not name the URL.
+    let mut client = client(&[(1, addresses[0].clone()), (2, addresses[1].clone())]);
+    assert_sent_once(&mut client, &name, 2);
+    let image = ImageId::new(USER, &name).unwrap();
+    let found = client.download(&image, Some(NodeId(1)), Instant::now() + PATIENCE);
+    assert!(found.unwrap().is_some());
 }
