@@ -110,10 +110,24 @@ impl Store {
             durability,
             recent: Recent::new(),
         };
-        match store.probe() {
+        match store.probe().and_then(|()| store.finish_deletes()) {
             Err(error) if !error.is_of_disk() => Err(error),
             Ok(()) | Err(_) => Ok(store),
         }
+    }
+
+    /// Removes images that outlived their delete, which ended with the process or the disk before it had removed them.
+    fn finish_deletes(&self) -> Result<(), Error> {
+        let mut ids = Vec::new();
+        self.tombstones.for_each(&self.work, |id| ids.push(id))?;
+        for id in ids {
+            if self.images.look_at(&id.file_name())?.is_some()
+                && let Some(version) = self.tombstones.find(&self.work, &id)?
+            {
+                self.forget_image(&id, version)?;
+            }
+        }
+        Ok(())
     }
 
     /// Begins a new life of the node at `now`. `random` names the folder, if it has no name yet.
@@ -323,17 +337,20 @@ impl Store {
         self.forget_tombstone(id, version)
     }
 
-    /// Removes the image of this write, or an older one.
-    fn forget_image(&self, id: &ImageId, version: Version) -> Result<(), Error> {
+    /// Removes the image of this write, or an older one. `false`: there was none.
+    fn forget_image(&self, id: &ImageId, version: Version) -> Result<bool, Error> {
         let _names = self.names.lock(&self.work)?;
-        if self.image(id)?.is_some_and(|image| image.version() <= version) {
-            self.images.remove(&id.file_name())?;
+        if self.image(id)?.is_none_or(|image| image.version() > version) {
+            return Ok(false);
         }
-        Ok(())
+        Ok(self.images.remove(&id.file_name())?)
     }
 
-    /// Removes the tombstone of this delete, if it is still there.
+    /// Removes the tombstone of this delete, if it is still there, and before that the image, which would be back without it.
     pub(crate) fn forget_tombstone(&self, id: &ImageId, version: Version) -> Result<(), Error> {
+        if self.forget_image(id, version)? {
+            self.sync_images()?;
+        }
         let _names = self.names.lock(&self.work)?;
         let found = self.tombstones.find(&self.work, id)?;
         if found.is_some_and(|tombstone| tombstone <= version) {

@@ -216,6 +216,41 @@ fn an_image_that_outlived_its_delete_is_hidden() {
     );
 }
 
+/// The tombstone is there, and the process ended before the image was gone.
+fn cut_delete(store: &Store, name: &str, ms: u64) {
+    let tombstones = work(store).join("tombstones");
+    fs::write(
+        tombstones.join(id(name).file_name()),
+        format!("{}\n", version(ms)),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_delete_that_was_cut_is_finished_at_the_next_start() {
+    let (folder, store) = store(Durability::Fsync);
+    for name in ["old.png", "new.png", "kept.png"] {
+        put_sealed(&store, name, 5);
+    }
+    cut_delete(&store, "old.png", 6);
+    cut_delete(&store, "new.png", 4);
+    drop(store);
+    let store = Store::open(&folder.path().join("images"), NodeId(2), Durability::Fsync).unwrap();
+    assert_eq!(held(&store, "old.png"), Some((6, true)));
+    assert!(store.image(&id("old.png")).unwrap().is_none(), "its file is gone");
+    assert_eq!(held(&store, "new.png"), Some((5, false)));
+    assert_eq!(held(&store, "kept.png"), Some((5, false)));
+}
+
+#[test]
+fn an_image_that_outlived_its_delete_is_not_back_when_the_tombstone_goes() {
+    let (_folder, store) = store(Durability::Fsync);
+    put_sealed(&store, "a.png", 5);
+    cut_delete(&store, "a.png", 6);
+    store.forget_tombstone(&id("a.png"), version(6)).unwrap();
+    assert_eq!(held(&store, "a.png"), None);
+}
+
 #[test]
 fn what_is_forgotten_is_that_write_or_older() {
     let (_folder, store) = store(Durability::Fsync);
