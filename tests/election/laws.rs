@@ -14,6 +14,8 @@ use crate::world::{SimulatedMachine, SimulatedProcess};
 /// A process that has been gone for this long counts for nobody who was awake since. Twice the freshness of an
 /// echo (once for the peer, once for whoever heard it last), the timeout, the slowest clock and the latest timers.
 pub(crate) const GONE: Duration = Duration::from_secs(6);
+/// Two nodes, one of which has had the other in its list for so long, know of each other.
+const ACQUAINTED: Duration = Duration::from_secs(1);
 
 /// Leases allow clocks to run at speeds that differ by less than a lease and its expiry do.
 const SPEED_MIN: u32 = 80;
@@ -130,10 +132,14 @@ impl Laws {
             if ours.view == theirs.view || slow || !may_confirm(other, now) {
                 continue;
             }
-            // Cut off from a node that it was told is no member, a node cannot know of it.
-            let members = |process: &SimulatedProcess, id| process.leaseholder.members.contains(&id);
-            let counts = members(own, *id) && members(other, node);
-            if !whole && !counts {
+            // Cut off from a node that it was told is no member, a node cannot know of it; and two that were told so of each
+            // other do not exchange a word, until one of them has been told otherwise for a while.
+            let lists = |process: &SimulatedProcess, id| {
+                let holder = &process.leaseholder;
+                holder.members.contains(&id) && now >= holder.members_since + ACQUAINTED
+            };
+            let (we_list, they_list) = (lists(own, *id), lists(other, node));
+            if !(we_list && they_list || whole && (we_list || they_list)) {
                 continue;
             }
             let alone = ours.is_alone(own.clock(now)) || theirs.is_alone(other.clock(now));

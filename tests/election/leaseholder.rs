@@ -20,6 +20,8 @@ pub(crate) struct Leaseholder {
     own: NodeId,
     /// The members that it goes by.
     pub(crate) members: BTreeSet<NodeId>,
+    /// Since when, on no clock.
+    pub(crate) members_since: Duration,
     leases: Leases,
     clock: Clock,
     /// What this node may do at present, as its workers see it.
@@ -48,6 +50,7 @@ impl Leaseholder {
         Leaseholder {
             own,
             members: members.iter().copied().collect(),
+            members_since: Duration::ZERO,
             leases: Leases::new(own, members.iter().copied(), own.0.into(), met, BTreeSet::new()),
             clock: Clock::default(),
             standing: Standing::nothing(own),
@@ -57,8 +60,9 @@ impl Leaseholder {
         }
     }
 
-    pub(crate) fn set_members(&mut self, members: &[NodeId]) {
+    pub(crate) fn set_members(&mut self, moment: Moment, members: &[NodeId]) {
         self.members = members.iter().copied().collect();
+        self.members_since = moment.world;
         self.leases.set_members(members.iter().copied());
     }
 

@@ -542,7 +542,7 @@ impl World {
         let holder = &mut process.leaseholder;
         for output in outputs {
             match output {
-                Output::Members(ids) => holder.set_members(ids),
+                Output::Members(ids) => holder.set_members(moment, ids),
                 Output::Publish(view) => holder.install(moment, view),
                 _ => {}
             }
