@@ -33,6 +33,9 @@ pub struct ViewId {
 
 /// The low bits of a view number count the views of a term; the others hold the incarnation of the leader.
 const COUNTER_BITS: u32 = 16;
+/// No node starts so often, and no clock shows so many milliseconds before the year 10889: a higher one would not fit into
+/// the number of a view.
+pub(crate) const INCARNATION_MAX: u64 = (1 << (u64::BITS - COUNTER_BITS)) - 1;
 
 impl ViewId {
     /// The number of the first view that a leader of this incarnation publishes in a term. The next one is one more.

@@ -19,7 +19,7 @@ use std::time::SystemTime;
 use super::error::{Error, failed};
 use super::work::WorkFolder;
 use crate::durable::{Durability, Folder, Replace};
-use crate::roster::NodeId;
+use crate::roster::{INCARNATION_MAX, NodeId};
 use crate::version::Time;
 
 const INCARNATION: &str = ".incarnation";
@@ -111,19 +111,32 @@ fn incarnation_file(work: &WorkFolder) -> String {
 }
 
 fn last_incarnation(work: &WorkFolder) -> Result<u64, Error> {
-    Ok(number(work, &incarnation_file(work))?.unwrap_or(0))
+    let last = number(work, &incarnation_file(work))?.unwrap_or(0);
+    check_incarnation(work, last)
+}
+
+fn check_incarnation(work: &WorkFolder, incarnation: u64) -> Result<u64, Error> {
+    if incarnation < INCARNATION_MAX {
+        return Ok(incarnation);
+    }
+    let path = work.folder().path().join(incarnation_file(work));
+    Err(Error::Io(format!(
+        "{}: no node reaches incarnation {incarnation}: set the clock right and remove the file",
+        path.display()
+    )))
 }
 
 fn next_incarnation(work: &WorkFolder, now: SystemTime) -> Result<u64, Error> {
     let clock = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| since.as_millis());
-    Ok((last_incarnation(work)? + 1).max(u64::try_from(clock).unwrap_or(0)))
+    let next = (last_incarnation(work)? + 1).max(u64::try_from(clock).unwrap_or(0));
+    check_incarnation(work, next)
 }
 
 /// Takes an incarnation higher than `other`: a life of this node that the file does not know.
 pub(super) fn reincarnate(work: &WorkFolder, unkept: &UnkeptIncarnation, other: u64) -> Result<u64, Error> {
-    let next = last_incarnation(work)?.max(other) + 1;
+    let next = check_incarnation(work, last_incarnation(work)?.max(other).saturating_add(1))?;
     unkept.keep_or_hold(work, next)?;
     Ok(next)
 }

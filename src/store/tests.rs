@@ -321,8 +321,12 @@ fn the_incarnation_grows_whatever_the_clock_does() {
     assert_eq!(begin(5000).unwrap().incarnation, 5000);
     assert_eq!(begin(1000).unwrap().incarnation, 5001);
     assert_eq!(begin(9000).unwrap().incarnation, 9000);
-    fs::write(work(&store).join("2.incarnation"), "x").unwrap();
-    assert!(matches!(begin(9000), Err(Error::Io(_))));
+    for broken in ["x", "18446744073709551615", "281474976710655"] {
+        fs::write(work(&store).join("2.incarnation"), broken).unwrap();
+        assert!(matches!(begin(9000), Err(Error::Io(_))), "{broken}");
+    }
+    fs::write(work(&store).join("2.incarnation"), "7").unwrap();
+    assert!(matches!(store.reincarnate(u64::MAX), Err(Error::Io(_))));
 }
 
 #[test]
