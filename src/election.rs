@@ -554,6 +554,11 @@ impl Election {
         self.lists.gives_way_to(members.chain(strangers))
     }
 
+    /// Whether this node takes no part at present.
+    pub fn is_apart(&self) -> bool {
+        self.bully.is_apart()
+    }
+
     /// The peers in contact that want other members than this node.
     pub(crate) fn differing(&self) -> Vec<NodeId> {
         let contact = self.detector.in_contact(self.awake());

@@ -4,7 +4,7 @@
 //! fresh. Holds no socket, clock or thread; times are those of the election. From it come three promises:
 //!
 //! - *Ready*: every node of the view has installed it, and every other member has been silent for so long that its
-//!   lease has expired. Only then does a node take or confirm writes: no two nodes take writes of one name at a time.
+//!   lease has expired, or has said that it takes no part; a node that has said so itself waits for as long. Only then does a node take or confirm writes: no two nodes take writes of one name at a time.
 //! - *Lease*: every node of the view heard this node a moment ago under this view, so none of them takes writes for
 //!   this node's names before the lease ends (Gray and Cheriton 1989). It ends before a silent node is replaced; a
 //!   node that was paused wakes up without one.
@@ -135,6 +135,8 @@ pub struct Leases {
     reserves: VecDeque<(Duration, Time)>,
     /// Since when it has run without a pause.
     present_since: Duration,
+    /// When this node last took no part, and may have said so.
+    apart_at: Option<Duration>,
     ticked: Duration,
 }
 
@@ -162,6 +164,7 @@ impl Leases {
             clean: None,
             reserves: VecDeque::new(),
             present_since: Duration::ZERO,
+            apart_at: None,
             ticked: Duration::ZERO,
         };
         leases.set_members(members);
@@ -223,6 +226,12 @@ impl Leases {
                 });
             }
         }
+    }
+
+    /// This node takes no part at present, and its datagrams say so. Others do not wait for a lease of it then, so it takes
+    /// nothing before they must have heard that it takes part again.
+    pub fn stay_apart(&mut self, now: Duration) {
+        self.apart_at = Some(now);
     }
 
     /// The reserve to announce in a datagram that this node sends now: `reserve`, or the last one, if the wall clock went
@@ -405,7 +414,9 @@ impl Leases {
                 .values()
                 .all(|peer| peer.has_expired(now, self.present_since))
         };
-        departed()
+        let is_acknowledged = self.apart_at.is_none_or(|at| now >= at + EXPIRY);
+        is_acknowledged
+            && departed()
             && self.peers.iter().all(|(id, peer)| {
                 if roster.contains(*id) {
                     self.heard_now(peer)

@@ -293,6 +293,9 @@ impl HeartbeatThread {
         let clock = self.clock.now(wall_ms);
         // Pauses are noticed before anything that was heard during one.
         self.leases.tick(now, clock, wall_ms);
+        if self.election.is_apart() {
+            self.leases.stay_apart(now);
+        }
         let clean_in = self.shared.clean.load().as_deref().copied();
         self.leases.set_clean(clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);

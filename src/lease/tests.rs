@@ -246,6 +246,19 @@ fn a_node_that_is_no_member_any_more_is_waited_for_until_its_lease_has_expired()
 }
 
 #[test]
+fn a_node_that_said_that_it_takes_no_part_waits_until_others_know_better() {
+    let (mut leases, all) = settled();
+    leases.install(None, clock(1000));
+    leases.stay_apart(ms(1000));
+    leases.stay_apart(ms(1100));
+    leases.install(all.clone(), clock(1150));
+    let still = u64::try_from(EXPIRY.as_millis()).unwrap() + 1100;
+    let standing = run(&mut leases, (1150, still - 50), &[TWO, THREE], &all, true);
+    assert!(!standing.is_ready && standing.lease_until > ms(still - 50));
+    assert!(run(&mut leases, (still, still), &[TWO, THREE], &all, true).is_ready);
+}
+
+#[test]
 fn what_waited_in_the_socket_during_a_pause_tells_of_the_time_before() {
     let (mut leases, all) = settled();
     let last = leases.ticked;

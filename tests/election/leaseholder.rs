@@ -72,10 +72,13 @@ impl Leaseholder {
     }
 
     /// What every datagram of this step says; the first of them has this stamp.
-    pub(crate) fn announce(&mut self, now: Moment, stamp: Duration) -> Announcement {
+    pub(crate) fn announce(&mut self, now: Moment, stamp: Duration, is_apart: bool) -> Announcement {
         let wall_ms = self.wall_ms(now);
         let clock = self.clock.now(wall_ms);
         self.leases.tick(now.own, clock, wall_ms);
+        if is_apart {
+            self.leases.stay_apart(now.own);
+        }
         self.leases.set_clean(self.clean_in);
         let reserve = Facts::reserve_at(clock, wall_ms);
         let reserve = self.leases.announce(stamp, reserve);

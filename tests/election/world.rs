@@ -469,9 +469,9 @@ impl World {
         let clock = process.clock(now);
         let stamp = process.election.next_stamp(clock);
         let moment = process.moment(now);
-        process
-            .election
-            .announce(process.leaseholder.announce(moment, stamp));
+        let is_apart = process.election.is_apart();
+        let announcement = process.leaseholder.announce(moment, stamp, is_apart);
+        process.election.announce(announcement);
         let outputs = process.election.step(clock, input);
         let deadline = process.election.deadline();
         assert!(
