@@ -14,7 +14,7 @@ use crate::world::{SimulatedMachine, SimulatedProcess};
 /// A process that has been gone for this long counts for nobody who was awake since. Twice the freshness of an
 /// echo (once for the peer, once for whoever heard it last), the timeout, the slowest clock and the latest timers.
 pub(crate) const GONE: Duration = Duration::from_secs(6);
-/// Two nodes, one of which has had the other in its list for so long, know of each other.
+/// Two nodes that have run for so long, with one of them in the list of the other, know of each other.
 const ACQUAINTED: Duration = Duration::from_secs(1);
 
 /// Leases allow clocks to run at speeds that differ by less than a lease and its expiry do.
@@ -132,14 +132,19 @@ impl Laws {
             if ours.view == theirs.view || slow || !may_confirm(other, now) {
                 continue;
             }
-            // Cut off from a node that it was told is no member, a node cannot know of it; and two that were told so of each
-            // other do not exchange a word, until one of them has been told otherwise for a while.
+            // Cut off from a node that it was told is no member, a node cannot know of it. Two that were told so of each other do
+            // not exchange a word; if one of them was told otherwise, they do, after a while.
             let lists = |process: &SimulatedProcess, id| {
                 let holder = &process.leaseholder;
                 holder.members.contains(&id) && now >= holder.members_since + ACQUAINTED
             };
             let (we_list, they_list) = (lists(own, *id), lists(other, node));
-            if !(we_list && they_list || whole && (we_list || they_list)) {
+            let have_met = whole
+                && (we_list || they_list)
+                && [own, other]
+                    .iter()
+                    .all(|process| now >= process.resumed + ACQUAINTED);
+            if !(we_list && they_list || have_met) {
                 continue;
             }
             let alone = ours.is_alone(own.clock(now)) || theirs.is_alone(other.clock(now));
