@@ -110,14 +110,15 @@ impl Store {
             durability,
             recent: Recent::new(),
         };
-        match store.probe().and_then(|()| store.finish_deletes()) {
+        match store.probe() {
             Err(error) if !error.is_of_disk() => Err(error),
             Ok(()) | Err(_) => Ok(store),
         }
     }
 
-    /// Removes images that outlived their delete, which ended with the process or the disk before it had removed them.
-    fn finish_deletes(&self) -> Result<(), Error> {
+    /// Removes images that outlived their delete, which ended with the process or the disk before it had removed them. May
+    /// wait for another process that holds the names of a shared folder.
+    pub(crate) fn finish_deletes(&self) -> Result<(), Error> {
         let mut ids = Vec::new();
         self.tombstones.for_each(&self.work, |id| ids.push(id))?;
         for id in ids {

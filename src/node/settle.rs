@@ -113,6 +113,8 @@ struct Settler {
     clean: Option<ViewId>,
     /// Since when the cluster has been settled, without a break.
     settled_since: Option<(ViewId, Duration)>,
+    /// Deletes that an earlier life left undone are done.
+    deletes_are_finished: bool,
     /// Members that the next start will know of.
     met: BTreeSet<NodeId>,
     /// What was not taken is offered again then.
@@ -131,6 +133,7 @@ impl Settler {
             met,
             clean: None,
             settled_since: None,
+            deletes_are_finished: false,
             retry_at: Duration::ZERO,
             next_sweep: Duration::ZERO,
             next_clock: Duration::ZERO,
@@ -276,6 +279,10 @@ impl Settler {
             (Some(view), _) if standing.is_settled => Some((view, now)),
             _ => None,
         };
+        if !self.deletes_are_finished && now >= self.retry_at {
+            self.node.store.finish_deletes()?;
+            self.deletes_are_finished = true;
+        }
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_EVERY;
             self.sweep_tombstones(standing, now)?;

@@ -41,3 +41,20 @@ fn a_download_in_progress_outlives_the_deletion() {
     assert_eq!(node.ask("DELETE", "/images/alice/cat.png").status, 204);
     assert!(wire.answer().unwrap().body == image);
 }
+
+/// As after a power loss between the tombstone and the removal of the image.
+#[test]
+fn a_delete_that_was_cut_is_finished_when_the_node_is_back() {
+    let mut cluster = TestCluster::start(1);
+    let node = cluster.node_mut(1);
+    let receipt = node.put("/images/alice/cat.png", &picture::dot()).json();
+    node.stop();
+    let version = receipt["version"].as_str().unwrap();
+    let (ms, _) = version.split_once('.').unwrap();
+    let later = format!("{}.0.1\n", ms.parse::<u64>().unwrap() + 1);
+    let tombstones = node.images().join(".pixseal/tombstones");
+    std::fs::write(tombstones.join("encrypted_cat.alice.png"), later).unwrap();
+    node.start();
+    assert_eq!(node.ask("GET", "/images/alice/cat.png").status, 404);
+    crate::support::wait_for("the image is gone", || node.files().is_empty().then_some(()));
+}
