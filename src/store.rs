@@ -123,9 +123,9 @@ impl Store {
         self.tombstones.for_each(&self.work, |id| ids.push(id))?;
         for id in ids {
             if self.images.look_at(&id.file_name())?.is_some()
-                && let Some(version) = self.tombstones.find(&self.work, &id)?
+                && let Some(version) = self.tombstone(&id)?
             {
-                self.forget_image(&id, version)?;
+                self.finish_delete(&id, version)?;
             }
         }
         Ok(())
@@ -335,7 +335,7 @@ impl Store {
     /// Removes what is here of this write. It may come back after a power loss.
     pub(crate) fn forget(&self, id: &ImageId, version: Version) -> Result<(), Error> {
         self.forget_image(id, version)?;
-        self.forget_tombstone(id, version)
+        self.remove_tombstone(id, version)
     }
 
     /// Removes the image of this write, or an older one. `false`: there was none.
@@ -352,6 +352,10 @@ impl Store {
         if self.forget_image(id, version)? {
             self.sync_images()?;
         }
+        self.remove_tombstone(id, version)
+    }
+
+    fn remove_tombstone(&self, id: &ImageId, version: Version) -> Result<(), Error> {
         let _names = self.names.lock(&self.work)?;
         let found = self.tombstones.find(&self.work, id)?;
         if found.is_some_and(|tombstone| tombstone <= version) {

@@ -1,8 +1,8 @@
 //! Deleting.
 
 use crate::support::cluster::TestCluster;
-use crate::support::picture;
 use crate::support::wire::Wire;
+use crate::support::{picture, wait_for};
 
 #[test]
 fn what_is_deleted_is_gone_and_the_rest_stays() {
@@ -34,7 +34,7 @@ fn a_download_in_progress_outlives_the_deletion() {
         node.address
     );
     wire.send(head.as_bytes());
-    crate::support::wait_for("the download has begun", || {
+    wait_for("the download has begun", || {
         let mut byte = [0];
         wire.stream().peek(&mut byte).ok().filter(|count| *count > 0)
     });
@@ -56,5 +56,5 @@ fn a_delete_that_was_cut_is_finished_when_the_node_is_back() {
     std::fs::write(tombstones.join("encrypted_cat.alice.png"), later).unwrap();
     node.start();
     assert_eq!(node.ask("GET", "/images/alice/cat.png").status, 404);
-    crate::support::wait_for("the image is gone", || node.files().is_empty().then_some(()));
+    wait_for("the image is gone", || node.files().is_empty().then_some(()));
 }
