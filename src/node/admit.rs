@@ -70,12 +70,12 @@ pub(crate) fn admit(
         (Error::NotReady, Some((condition, why))) => Error::Unable(condition, why),
         (error, _) => error,
     });
-    let Start {
+    let BegunWrite {
         standing,
         view,
         version,
     } = match assigned? {
-        Ok(start) => start,
+        Ok(begun) => begun,
         Err(referred) => {
             log::info!(
                 "Node {}: Request assigned to Node {} (round-robin), rejecting",
@@ -108,7 +108,7 @@ pub(crate) fn admit(
 }
 
 /// A write that begins, on the node that takes it.
-pub(crate) struct Start {
+pub(crate) struct BegunWrite {
     standing: Arc<Standing>,
     view: ViewId,
     version: Version,
@@ -123,7 +123,7 @@ pub(crate) fn assign(
     node: &Node,
     id: &ImageId,
     referral: Option<&Claims>,
-) -> Result<Result<Start, Referred>, Error> {
+) -> Result<Result<BegunWrite, Referred>, Error> {
     let deadline = node.cluster.now() + READY_TIME_MAX;
     loop {
         let is_leaving = node.is_leaving();
@@ -135,7 +135,7 @@ pub(crate) fn assign(
             let to = standing.assigned(id.user(), id.name());
             let version = node.next_version();
             if to == node.id && !is_leaving && standing.is_ready && node.has_lease(&standing) {
-                return Ok(Ok(Start {
+                return Ok(Ok(BegunWrite {
                     standing,
                     view,
                     version,

@@ -44,13 +44,13 @@ pub(crate) struct Committed {
     pub(crate) standing: Arc<Standing>,
 }
 
-/// A change that was made here, and may be confirmed.
-struct Change {
+/// A write or a delete that was stored here, and may be confirmed.
+struct StoredWrite {
     outcome: WriteOutcome,
     version: Version,
-    /// The view in which it was made.
+    /// The view in which it was stored.
     view: ViewId,
-    /// It was made before anybody could take the name in another view.
+    /// It was stored before anybody could take the name in another view.
     is_in_time: bool,
 }
 
@@ -63,49 +63,23 @@ pub(crate) fn commit(
 ) -> Result<Committed, Error> {
     received.draft.sync()?;
     let deadline = node.cluster.now() + PLACE_TIME_MAX;
-    // Another node may have it, as it is.
-    let mut may_be_stored = false;
     loop {
         let standing = node.cluster.standing();
-        let view = standing.view.filter(|_| standing.is_ready);
-        if let Some(view) = view.filter(|view| *view != received.view) {
-            if may_be_stored {
-                return Err(Error::Unconfirmed);
+        if let Some(view) = standing.view.filter(|_| standing.is_ready) {
+            if view != received.view {
+                received.renew(node, id, view)?;
             }
-            received.renew(node, id, view)?;
-        }
-        let placed = if view.is_none() {
-            None
-        } else if standing.takes(id.user(), id.name()) {
-            take(node, id, &mut received, conditions)?.map(|outcome| (node.id, outcome))
-        } else if conditions.are_empty() {
-            match hand_over::upload(node, id, &mut received, &standing) {
-                Given::Taken(_, WriteOutcome::Superseded) if may_be_stored => return Err(Error::Unconfirmed),
-                // A later write was stored there already, and may have been read.
-                Given::Taken(_, WriteOutcome::Superseded) => {
-                    received.renew(node, id, received.view)?;
-                    None
-                }
-                Given::Taken(to, outcome) => Some((to, outcome)),
-                Given::Refused => None,
-                Given::Unknown => {
-                    may_be_stored = true;
-                    None
-                }
+            if let Some((holder, outcome)) = place(node, id, &mut received, conditions, &standing)? {
+                return Ok(Committed {
+                    node: holder,
+                    header: received.header,
+                    outcome,
+                    standing,
+                });
             }
-        } else {
-            None
-        };
-        if let Some((holder, outcome)) = placed {
-            return Ok(Committed {
-                node: holder,
-                header: received.header,
-                outcome,
-                standing,
-            });
         }
         if node.cluster.now() >= deadline {
-            return Err(if may_be_stored {
+            return Err(if received.may_be_elsewhere {
                 Error::Unconfirmed
             } else {
                 Error::NotPlaced
@@ -113,6 +87,31 @@ pub(crate) fn commit(
         }
         pause();
     }
+}
+
+/// Stores a received image on the node that takes it in this view, and says which one that is.
+fn place(
+    node: &Node,
+    id: &ImageId,
+    received: &mut Received,
+    conditions: &Conditions,
+    standing: &Standing,
+) -> Result<Option<(NodeId, WriteOutcome)>, Error> {
+    if standing.takes(id.user(), id.name()) {
+        let taken = take(node, id, received, conditions)?;
+        return Ok(taken.map(|outcome| (node.id, outcome)));
+    }
+    if !conditions.are_empty() {
+        return Ok(None);
+    }
+    match hand_over::upload(node, id, received, standing) {
+        // A later write was stored there already, and may have been read.
+        Given::Taken(_, WriteOutcome::Superseded) => received.renew(node, id, received.view)?,
+        Given::Taken(to, outcome) => return Ok(Some((to, outcome))),
+        Given::Refused => {}
+        Given::Unknown => received.may_be_elsewhere = true,
+    }
+    Ok(None)
 }
 
 /// Stores a received image here and has that confirmed, if the conditions hold and this node takes writes of the name.
@@ -123,12 +122,12 @@ fn take(
     conditions: &Conditions,
 ) -> Result<Option<WriteOutcome>, Error> {
     let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
-    let Some(change) = keep(node, id, received, conditions)? else {
+    let Some(write) = keep(node, id, received, conditions)? else {
         return Ok(None);
     };
     node.store.sync_images()?;
-    confirm(node, id, &change)?;
-    Ok(Some(change.outcome))
+    confirm(node, id, &write)?;
+    Ok(Some(write.outcome))
 }
 
 /// Stores an upload that another node has received, as it is, and has that confirmed; if this node takes writes of the
@@ -137,13 +136,13 @@ pub(crate) fn take_over(node: &Node, id: &ImageId, received: &mut Received) -> R
     let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
     let lock = node.names.lock(id);
     node.clock.observe(received.version().time, node.wall_ms());
-    let change = rename(node, id, received)?.ok_or(Error::NotPlaced)?;
+    let write = rename(node, id, received)?.ok_or(Error::NotPlaced)?;
     drop(lock);
-    if change.outcome != WriteOutcome::Superseded {
+    if write.outcome != WriteOutcome::Superseded {
         node.store.sync_images()?;
-        confirm(node, id, &change)?;
+        confirm(node, id, &write)?;
     }
-    Ok(change.outcome)
+    Ok(write.outcome)
 }
 
 /// Gives a received image its name, if the conditions hold and this node takes writes of the name.
@@ -152,13 +151,13 @@ fn keep(
     id: &ImageId,
     received: &mut Received,
     conditions: &Conditions,
-) -> Result<Option<Change>, Error> {
+) -> Result<Option<StoredWrite>, Error> {
     let _lock = node.names.lock(id);
     if conditions.are_empty() {
-        let change = rename(node, id, received)?;
-        let outcome = change.as_ref().map(|change| change.outcome);
+        let write = rename(node, id, received)?;
+        let outcome = write.as_ref().map(|write| write.outcome);
         if outcome != Some(WriteOutcome::Superseded) {
-            return Ok(change);
+            return Ok(write);
         }
     }
     // Writes of one name take effect in the order in which they end, and one with conditions after what it was judged by.
@@ -177,7 +176,7 @@ fn keep(
 
 /// Gives a received image its name, unless something newer has it, if this node takes writes of the name in the view of
 /// the version.
-fn rename(node: &Node, id: &ImageId, received: &mut Received) -> Result<Option<Change>, Error> {
+fn rename(node: &Node, id: &ImageId, received: &mut Received) -> Result<Option<StoredWrite>, Error> {
     let (version, view) = (received.version(), received.view);
     in_view(node, id, (version, view), || {
         node.store.keep(&mut received.draft, id, version)
@@ -215,9 +214,9 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
             None => None,
         };
         drop(lock);
-        if let Some(change) = buried {
+        if let Some(write) = buried {
             node.store.sync_images()?;
-            confirm(node, id, &change)?;
+            confirm(node, id, &write)?;
             return Ok(true);
         }
         drop(confirmation);
@@ -299,14 +298,14 @@ fn in_view(
     id: &ImageId,
     (version, view): (Version, ViewId),
     change: impl FnOnce() -> Result<WriteOutcome, crate::store::error::Error>,
-) -> Result<Option<Change>, Error> {
+) -> Result<Option<StoredWrite>, Error> {
     let _commits = node.commits.read().unwrap_or_else(PoisonError::into_inner);
     let standing = node.cluster.standing();
     if standing.view != Some(view) || !standing.takes(id.user(), id.name()) {
         return Ok(None);
     }
     let outcome = change()?;
-    Ok(Some(Change {
+    Ok(Some(StoredWrite {
         outcome,
         version,
         view,
@@ -318,16 +317,16 @@ fn in_view(
 /// Waits until all nodes of the view have heard of a reserve that covers this version, and would hear of any view in
 /// which somebody else takes the name: then no later reader can be told of an earlier state.
 ///
-/// A change that may have come too late for what others did in a later view counts only if it is the newest there: a write
-/// with conditions may have been judged without it, and is later.
-fn confirm(node: &Node, id: &ImageId, change: &Change) -> Result<(), Error> {
+/// One that may have come too late for what others did in a later view counts only if it is the newest there: a write with
+/// conditions may have been judged without it, and is later.
+fn confirm(node: &Node, id: &ImageId, write: &StoredWrite) -> Result<(), Error> {
     let deadline = node.cluster.now() + CONFIRM_TIME_MAX;
-    let mut is_in_time = change.is_in_time;
+    let mut is_in_time = write.is_in_time;
     loop {
         let now = node.cluster.now();
         let standing = node.cluster.standing();
-        let is_known = is_in_time || standing.view == Some(change.view);
-        if is_known && standing.confirms(now, change.version.time) {
+        let is_known = is_in_time || standing.view == Some(write.view);
+        if is_known && standing.confirms(now, write.version.time) {
             return Ok(());
         }
         if now >= deadline {
@@ -336,7 +335,7 @@ fn confirm(node: &Node, id: &ImageId, change: &Change) -> Result<(), Error> {
         if !is_known && standing.is_ready {
             match lookup(node, id)?.newest {
                 Newest::Unknown(_) => {}
-                newest if newest.version() == Some(change.version) => is_in_time = true,
+                newest if newest.version() == Some(write.version) => is_in_time = true,
                 Newest::Image { .. } | Newest::Deleted(_) | Newest::Absent => return Err(Error::Unconfirmed),
             }
         }

@@ -82,7 +82,7 @@ fn store(
         node.id
     );
     let draft = sealer.into_draft();
-    let committed = commit(node, id, Received { draft, header, view }, &offer.conditions)?;
+    let committed = commit(node, id, Received::new(draft, header, view), &offer.conditions)?;
     let placed_by = &committed.standing;
     Ok(Receipt {
         user: id.user().to_owned(),

@@ -15,15 +15,30 @@ pub(crate) struct Received {
     pub(crate) header: Header,
     /// The view in which its version was drawn.
     pub(crate) view: ViewId,
+    /// Another node was given it, as it is, and has not answered.
+    pub(crate) may_be_elsewhere: bool,
 }
 
 impl Received {
+    pub(crate) fn new(draft: Draft, header: Header, view: ViewId) -> Received {
+        Received {
+            draft,
+            header,
+            view,
+            may_be_elsewhere: false,
+        }
+    }
+
     pub(crate) fn version(&self) -> Version {
         self.header.version()
     }
 
-    /// The same image as a write that begins now, in `view`: a version is part of what is sealed.
+    /// The same image as a write that begins now, in `view`: a version is part of what is sealed. One that may be elsewhere
+    /// cannot begin again, or it could happen twice.
     pub(crate) fn renew(&mut self, node: &Node, id: &ImageId, view: ViewId) -> Result<(), Error> {
+        if self.may_be_elsewhere {
+            return Err(Error::Unconfirmed);
+        }
         let header = Header::new(node.next_version(), random()?);
         let cipher = SegmentCipher::new(node.keyset.primary(), &header, &id.associated_data());
         let mut draft = node.store.begin()?;
@@ -46,7 +61,7 @@ impl Received {
             index += 1;
         }
         draft.sync()?;
-        *self = Received { draft, header, view };
+        *self = Received::new(draft, header, view);
         Ok(())
     }
 }

@@ -69,8 +69,7 @@ pub(crate) fn image(
     let (header, _) = opened_by.ok_or(Error::Damaged)?;
     draft.sync()?;
     if claims.purpose == Purpose::Upload {
-        let view = claims.view;
-        return commit::take_over(node, id, &mut Received { draft, header, view });
+        return commit::take_over(node, id, &mut Received::new(draft, header, claims.view));
     }
     keep(node, id, version, || node.store.keep(&mut draft, id, version))
 }
