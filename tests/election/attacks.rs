@@ -46,24 +46,30 @@ fn recording(world: &World, sender: NodeId, receiver: NodeId) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// The word of a node that has the key and is no member, or pretends to be one.
-fn a_leader_says(sender: NodeId, receiver: NodeId) -> Vec<u8> {
+/// A datagram of somebody who has the key, which answers nothing.
+fn said(sender: NodeId, receiver: NodeId, incarnation: u64, (term, message): (u64, Message)) -> Vec<u8> {
     ClusterKey::new(&SECRET).encode(&Datagram {
         sender,
         receiver,
         stamp: Stamp {
-            incarnation: 9,
-            sequence: 9,
+            incarnation,
+            sequence: 1,
         },
         echo: Stamp::default(),
         facts: Facts::default(),
         link: LinkState {
             counts_receiver: true,
+            port: PORT,
             ..LinkState::default()
         },
-        stance: Stance::Seeks { term: 99, last: None },
-        message: Message::Election,
+        stance: Stance::Seeks { term, last: None },
+        message,
     })
+}
+
+/// The word of a node that has the key and is no member, or pretends to be one.
+fn a_leader_says(sender: NodeId, receiver: NodeId) -> Vec<u8> {
+    said(sender, receiver, 9, (99, Message::Election))
 }
 
 #[test]
@@ -134,23 +140,7 @@ fn a_held_back_datagram_goes_stale() {
 
 /// A node had a later life, of which one datagram was lost, and then lost its incarnation.
 fn said_in_a_lost_life(sender: NodeId, receiver: NodeId) -> Vec<u8> {
-    ClusterKey::new(&SECRET).encode(&Datagram {
-        sender,
-        receiver,
-        stamp: Stamp {
-            incarnation: 1_000_000,
-            sequence: 1,
-        },
-        echo: Stamp::default(),
-        facts: Facts::default(),
-        link: LinkState {
-            counts_receiver: true,
-            port: PORT,
-            ..LinkState::default()
-        },
-        stance: Stance::Seeks { term: 0, last: None },
-        message: Message::Probe,
-    })
+    said(sender, receiver, 1_000_000, (0, Message::Probe))
 }
 
 #[test]
