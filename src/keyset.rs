@@ -5,21 +5,20 @@
 //!
 //! ```text
 //! { "primaryKeyId": 491760720,
-//!   "key": [ { "keyData": { "typeUrl": "type.googleapis.com/google.crypto.tink.AesCtrHmacStreamingKey",
+//!   "key": [ { "keyData": { "typeUrl": "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey",
 //!                           "value": base64 of the serialized key,
 //!                           "keyMaterialType": "SYMMETRIC" },
 //!              "status": "ENABLED", "keyId": 491760720, "outputPrefixType": "RAW" } ] }
 //! ```
 //!
-//! The serialized key is a protocol buffer whose first 18 bytes are the parameters of the one template we
-//! know, `AES256_CTR_HMAC_SHA256_1MB`, so comparing them stands in for a protobuf parser:
+//! The serialized key is a protocol buffer whose first 12 bytes are the parameters of the one template we
+//! know, `AES256_GCM_HKDF_1MB`, so comparing them stands in for a protobuf parser:
 //!
 //! ```text
-//! 12 0e                      field 2, parameters, 14 bytes
+//! 12 08                      field 2, parameters, 8 bytes
 //!       08 80 80 40          ciphertext segment size 1,048,576
 //!       10 20                derived key size 32
 //!       18 03                HKDF hash SHA-256
-//!       22 04 08 03 10 20    HMAC with SHA-256, tag of 32 bytes
 //! 1a 20                      field 3, key value, 32 bytes, which follow
 //! ```
 //!
@@ -42,10 +41,9 @@ pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
 /// The random bytes that a new key is made of: its material and its number.
 pub(crate) const RANDOM_BYTES: usize = KEY_BYTES + 4;
 
-const TYPE_URL: &str = "type.googleapis.com/google.crypto.tink.AesCtrHmacStreamingKey";
-const TEMPLATE: [u8; 18] = [
-    0x12, 0x0e, 0x08, 0x80, 0x80, 0x40, 0x10, 0x20, 0x18, 0x03, 0x22, 0x04, 0x08, 0x03, 0x10, 0x20, 0x1a,
-    0x20,
+const TYPE_URL: &str = "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey";
+const TEMPLATE: [u8; 12] = [
+    0x12, 0x08, 0x08, 0x80, 0x80, 0x40, 0x10, 0x20, 0x18, 0x03, 0x1a, 0x20,
 ];
 /// What one key takes in [`Keyset::to_json`], rounded up.
 const JSON_KEY_BYTES: usize = 512;
@@ -291,7 +289,7 @@ fn key(data: &KeyDataJson, json: &KeyJson) -> Result<Key, Error> {
         .map_err(|_| Error("its value is not base64, or too long".to_owned()))?;
     match bytes.strip_prefix(&TEMPLATE).and_then(|key| key.try_into().ok()) {
         Some(material) => Ok(Key::new(material)),
-        None => refuse("not made from the template AES256_CTR_HMAC_SHA256_1MB".to_owned()),
+        None => refuse("not made from the template AES256_GCM_HKDF_1MB".to_owned()),
     }
 }
 
@@ -322,7 +320,7 @@ fn refuse<T>(why: String) -> Result<T, Error> {
 mod tests {
     use super::*;
 
-    const OTHER_TYPE: &str = "type.googleapis.com/google.crypto.tink.AesGcmHkdfStreamingKey";
+    const OTHER_TYPE: &str = "type.googleapis.com/google.crypto.tink.AesCtrHmacStreamingKey";
 
     fn random(byte: u8, id: u32) -> Zeroizing<[u8; RANDOM_BYTES]> {
         let mut random = Zeroizing::new([byte; RANDOM_BYTES]);
@@ -411,8 +409,8 @@ mod tests {
     #[test]
     fn anything_but_our_template_is_refused_with_a_reason() {
         let (_, json) = two();
-        let value_at = json.find("Eg4I").expect("base64 of the template begins so");
-        let value = &json[value_at..value_at + 68];
+        let value_at = json.find("EggI").expect("base64 of the template begins so");
+        let value = &json[value_at..value_at + 60];
         let edit = |from: &str, to: &str| json.replacen(from, to, 1);
         for (text, reason) in [
             (String::new(), "line 1"),
@@ -430,21 +428,21 @@ mod tests {
             (edit("SYMMETRIC", "REMOTE"), "keyMaterialType"),
             (edit(TYPE_URL, OTHER_TYPE), "key 1: not a key of"),
             (
-                edit(value, "Eg4IgIBAECAYAyIECAMQIBog"),
+                edit(value, "EggIgIBAECAYAxog"),
                 "key 1: not made from the template",
             ),
-            (edit(value, &value[..64]), "key 1: not made from the template"),
-            (edit("Eg4I", "Eg4J"), "key 1: not made from the template"),
+            (edit(value, &value[..56]), "key 1: not made from the template"),
+            (edit("EggI", "EggJ"), "key 1: not made from the template"),
             (
                 edit(value, &value.repeat(2)),
                 "key 1: its value is not base64, or too long",
             ),
-            (edit(value, "Eg4I*"), "key 1: its value is not base64"),
+            (edit(value, "EggI*"), "key 1: its value is not base64"),
             (" ".repeat(JSON_BYTES_MAX + 1), "at most"),
         ] {
             let refusal = refusal(&text);
             assert!(refusal.contains(reason), "{text:.400} gave {refusal:?}");
-            assert!(!refusal.contains("Eg4I"), "{refusal:?} tells a key");
+            assert!(!refusal.contains("EggI"), "{refusal:?} tells a key");
         }
     }
 }

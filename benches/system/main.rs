@@ -29,7 +29,7 @@ use getopts::Options;
 use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use bare::WriteMode;
+use bare::Pipeline;
 use rounds::Bench;
 
 const USAGE: &str = "\
@@ -76,7 +76,7 @@ const SECTIONS: [(&str, Section); 11] = [
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match &args[..] {
-        [flag, way, folder] if flag == "--bare" => serve_bare(way, Path::new(folder)),
+        [flag, sealing, write, folder] if flag == "--bare" => serve_bare(sealing, write, Path::new(folder)),
         // `cargo bench` says --bench; without it `cargo test --all-targets` only wants to know that this starts.
         _ if !args.iter().any(|arg| arg == "--bench") => Ok(()),
         _ => run(&args),
@@ -90,11 +90,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve_bare(way: &str, folder: &Path) -> Result<(), String> {
-    let way = [WriteMode::Direct, WriteMode::Cached]
-        .into_iter()
-        .find(|known| known.word() == way);
-    bare::serve(way.ok_or("--bare takes direct or cached")?, folder)
+fn serve_bare(sealing: &str, write: &str, folder: &Path) -> Result<(), String> {
+    let pipeline = Pipeline::parse(sealing, write);
+    bare::serve(
+        pipeline.ok_or("--bare takes gcm, ctr-hmac or nothing, then direct or cached")?,
+        folder,
+    )
 }
 
 fn run(args: &[String]) -> Result<(), String> {

@@ -3,7 +3,7 @@
 use pixseal::client::upload::Audience;
 use pixseal::durable::Durability;
 
-use super::bare::WriteMode;
+use super::bare::{Pipeline, Sealing, WriteMode};
 use super::images::ImageSet;
 use super::rounds::{Bench, Row, Task};
 use super::servers::{Build, Subject, nginx_missing};
@@ -16,12 +16,19 @@ const LARGE_SIDE: u32 = 2000;
 const SMALL_COUNT: u64 = 2000;
 const LARGE_COUNT: u64 = 40;
 
-const BARE: Subject = Subject::Bare(WriteMode::Direct);
+const BARE: Subject = bare(Sealing::Gcm, WriteMode::Direct);
+const BARE_CACHED: Subject = bare(Sealing::Gcm, WriteMode::Cached);
+/// What nothing can be faster than that makes images durable.
+const BOUND: Subject = bare(Sealing::Nothing, WriteMode::Direct);
 const PIXSEAL: Subject = pixseal(3, Durability::Fsync, Audience::All);
 const NGINX: Subject = Subject::Nginx {
     tls: false,
     by_curl: false,
 };
+
+const fn bare(sealing: Sealing, write: WriteMode) -> Subject {
+    Subject::Bare(Pipeline { sealing, write })
+}
 
 const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Subject {
     Subject::Pixseal {
@@ -81,16 +88,18 @@ pub fn mix(bench: &Bench) -> Result<(), String> {
     let mut who = vec![
         PIXSEAL,
         BARE,
-        Subject::Bare(WriteMode::Cached),
+        BARE_CACHED,
         pixseal(3, Durability::Rename, Audience::All),
+        BOUND,
+        bare(Sealing::CtrHmac, WriteMode::Direct),
     ];
-    let mut pairs = vec![(0, 1), (3, 2)];
+    let mut pairs = vec![(0, 4), (0, 1), (0, 5), (1, 4), (3, 2)];
     if has_nginx() {
         let by_curl = |tls| Subject::Nginx { tls, by_curl: true };
         who.extend([NGINX, by_curl(false), by_curl(true)]);
         // Bare pipeline against nginx: what sealing and fdatasync cost a simple server. It is not a bound: pixseal can
         // be, and has been, in front of it.
-        pairs.extend([(0, 4), (3, 4), (1, 4), (0, 6), (6, 5)]);
+        pairs.extend([(0, 6), (3, 6), (1, 6), (0, 8), (8, 7)]);
     }
     let mut rows: Vec<Row<'_>> = who
         .into_iter()
@@ -130,9 +139,9 @@ pub fn small(bench: &Bench) -> Result<(), String> {
         pixseal(3, Durability::Rename, Audience::All),
         pixseal(3, Durability::Rename, Audience::Assigned),
         BARE,
-        Subject::Bare(WriteMode::Cached),
+        BARE_CACHED,
     ];
-    let mut pairs = vec![(0, 4), (2, 5), (3, 5)];
+    let mut pairs = vec![(0, 4), (1, 4), (2, 5), (3, 5)];
     if has_nginx() {
         who.push(NGINX);
         pairs.extend([(2, 6), (3, 6)]);
@@ -239,7 +248,7 @@ pub fn download(bench: &Bench) -> Result<(), String> {
         row("download, from the disk", Task::Download),
         row("download, from the page cache", Task::DownloadAgain),
         row("upload", Task::Upload),
-        Row::upload(BARE, &set, CONNECTIONS).called("upload"),
+        Row::upload(BOUND, &set, CONNECTIONS).called("upload"),
         row("the disk alone: reading the files of", Task::Read),
         Row {
             connections: 1,

@@ -10,7 +10,7 @@ use pixseal::durable::Durability;
 use pixseal::members::Members;
 use tempfile::TempDir;
 
-use super::bare::{self, WriteMode};
+use super::bare::{self, Pipeline, Sealing, WriteMode};
 use super::load::Endpoint;
 use crate::support::address::free_address;
 use crate::support::cluster::{Layout, TestCluster, TestNode};
@@ -32,7 +32,7 @@ pub enum Build {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// The bare pipeline.
-    Bare(WriteMode),
+    Bare(Pipeline),
     /// A cluster on one folder, as `make cluster` starts it.
     Pixseal {
         /// Whose server program.
@@ -56,8 +56,18 @@ pub enum Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Subject::Bare(WriteMode::Direct) => write!(f, "bare pipeline, fdatasync"),
-            Subject::Bare(WriteMode::Cached) => write!(f, "bare pipeline, page cache"),
+            Subject::Bare(Pipeline { sealing, write }) => {
+                let sealing = match sealing {
+                    Sealing::Gcm => "",
+                    Sealing::CtrHmac => " with CTR + HMAC",
+                    Sealing::Nothing => " that does not seal",
+                };
+                let write = match write {
+                    WriteMode::Direct => "fdatasync",
+                    WriteMode::Cached => "page cache",
+                };
+                write!(f, "bare pipeline{sealing}, {write}")
+            }
             Subject::Pixseal {
                 build,
                 nodes,
@@ -135,9 +145,9 @@ impl Running {
 /// build.
 pub fn start(who: Subject, parent: &Path, other: Option<&Path>) -> Result<Running, String> {
     match who {
-        Subject::Bare(way) => {
+        Subject::Bare(pipeline) => {
             let folder = new_folder(parent)?;
-            let (process, address) = bare::start(way, folder.path())?;
+            let (process, address) = bare::start(pipeline, folder.path())?;
             Ok(Running {
                 endpoint: Endpoint::Bare(address),
                 servers: Servers::Others(vec![process], folder),

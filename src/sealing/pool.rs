@@ -4,9 +4,6 @@
 //! of ours for as long as the node runs. A rayon thread that has run out of work looks for more some 30 times and yields
 //! its core each time before it sleeps: with three nodes on two cores that made 17 context switches for each image of
 //! 40 kB instead of 8, and took 6 % of the throughput.
-//!
-//! A thread that takes a segment to seal takes the next one too, of the same upload or of another, if one waits: two
-//! together are cheaper than one after the other (see `seal`). A single segment is sealed at once.
 
 use std::sync::Arc;
 
@@ -15,7 +12,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::mailbox::Mailbox;
 use super::segment::Segment;
 use crate::priority;
-use crate::seal::{self, Plain, SegmentCipher};
+use crate::seal::SegmentCipher;
 use crate::vital;
 
 /// One thread for each core, at the workers' priority.
@@ -86,45 +83,19 @@ impl SealingPool {
 
 /// What each thread of the pool does until the queue ends.
 fn work(queue: &Receiver<Work>) {
-    while let Ok(work) = queue.recv() {
-        let one = match work {
-            Work::Seal(one) => one,
-            Work::Call(call) => {
-                call();
-                continue;
-            }
-        };
-        match queue.try_recv() {
-            Ok(Work::Seal(two)) => seal_two(one, two),
-            Ok(Work::Call(call)) => {
-                seal_one(one);
-                call();
-            }
-            Err(_) => seal_one(one),
+    for work in queue {
+        match work {
+            Work::Seal(job) => job.run(),
+            Work::Call(call) => call(),
         }
     }
 }
 
-fn seal_one(mut job: Job) {
-    job.cipher
-        .seal(job.index, job.last, job.segment.text_and_tag_mut());
-    job.deliver();
-}
-
-fn seal_two(mut one: Job, mut two: Job) {
-    seal::seal_two(one.plain(), two.plain());
-    one.deliver();
-    two.deliver();
-}
-
 impl Job {
-    fn plain(&mut self) -> Plain<'_> {
-        Plain {
-            cipher: &self.cipher,
-            index: self.index,
-            last: self.last,
-            buf: self.segment.text_and_tag_mut(),
-        }
+    fn run(mut self) {
+        let Job { index, last, .. } = self;
+        self.cipher.seal(index, last, self.segment.text_and_tag_mut());
+        self.deliver();
     }
 
     /// If the upload was given up, the segment is dropped with its mailbox.
@@ -140,7 +111,7 @@ mod tests {
     use crate::seal::{Header, SALT_AND_PREFIX_BYTES};
 
     #[test]
-    fn all_that_waits_is_done_in_pairs_or_alone() {
+    fn all_that_waits_is_done() {
         let pool = SealingPool::new().unwrap();
         let header = Header::of([5; SALT_AND_PREFIX_BYTES]);
         let cipher = Arc::new(SegmentCipher::new(

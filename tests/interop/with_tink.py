@@ -23,7 +23,7 @@ def read_primitive(path):
 
 
 def new(path):
-    template = streaming_aead.streaming_aead_key_templates.AES256_CTR_HMAC_SHA256_1MB
+    template = streaming_aead.streaming_aead_key_templates.AES256_GCM_HKDF_1MB
     with open(path, "w") as file:
         cleartext_keyset_handle.write(tink.JsonKeysetWriter(file), tink.new_keyset_handle(template))
     pathlib.Path(path).chmod(0o600)
