@@ -1,12 +1,12 @@
-//! A queue where one thread waits for what others have done for it.
+//! A queue where threads wait for what others put there.
 //!
-//! The reader sleeps at once. The channels of `crossbeam` spin and yield before they sleep, which for a segment of 40 kB costs
+//! A reader sleeps at once. The channels of `crossbeam` spin and yield before they sleep, which for a segment of 40 kB costs
 //! more than sealing it.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// A queue for one reader, in the order of arrival.
+/// A queue in the order of arrival.
 pub(crate) struct Mailbox<T> {
     letters: Mutex<VecDeque<T>>,
     came: Condvar,

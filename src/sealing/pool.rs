@@ -3,11 +3,9 @@
 //! rayon starts the threads, one a core, and ends them; its own scheduler is not used. Each thread loops over one queue
 //! of ours for as long as the node runs. A rayon thread that has run out of work looks for more some 30 times and yields
 //! its core each time before it sleeps: with three nodes on two cores that made 17 context switches for each image of
-//! 40 kB instead of 8, and took 6 % of the throughput.
+//! 40 kB instead of 8, and took 6 % of the throughput. The channels of crossbeam yield, too.
 
 use std::sync::Arc;
-
-use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::mailbox::Mailbox;
 use super::segment::Segment;
@@ -18,14 +16,15 @@ use crate::vital;
 /// One thread for each core, at the workers' priority.
 pub(crate) struct SealingPool {
     /// Unbounded, but each worker waits for at most two entries.
-    queue: Sender<Work>,
-    /// They end when `queue` is dropped.
-    _threads: rayon::ThreadPool,
+    queue: Arc<Mailbox<Work>>,
+    threads: rayon::ThreadPool,
 }
 
 enum Work {
     Seal(Job),
     Call(Box<dyn FnOnce() + Send>),
+    /// For the thread that takes it.
+    End,
 }
 
 /// A segment to be sealed.
@@ -48,17 +47,15 @@ impl SealingPool {
             // Whoever waits for what the thread had taken would wait for ever.
             .panic_handler(|_| vital::end("seal"))
             .build()?;
-        let (sender, queue) = unbounded();
-        threads.spawn_broadcast(move |_| work(&queue));
-        Ok(SealingPool {
-            queue: sender,
-            _threads: threads,
-        })
+        let queue = Arc::new(Mailbox::default());
+        let there = Arc::clone(&queue);
+        threads.spawn_broadcast(move |_| work(&there));
+        Ok(SealingPool { queue, threads })
     }
 
     /// Seals a segment as soon as a thread has time.
     pub(crate) fn seal(&self, job: Job) {
-        self.send(Work::Seal(job));
+        self.queue.put(Work::Seal(job));
     }
 
     /// Does `work` in the pool while the calling thread does `meanwhile`; returns when both are done.
@@ -69,24 +66,27 @@ impl SealingPool {
     ) -> (A, B) {
         let done = Arc::new(Mailbox::default());
         let there = Arc::clone(&done);
-        self.send(Work::Call(Box::new(move || there.put(work()))));
+        self.queue.put(Work::Call(Box::new(move || there.put(work()))));
         let other = meanwhile();
         (done.take(), other)
     }
+}
 
-    fn send(&self, work: Work) {
-        self.queue
-            .send(work)
-            .expect("the threads keep the other end until this one is gone");
+impl Drop for SealingPool {
+    fn drop(&mut self) {
+        for _ in 0..self.threads.current_num_threads() {
+            self.queue.put(Work::End);
+        }
     }
 }
 
-/// What each thread of the pool does until the queue ends.
-fn work(queue: &Receiver<Work>) {
-    for work in queue {
-        match work {
+/// What each thread of the pool does until it is told to end.
+fn work(queue: &Mailbox<Work>) {
+    loop {
+        match queue.take() {
             Work::Seal(job) => job.run(),
             Work::Call(call) => call(),
+            Work::End => return,
         }
     }
 }
