@@ -11,3 +11,4 @@ pub mod blocks;
 pub(crate) mod mailbox;
 pub(crate) mod pool;
 pub(crate) mod segment;
+mod turns;

@@ -16,7 +16,7 @@
 pub(crate) mod pace;
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,20 +31,27 @@ const TICK: Duration = Duration::from_millis(20);
 /// A connected blocking socket.
 pub(crate) struct Socket {
     stream: TcpStream,
+    client: IpAddr,
     /// What arrived and was not yet consumed.
     pub(crate) inbox: Inbox,
 }
 
 impl Socket {
-    /// Takes over an accepted socket.
-    pub(crate) fn new(stream: TcpStream) -> io::Result<Socket> {
+    /// Takes over an accepted socket, at whose other end is `client`.
+    pub(crate) fn new(stream: TcpStream, client: IpAddr) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(TICK))?;
         Ok(Socket {
             stream,
+            client,
             inbox: Inbox::default(),
         })
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// The socket, to be polled.

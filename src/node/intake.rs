@@ -60,7 +60,7 @@ impl<'u> Intake<'u> {
         self.sender_keeps_up = true;
         loop {
             if segment.wants_block() {
-                segment.move_into(sealer.block()?);
+                segment.move_into(sealer.block(self.socket.client())?);
             }
             let step = if segment.is_full() {
                 let (inbox, mut wire) = self.socket.reader(&mut self.pace);
@@ -71,7 +71,12 @@ impl<'u> Intake<'u> {
             };
             match step {
                 Ok(0) => break,
-                Ok(count) => self.took(segment.advance(count))?,
+                Ok(count) => {
+                    self.took(segment.advance(count))?;
+                    if segment.is_overdue() {
+                        self.give_way(&mut segment, sealer)?;
+                    }
+                }
                 Err(body::Error::Wire(e)) if is_stall(&e) => self.wait(&mut segment, sealer)?,
                 Err(e) => return Err(not_received(e)),
             }
@@ -102,14 +107,20 @@ impl<'u> Intake<'u> {
         Ok(())
     }
 
-    /// Nothing came for a tick: gives back the memory that others need, and waits as long as the pace allows.
-    fn wait(&mut self, segment: &mut Segment, sealer: &mut Sealer<'_>) -> Result<(), Error> {
+    /// Gives back the memory that others need.
+    fn give_way(&mut self, segment: &mut Segment, sealer: &mut Sealer<'_>) -> Result<(), Error> {
         self.sender_keeps_up = false;
         sealer.write_until(0)?;
         segment.yield_block(&self.node.blocks);
         if segment.is_revoked() {
             return Err(Error::Stalled);
         }
+        Ok(())
+    }
+
+    /// Nothing came for a tick: gives way, and waits as long as the pace allows.
+    fn wait(&mut self, segment: &mut Segment, sealer: &mut Sealer<'_>) -> Result<(), Error> {
+        self.give_way(segment, sealer)?;
         if segment.can_be_reclaimed() {
             // Comes back after a tick, to see whether others need the memory by then.
             return Ok(());

@@ -1,5 +1,6 @@
 //! A sealed file being opened: its segments are read from the store into blocks, and verified and decrypted in the pool.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -83,9 +84,14 @@ impl<'n> Source<'n> {
     }
 
     /// Segment `index`, opened, and the next one as stored, if it is not after `last` and there is a block for it. Waits
-    /// for a block for the first; the caller must hold none.
-    pub(crate) fn segment_and_next(&self, index: u32, last: u32) -> Result<(Opened, Option<Stored>), Error> {
-        self.open_and_read_next(self.read(index, self.node.blocks.take())?, last)
+    /// for a block for the first, in the turn of `client`; the caller must hold none.
+    pub(crate) fn segment_and_next(
+        &self,
+        client: IpAddr,
+        index: u32,
+        last: u32,
+    ) -> Result<(Opened, Option<Stored>), Error> {
+        self.open_and_read_next(self.read(index, self.node.blocks.take_for(client))?, last)
     }
 
     /// Opens a segment. Meanwhile reads the next one, if it is not after `last` and there is a block for it.
@@ -153,6 +159,11 @@ impl Stored {
         &self.block.bytes()[..self.filled]
     }
 
+    /// Where it is.
+    pub(crate) fn block(&self) -> &Block {
+        &self.block
+    }
+
     fn start(&self) -> usize {
         if self.index == 0 { HEADER_BYTES } else { 0 }
     }
@@ -172,6 +183,11 @@ impl Opened {
     /// The plaintext.
     pub(crate) fn text(&self) -> &[u8] {
         &self.0.bytes()[self.0.start()..self.0.filled - TAG_BYTES]
+    }
+
+    /// Where it is.
+    pub(crate) fn block(&self) -> &Block {
+        &self.0.block
     }
 
     /// The block, for another segment.

@@ -1,5 +1,6 @@
 //! The sealing half of an upload: segments through the pool into the draft.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::error::Error;
@@ -53,13 +54,13 @@ impl<'n> Sealer<'n> {
         Ok(())
     }
 
-    /// A block. If none is free, gives back those that are held here, and waits for one.
-    pub(crate) fn block(&mut self) -> Result<Block, Error> {
+    /// A block for this client. If none is free, gives back those that are held here, and waits for one.
+    pub(crate) fn block(&mut self, client: IpAddr) -> Result<Block, Error> {
         if let Some(block) = self.node.blocks.try_take() {
             return Ok(block);
         }
         self.write_until(0)?;
-        Ok(self.node.blocks.take())
+        Ok(self.node.blocks.take_for(client))
     }
 
     pub(crate) fn into_draft(self) -> Draft {

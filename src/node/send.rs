@@ -13,7 +13,7 @@ use super::opening::{Opened, Source, Stored};
 use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::seal::{self, SEGMENT_BYTES};
-use crate::sealing::blocks::Blocks;
+use crate::sealing::blocks::{Block, Blocks};
 use crate::socket::pace::Pace;
 use crate::socket::{Socket, is_stall};
 use crate::store::sealed::Sealed;
@@ -88,20 +88,21 @@ fn note_damage(node: &Node, id: &ImageId, error: &Error) {
 /// pool     open segment i+1                 │ open segment i+2                   │ …
 /// ```
 fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Error> {
+    let client = outgoing.socket.client();
     let end = seal::segments(source.plain_bytes()) - 1;
     let first = seal::segment_at(range.start);
     let last = seal::segment_at(range.end.saturating_sub(1).max(range.start));
     if last != end && *range != (0..source.plain_bytes()) {
-        source.segment_and_next(end, end)?;
+        source.segment_and_next(client, end, end)?;
     }
-    let mut ready = source.segment_and_next(first, last)?;
+    let mut ready = source.segment_and_next(client, first, last)?;
     outgoing.head()?;
     let mut at = range.start;
     while let Some(stalled_at) = send_from(source, outgoing, ready, at..range.end, last)? {
         // Others need the blocks, and this client takes its time: verify again when it is ready.
         outgoing.await_output()?;
         at = stalled_at;
-        ready = source.segment_and_next(seal::segment_at(at), last)?;
+        ready = source.segment_and_next(client, seal::segment_at(at), last)?;
     }
     Ok(())
 }
@@ -119,7 +120,7 @@ fn send_from(
         let unread = front.index() + 1 + u32::from(back.is_some());
         let send_and_read = || {
             if let ControlFlow::Break(stalled_at) =
-                outgoing.send_part(front.text(), front.offset(), &range)?
+                outgoing.send_part(front.block(), front.text(), front.offset(), &range)?
             {
                 return Ok(ControlFlow::Break(stalled_at));
             }
@@ -152,8 +153,8 @@ fn send_sealed(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u
     while at < range.end {
         let index = u32::try_from(at / SEGMENT_BYTES as u64).expect("segments are counted in 32 bits");
         let start = u64::from(index) * SEGMENT_BYTES as u64;
-        let stored = source.read(index, outgoing.blocks.take())?;
-        at = match outgoing.send_part(stored.bytes(), start, &(at..range.end))? {
+        let stored = source.read(index, outgoing.blocks.take_for(outgoing.socket.client()))?;
+        at = match outgoing.send_part(stored.block(), stored.bytes(), start, &(at..range.end))? {
             ControlFlow::Continue(()) => start + stored.bytes().len() as u64,
             ControlFlow::Break(stalled_at) => {
                 drop(stored);
@@ -180,10 +181,11 @@ impl Outgoing<'_> {
         self.socket.write_all(&head).map_err(|e| lost(&e))
     }
 
-    /// Sends the part of `bytes` that is in `range`; `bytes` lie at `offset` in the whole. If the client stalls while
-    /// others wait for a block, breaks with the offset in the whole where it stopped.
+    /// Sends the part of `bytes` that is in `range`; `bytes` are in `block`, and lie at `offset` in the whole. If the client
+    /// stalls or does not get on while others wait for a block, breaks with the offset in the whole where it stopped.
     fn send_part(
         &mut self,
+        block: &Block,
         bytes: &[u8],
         offset: u64,
         range: &Range<u64>,
@@ -194,7 +196,12 @@ impl Outgoing<'_> {
         let (mut at, to) = (within(range.start), within(range.end));
         while at < to {
             match self.socket.write_some(&bytes[at..to], &mut self.pace) {
-                Ok(count) => at += count,
+                Ok(count) => {
+                    at += count;
+                    if at < to && block.is_overdue() {
+                        return Ok(ControlFlow::Break(offset + at as u64));
+                    }
+                }
                 Err(e) if is_stall(&e) && self.blocks.are_scarce() => {
                     return Ok(ControlFlow::Break(offset + at as u64));
                 }

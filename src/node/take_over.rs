@@ -45,7 +45,7 @@ pub(crate) fn image(
     // One at a time has a block for this: nodes that hand over must not take them all from uploads.
     let _turn = node.taking_over.lock().unwrap_or_else(PoisonError::into_inner);
     while done < sealed_bytes {
-        let mut block = node.blocks.take();
+        let mut block = node.blocks.take_for(socket.client());
         let wanted =
             usize::try_from(sealed_bytes - done).map_or(SEGMENT_BYTES, |left| left.min(SEGMENT_BYTES));
         read_exact(socket, body, &mut block.bytes_mut()[..wanted])?;

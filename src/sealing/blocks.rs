@@ -2,15 +2,31 @@
 //!
 //! Memory is bounded here and nowhere else: an upload that finds no free block waits, and TCP makes its sender
 //! wait. No thread holds a block while it waits for a second one, so there is always one that goes on.
+//!
+//! Blocks are shared fairly: clients that wait take turns, and nobody passes those who wait.
+//! A client that neither stalls nor gets on may keep its block for [`HOLD_TIME_MAX`] while others wait.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long a block was held is measured here"
+)]
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::mailbox::Mailbox;
+use super::turns::Turns;
 use crate::seal::SEGMENT_BYTES;
 use crate::store::direct::DIRECT_BYTES_ALIGNMENT;
 
 /// How many stalled uploads may keep a segment's worth of bytes outside the pool.
 const STALLED_SEGMENTS_MAX: usize = 12;
+
+/// How long a client may keep a block while others wait for one: it needs no longer at 200 kB/s. A crowd of slow clients
+/// shares the blocks in turn; a client that sends or takes a byte now and then is treated as one that stalls.
+const HOLD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The blocks of a node. A clone shares them.
 #[derive(Clone)]
@@ -18,7 +34,6 @@ pub struct Blocks(Arc<BlockPool>);
 
 struct BlockPool {
     state: Mutex<FreeBlocks>,
-    returned: Condvar,
     /// Stalled uploads, oldest first; `true`: told to give up.
     stalled: Mutex<Vec<Arc<AtomicBool>>>,
 }
@@ -28,7 +43,8 @@ struct FreeBlocks {
     free: Vec<Vec<u8>>,
     /// Blocks that are not allocated yet.
     unallocated: usize,
-    waiting: usize,
+    /// Where those wait who found none. While somebody waits there is no free block.
+    waiting: Turns<Arc<Mailbox<Vec<u8>>>>,
 }
 
 /// One stalled upload's right to keep a segment in memory outside the pool, until dropped.
@@ -41,6 +57,7 @@ pub(crate) struct StallAllowance {
 pub struct Block {
     memory: Vec<u8>,
     start: usize,
+    held_since: Instant,
     pool: Arc<BlockPool>,
 }
 
@@ -50,46 +67,43 @@ impl Blocks {
         let state = FreeBlocks {
             free: Vec::with_capacity(count),
             unallocated: count,
-            waiting: 0,
+            waiting: Turns::default(),
         };
         Blocks(Arc::new(BlockPool {
             state: Mutex::new(state),
-            returned: Condvar::new(),
             stalled: Mutex::new(Vec::new()),
         }))
     }
 
     /// A block, if one is free now.
     pub(crate) fn try_take(&self) -> Option<Block> {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        self.take_free(&mut state)
+        let memory = self.0.lock().take_free()?;
+        Some(self.block(memory))
     }
 
-    /// A block, as soon as one is free. The caller must hold none.
+    /// A block for what the node does by itself, as [`take_for`](Blocks::take_for).
     pub fn take(&self) -> Block {
-        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            if let Some(block) = self.take_free(&mut state) {
-                return block;
+        self.take_for(Ipv4Addr::UNSPECIFIED.into())
+    }
+
+    /// A block, as soon as one is free and it is this client's turn. The caller must hold none.
+    pub(crate) fn take_for(&self, client: IpAddr) -> Block {
+        let mut state = self.0.lock();
+        let memory = match state.take_free() {
+            Some(memory) => memory,
+            None => {
+                let place = Arc::new(Mailbox::default());
+                state.waiting.push(client, Arc::clone(&place));
+                drop(state);
+                place.take()
             }
-            state.waiting += 1;
-            state = self
-                .0
-                .returned
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-            state.waiting -= 1;
-        }
+        };
+        self.block(memory)
     }
 
     /// Whether a thread waits for a block: who can do without one should give it back.
     pub(crate) fn are_scarce(&self) -> bool {
-        self.0
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .waiting
-            > 0
+        !self.0.lock().waiting.is_empty()
     }
 
     /// Allows a stalled upload to keep a segment outside the pool. If too many do, none is allowed now, and the one
@@ -111,21 +125,29 @@ impl Blocks {
         })
     }
 
-    fn take_free(&self, state: &mut FreeBlocks) -> Option<Block> {
-        let memory = match state.free.pop() {
-            Some(memory) => memory,
-            None if state.unallocated == 0 => return None,
-            None => {
-                state.unallocated -= 1;
-                vec![0; SEGMENT_BYTES + DIRECT_BYTES_ALIGNMENT]
-            }
-        };
-        let start = memory.as_ptr().align_offset(DIRECT_BYTES_ALIGNMENT);
-        Some(Block {
+    fn block(&self, memory: Vec<u8>) -> Block {
+        Block {
+            start: memory.as_ptr().align_offset(DIRECT_BYTES_ALIGNMENT),
             memory,
-            start,
+            held_since: Instant::now(),
             pool: Arc::clone(&self.0),
-        })
+        }
+    }
+}
+
+impl BlockPool {
+    fn lock(&self) -> MutexGuard<'_, FreeBlocks> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FreeBlocks {
+    fn take_free(&mut self) -> Option<Vec<u8>> {
+        if let Some(memory) = self.free.pop() {
+            return Some(memory);
+        }
+        self.unallocated = self.unallocated.checked_sub(1)?;
+        Some(vec![0; SEGMENT_BYTES + DIRECT_BYTES_ALIGNMENT])
     }
 }
 
@@ -139,18 +161,26 @@ impl Block {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.start + SEGMENT_BYTES]
     }
+
+    /// Whether it was held for so long that others, who wait, should have it.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.held_since.elapsed() >= HOLD_TIME_MAX && !self.pool.lock().waiting.is_empty()
+    }
+
+    /// It is kept all the same, as if it had just been taken.
+    pub(crate) fn hold_on(&mut self) {
+        self.held_since = Instant::now();
+    }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        self.pool
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .free
-            .push(memory);
-        self.pool.returned.notify_one();
+        let mut state = self.pool.lock();
+        match state.waiting.pop() {
+            Some(place) => place.put(memory),
+            None => state.free.push(memory),
+        }
     }
 }
 
@@ -203,17 +233,46 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_waits_is_served_when_a_block_returns() {
+    fn nobody_passes_those_who_wait() {
         let blocks = Blocks::new(1);
         let held = blocks.take();
+        let served = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            let waiter = scope.spawn(|| drop(blocks.take()));
+            for (last, waiting) in [(1, "first"), (1, "second"), (2, "other")] {
+                let before = blocks.0.lock().waiting.len();
+                let client = IpAddr::from([10, 0, 0, last]);
+                let (blocks, served) = (&blocks, &served);
+                scope.spawn(move || {
+                    let _block = blocks.take_for(client);
+                    served.lock().unwrap().push(waiting);
+                });
+                while blocks.0.lock().waiting.len() == before {
+                    std::thread::yield_now();
+                }
+            }
+            assert!(blocks.are_scarce() && blocks.try_take().is_none());
+            drop(held);
+        });
+        assert_eq!(served.into_inner().unwrap(), ["first", "other", "second"]);
+        assert!(!blocks.are_scarce() && blocks.try_take().is_some());
+    }
+
+    #[test]
+    fn a_block_is_overdue_only_while_others_wait() {
+        let blocks = Blocks::new(1);
+        let mut held = blocks.take();
+        let long_ago = Instant::now().checked_sub(2 * HOLD_TIME_MAX).unwrap();
+        held.held_since = long_ago;
+        assert!(!held.is_overdue());
+        std::thread::scope(|scope| {
+            scope.spawn(|| drop(blocks.take()));
             while !blocks.are_scarce() {
                 std::thread::yield_now();
             }
+            assert!(held.is_overdue());
+            held.hold_on();
+            assert!(!held.is_overdue());
             drop(held);
-            waiter.join().unwrap();
         });
-        assert!(!blocks.are_scarce());
     }
 }

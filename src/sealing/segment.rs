@@ -61,7 +61,8 @@ impl Segment {
     }
 
     /// Whether a block is held.
-    pub(crate) fn holds_block(&self) -> bool {
+    #[cfg(test)]
+    fn holds_block(&self) -> bool {
         matches!(self.memory, Memory::Block(_))
     }
 
@@ -82,12 +83,22 @@ impl Segment {
         !matches!(self.memory, Memory::Small(_))
     }
 
-    /// The sender stalls: gives the block back if others wait for one and this upload may keep memory of its own.
+    /// Whether it is in a block that others, who wait, should have by now.
+    pub(crate) fn is_overdue(&self) -> bool {
+        matches!(&self.memory, Memory::Block(block) if block.is_overdue())
+    }
+
+    /// The sender stalls, or does not get on: gives the block back if others wait for one and this upload may keep memory
+    /// of its own.
     pub(crate) fn yield_block(&mut self, blocks: &Blocks) {
-        if !self.holds_block() || !blocks.are_scarce() {
+        let Memory::Block(block) = &mut self.memory else {
+            return;
+        };
+        if !blocks.are_scarce() {
             return;
         }
         let Some(allowance) = blocks.allow_stall() else {
+            block.hold_on();
             return;
         };
         let used = self.start + self.filled;

@@ -181,7 +181,7 @@ impl Acceptor {
                 );
                 continue;
             };
-            if let Ok(socket) = Socket::new(stream) {
+            if let Ok(socket) = Socket::new(stream, peer.ip()) {
                 let connection = Connection::new(socket, permit);
                 if connection.socket.has_input() {
                     self.dispatch(connection, workers);

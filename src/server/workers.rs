@@ -188,7 +188,10 @@ mod tests {
         for _ in 0..3 {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (stream, peer) = listener.accept().unwrap();
-            let connection = Connection::new(Socket::new(stream).unwrap(), quota.take(peer.ip()).unwrap());
+            let connection = Connection::new(
+                Socket::new(stream, peer.ip()).unwrap(),
+                quota.take(peer.ip()).unwrap(),
+            );
             assert!(workers.hand_over(connection).is_ok());
             assert_eq!(client.read(&mut [0]).unwrap(), 0, "the connection is closed");
         }
@@ -208,7 +211,10 @@ mod tests {
         let workers = workers.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, peer) = listener.accept().unwrap();
-        let connection = Connection::new(Socket::new(stream).unwrap(), quota.take(peer.ip()).unwrap());
+        let connection = Connection::new(
+            Socket::new(stream, peer.ip()).unwrap(),
+            quota.take(peer.ip()).unwrap(),
+        );
         assert!(workers.hand_over(connection).is_ok());
         workers.finish(|| true);
         assert_eq!(quota.used(), 1, "the connection is still being served");
