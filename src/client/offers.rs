@@ -4,8 +4,8 @@
 //! follows only after `100 Continue`. Every node answers from its own view: one says 100 and gets the body, the others
 //! say 307 and their connections stay usable. The body travels once.
 //!
-//! A small image for one node only is sent together with its head: waiting for `100 Continue` would take longer than
-//! sending it in vain, should the node turn out to be the wrong one.
+//! A small image goes to the node that it is assigned to together with its head: waiting for `100 Continue` would take
+//! longer than sending it in vain, should the node turn out to be the wrong one.
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -17,11 +17,12 @@ use super::error::{Error, ErrorKind};
 use super::pending_upload::{ANSWER_BYTES_MAX, PendingUpload};
 use super::round_robin::HOPS_MAX;
 use super::upload::{Audience, Upload};
-use crate::balancer;
 use crate::http::response::Response;
 use crate::report::Receipt;
 use crate::roster::NodeId;
 
+/// The fields by which a PUT becomes an offer.
+const OFFER: &str = "Expect: 100-continue\r\nConnection: offer\r\n";
 /// The longest wait that a node can ask for with `Retry-After`.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A node that reports an error of its own this often in a row is not asked again.
@@ -39,6 +40,8 @@ struct Offered {
     node: NodeId,
     connection: NodeConnection,
     reused: bool,
+    /// The image went with it.
+    eager: bool,
     /// Counted from the offer: several nodes that do not answer are waited for at the same time.
     deadline: Instant,
 }
@@ -115,7 +118,7 @@ impl PendingUpload<'_, '_, '_> {
 
     /// Whom to ask: the assigned node first, since the body waits for its answer.
     fn order(&self) -> Vec<NodeId> {
-        let assigned = balancer::assigned(self.image.user(), self.image.name(), &self.nodes.alive);
+        let assigned = self.assigned();
         let mut order: Vec<NodeId> = self.nodes.responsive().collect();
         order.sort_by_key(|id| *id != assigned);
         if self.terms.audience == Audience::Assigned {
@@ -130,26 +133,27 @@ impl PendingUpload<'_, '_, '_> {
     }
 
     fn send_offer(&mut self, node: NodeId, target: &str) -> Result<Offered, Error> {
-        // The answer to an eager upload is the receipt, which has to wait for the disk.
-        let patience = if self.eager {
-            self.nodes.patience.body
-        } else {
-            self.nodes.patience.offer
+        let eager = self.is_eager(node);
+        let patience = match self.terms.audience {
+            // The answer is the receipt, which has to wait for the disk.
+            Audience::Assigned if eager => self.nodes.patience.body,
+            Audience::Assigned | Audience::All => self.nodes.patience.offer,
         };
         let deadline = Instant::now() + patience;
         let mut connection = self.nodes.take(node)?;
         let reused = connection.is_reused();
-        let body = if self.eager {
-            self.body.read_small(self.buf)?
+        let (fields, body) = if eager {
+            (self.fields.clone(), self.body.read_small(self.buf)?)
         } else {
-            &[]
+            (format!("{}{OFFER}", self.fields), &[][..])
         };
-        connection.send_head("PUT", target, &self.fields, body, deadline)?;
+        connection.send_head("PUT", target, &fields, body, deadline)?;
         self.upload.body_bytes_sent += body.len() as u64;
         Ok(Offered {
             node,
             connection,
             reused,
+            eager,
             deadline,
         })
     }
@@ -183,7 +187,7 @@ impl PendingUpload<'_, '_, '_> {
                     self.record_failure(node, &error.clone());
                 }
             }
-            Ok(response) if self.eager && matches!(response.status, 200 | 201) => {
+            Ok(response) if offered.eager && matches!(response.status, 200 | 201) => {
                 self.upload.accepted = Some(node);
                 *outcome = self.receipt(node, offered.connection, response, start);
             }
@@ -251,7 +255,7 @@ impl PendingUpload<'_, '_, '_> {
         let Some(taker) = self.upload.accepted else {
             return;
         };
-        let assigned = balancer::assigned(self.image.user(), self.image.name(), &self.nodes.alive);
+        let assigned = self.assigned();
         let mut named = receipt.alive.iter().flatten().chain([&receipt.node]);
         let is_outdated = match named.all(|id| self.nodes.contains(*id)) {
             true => assigned != receipt.node,

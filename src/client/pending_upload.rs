@@ -15,8 +15,8 @@ use crate::image_id::ImageId;
 use crate::report::Receipt;
 use crate::roster::NodeId;
 
-/// The largest image that is sent without being offered first, if it goes to one node only: for small images an offer
-/// costs more than an upload in vain now and then (docs/measurements.md).
+/// The largest image that the node to which it is assigned is sent without being offered it first: for small images an
+/// offer costs more than an upload in vain now and then (docs/measurements.md).
 const EAGER_BYTES_MAX: u64 = 64 << 10;
 /// The longest answer to an offer or an upload, in bytes.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -31,8 +31,6 @@ pub(super) struct PendingUpload<'c, 'a, 'b> {
     pub(super) image: &'a ImageId,
     pub(super) target: String,
     pub(super) fields: String,
-    /// The image is sent together with its head, without waiting for `100 Continue`.
-    pub(super) eager: bool,
     pub(super) body: UploadBody<'b>,
     pub(super) terms: Terms<'a>,
     pub(super) upload: Upload,
@@ -50,17 +48,7 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
         body: UploadBody<'b>,
         terms: Terms<'a>,
     ) -> PendingUpload<'c, 'a, 'b> {
-        let eager =
-            terms.audience == Audience::Assigned && terms.hold.is_none() && body.bytes() <= EAGER_BYTES_MAX;
-        let promise = if eager {
-            ""
-        } else {
-            "Expect: 100-continue\r\nConnection: offer\r\n"
-        };
-        let fields = format!(
-            "Content-Length: {}\r\nContent-Type: image/png\r\n{promise}",
-            body.bytes()
-        );
+        let fields = format!("Content-Length: {}\r\nContent-Type: image/png\r\n", body.bytes());
         PendingUpload {
             nodes,
             buf,
@@ -68,7 +56,6 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
             image,
             target: target_of(image),
             fields,
-            eager,
             body,
             terms,
             upload: Upload::new(),
@@ -83,6 +70,22 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
         self.named = None;
         let salt = balancer::hash(self.image.user(), self.image.name());
         self.wait = backoff::pause(salt ^ u64::from(self.upload.rounds));
+    }
+
+    /// Whether this node is sent the image together with its head, without waiting for `100 Continue`. If others are
+    /// offered it as well, only once: should the node not answer in time, it is asked first whether it is there.
+    pub(super) fn is_eager(&self, node: NodeId) -> bool {
+        let is_small = self.terms.hold.is_none() && self.body.bytes() <= EAGER_BYTES_MAX;
+        is_small
+            && match self.terms.audience {
+                Audience::Assigned => true,
+                Audience::All => self.upload.rounds == 1 && node == self.assigned(),
+            }
+    }
+
+    /// To whom the image belongs, as far as is known here.
+    pub(super) fn assigned(&self) -> NodeId {
+        balancer::assigned(self.image.user(), self.image.name(), &self.nodes.alive)
     }
 
     pub(super) fn note(&mut self, node: Option<NodeId>, kind: ErrorKind) {

@@ -31,7 +31,7 @@ pub enum Audience {
 
 /// How one image is to be uploaded.
 pub struct Terms<'a> {
-    /// Which nodes it is offered to. A small image for [`Audience::Assigned`] is sent at once, unless `hold` is set.
+    /// Which nodes it is offered to. A small image is sent at once to the node that it is assigned to, unless `hold` is set.
     pub audience: Audience,
     /// When to stop trying.
     pub deadline: Instant,
@@ -46,7 +46,7 @@ pub struct Terms<'a> {
 pub struct Upload {
     /// The receipt, or the last error.
     pub outcome: Result<Receipt, Error>,
-    /// The node that answered 100 and was sent the body, in the last round.
+    /// The node that took the image in the last round, or answered 100 and was sent it.
     pub accepted: Option<NodeId>,
     /// Other nodes that answered 100.
     pub also_accepted: Vec<NodeId>,

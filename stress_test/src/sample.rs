@@ -23,7 +23,7 @@ pub(crate) struct Sample {
     pub(crate) paint: Duration,
     /// From `intended` to the receipt or the last failure, with all retries and waits.
     pub(crate) total: Duration,
-    /// From the offer that was accepted until 100.
+    /// From the offer that was accepted until 100; nothing for a small image, which is sent at once.
     pub(crate) offer: Duration,
     /// From 100 until the last byte was sent.
     pub(crate) transfer: Duration,

@@ -162,8 +162,11 @@ impl Tally {
             share.total.record(sample.total);
         }
         self.total.record(sample.total);
-        self.offer.record(sample.offer);
-        self.transfer.record(sample.transfer);
+        // An image that was sent at once was not offered: all of its time is in the receipt.
+        if !sample.offer.is_zero() {
+            self.offer.record(sample.offer);
+            self.transfer.record(sample.transfer);
+        }
         self.receipt.record(sample.receipt);
         self.late.record(sample.late);
         if !sample.paint.is_zero() {

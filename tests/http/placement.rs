@@ -14,6 +14,7 @@ use pixseal::roster::{NodeId, Roster, ViewId};
 use pixseal::secrets;
 use pixseal::ticket::{Claims, Purpose, TicketKey};
 use pixseal::version::Version;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::PATIENCE;
@@ -285,7 +286,7 @@ fn deleting_reaches_the_holder() {
 }
 
 #[test]
-fn a_small_image_for_one_node_goes_out_with_its_head_and_follows_a_redirect() {
+fn a_small_image_goes_out_with_its_head_and_follows_a_redirect() {
     let mut cluster = TestCluster::start(3);
     let text: String = cluster
         .nodes
@@ -295,14 +296,17 @@ fn a_small_image_for_one_node_goes_out_with_its_head_and_follows_a_redirect() {
     let members = Members::parse(&format!("[nodes]\n{text}")).unwrap();
     cluster.node_mut(3).stop();
     cluster.await_agreement();
-    // It still believes in node 3, so a third of its guesses go there, and of the others every second is redirected.
-    let mut client = Client::new(&members, Patience::default());
     let alive = Roster::new(NodeId(1), [NodeId(1), NodeId(2)]);
+    let everybody = Roster::new(NodeId(1), [1, 2, 3].map(NodeId));
     let (image, stop) = (picture::sized(20_000), AtomicBool::new(false));
-    for i in 0..12 {
+    for i in 0..24 {
+        // It still believes in node 3, so a third of its guesses go there, and of the others every second is redirected.
+        let mut client = Client::new(&members, Patience::default());
+        let audience = if i < 12 { Audience::Assigned } else { Audience::All };
         let id = ImageId::new(USER, &format!("eager_{i}.png")).unwrap();
+        let guess = balancer::assigned(id.user(), id.name(), &everybody);
         let terms = Terms {
-            audience: Audience::Assigned,
+            audience,
             deadline: Instant::now() + PATIENCE,
             stop: &stop,
             hold: None,
@@ -311,8 +315,30 @@ fn a_small_image_for_one_node_goes_out_with_its_head_and_follows_a_redirect() {
         let receipt = upload.outcome.unwrap();
         assert_eq!(receipt.node, balancer::assigned(id.user(), id.name(), &alive));
         assert_eq!((receipt.bytes, upload.accepted), (20_000, Some(receipt.node)));
-        assert!(upload.offer.is_zero(), "nobody was asked for 100 Continue");
+        // Of those that are offered to all, only a wrong guess is asked for 100 Continue.
+        let at_once = audience == Audience::Assigned || guess == receipt.node;
+        assert_eq!(upload.offer.is_zero(), at_once);
         let stored = cluster.node(receipt.node.0).ask("GET", &target_of(&id));
         assert!(stored.body == image);
     }
+}
+
+#[test]
+fn a_small_image_does_not_wait_for_long_for_a_node_that_hangs() {
+    let cluster = TestCluster::start(3);
+    let mut client = Client::new(&cluster.members(), Patience::default());
+    let id = ImageId::new(USER, &cluster.name_on(3, USER)).unwrap();
+    cluster.node(3).signal(Signal::STOP);
+    let terms = Terms {
+        audience: Audience::All,
+        // Less than it would wait for a receipt.
+        deadline: Instant::now() + Patience::default().body / 2,
+        stop: &AtomicBool::new(false),
+        hold: None,
+    };
+    let image = picture::sized(20_000);
+    let upload = client.upload(&id, UploadBody::Bytes(&image), terms);
+    cluster.node(3).signal(Signal::CONT);
+    assert_ne!(upload.outcome.unwrap().node, NodeId(3));
+    assert!(upload.rounds > 1);
 }
