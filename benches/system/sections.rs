@@ -254,10 +254,17 @@ pub fn download(bench: &Bench) -> Result<(), String> {
             connections: 1,
             ..row("download over 1 connection, from the disk", Task::Download)
         },
+        Row {
+            connections: 1,
+            ..row(
+                "download over 1 connection, from the page cache",
+                Task::DownloadAgain,
+            )
+        },
     ];
     bench.compare(
         "download: the mix, 8 connections where nothing else is said",
         &rows,
-        &[(0, 3), (1, 3), (0, 2), (1, 2), (0, 4), (4, 3), (5, 0)],
+        &[(0, 3), (1, 3), (0, 2), (1, 2), (0, 4), (4, 3), (5, 0), (6, 1)],
     )
 }
