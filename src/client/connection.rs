@@ -7,6 +7,8 @@ use std::io::{self, IoSlice, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use super::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::http::inbox::Inbox;
@@ -111,6 +113,14 @@ impl NodeConnection {
                 Err(e) => self.wait_on(&e, deadline)?,
             }
         }
+    }
+
+    /// Whether there is something to read by now, or within `patience`.
+    pub(crate) fn await_input(&self, patience: Duration) -> bool {
+        let timeout = Timespec::try_from(patience).expect("a wait fits a timespec");
+        !self.inbox.unread().is_empty()
+            || poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&timeout))
+                .is_ok_and(|count| count > 0)
     }
 
     /// Whether anything arrives within `patience`, without consuming it: nothing should, while a node still

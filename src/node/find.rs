@@ -100,10 +100,7 @@ fn find_settled<'n>(
         return Ok(None);
     }
     let target = format!("/images/{id}?version");
-    let answer = node
-        .peers
-        .ask::<Holding>(&node.members(), &[assigned], &target)
-        .pop();
+    let answer = node.ask::<Holding>(&[assigned], &target).pop();
     let Some((_, Some(holding))) = answer else {
         return Ok(None);
     };

@@ -82,7 +82,7 @@ fn gather(node: &Node, list: &List, standing: &Standing, gathered: &mut Gathered
         .others()
         .filter(separate)
         .partition(|other| standing.roster.contains(*other));
-    let pages = node.peers.ask::<Page>(&node.members(), &present, &target);
+    let pages = node.ask::<Page>(&present, &target);
     gathered.add(node.id, own_page(node, list)?);
     for (other, page) in pages {
         match page {

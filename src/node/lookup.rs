@@ -47,7 +47,7 @@ fn attempt(node: &Node, id: &ImageId) -> Result<(Lookup, bool), store::error::Er
     let assigned = standing.assigned(id.user(), id.name());
     let ask = |nodes: &[NodeId]| {
         let target = format!("/images/{id}?version");
-        node.peers.ask::<Holding>(&node.members(), nodes, &target)
+        node.ask::<Holding>(nodes, &target)
     };
     let mut found = Answers::new(&standing, id);
     let separate = |other: &NodeId| *other != node.id && !standing.companions.contains(other);

@@ -1,4 +1,5 @@
-//! What other nodes are asked: several at a time, over connections that are kept, and none for longer than a deadline.
+//! What other nodes are asked: several at a time, over connections that are kept, and none for longer than a deadline, or
+//! than it is believed to be there.
 
 #![allow(
     clippy::disallowed_methods,
@@ -12,11 +13,15 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use crate::client::connection::NodeConnection;
+use crate::client::error::Error;
+use crate::http::response::Response;
 use crate::members::Members;
 use crate::roster::NodeId;
 
 /// A node that does not answer in this time could not be asked. A worker waits for it.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
+/// How often it is looked whether a node that has not answered is still there.
+const LOOK_AGAIN: Duration = Duration::from_millis(25);
 /// A node that cannot be connected to in this time could not be asked.
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(300);
 /// Idle connections that are kept to each node.
@@ -37,12 +42,14 @@ struct Question {
 }
 
 impl Peers {
-    /// Asks all of `nodes` for `target` at once. `None`: it did not answer, or with something else.
+    /// Asks all of `nodes` for `target` at once, and waits for each as long as `is_there` holds for it. `None`: it did not
+    /// answer, or with something else.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
         members: &Members,
         nodes: &[NodeId],
         target: &str,
+        is_there: impl Fn(NodeId) -> bool,
     ) -> Vec<(NodeId, Option<T>)> {
         let deadline = Instant::now() + ANSWER_TIME_MAX;
         let asked: Vec<_> = nodes
@@ -52,9 +59,10 @@ impl Peers {
         asked
             .into_iter()
             .map(|(node, asked)| {
+                let wait = || is_there(node) && Instant::now() < deadline;
                 (
                     node,
-                    asked.and_then(|asked| self.read(members, asked, target, deadline)),
+                    asked.and_then(|asked| self.read(members, asked, target, (deadline, &wait))),
                 )
             })
             .collect()
@@ -92,15 +100,15 @@ impl Peers {
         members: &Members,
         mut asked: Question,
         target: &str,
-        deadline: Instant,
+        (deadline, wait): (Instant, &dyn Fn() -> bool),
     ) -> Option<T> {
         let reused = asked.connection.is_reused();
-        let response = match asked.connection.head(deadline) {
+        let response = match head(&mut asked.connection, deadline, wait)? {
             Ok(response) => response,
             // Nodes close connections that were idle for long.
-            Err(_) if reused && Instant::now() < deadline => {
+            Err(_) if reused && wait() => {
                 asked.connection = ask_anew(members, asked.node, target, deadline)?;
-                asked.connection.head(deadline).ok()?
+                head(&mut asked.connection, deadline, wait)?.ok()?
             }
             Err(_) => return None,
         };
@@ -117,6 +125,20 @@ impl Peers {
     }
 }
 
+/// The head of the answer; `None` if it does not begin while there is reason to `wait`.
+fn head(
+    connection: &mut NodeConnection,
+    deadline: Instant,
+    wait: &dyn Fn() -> bool,
+) -> Option<Result<Response, Error>> {
+    while !connection.await_input(LOOK_AGAIN) {
+        if !wait() {
+            return None;
+        }
+    }
+    Some(connection.head(deadline))
+}
+
 fn ask_anew(members: &Members, node: NodeId, target: &str, deadline: Instant) -> Option<NodeConnection> {
     let mut connection = open(members, node)?;
     connection.send_head("GET", target, "", &[], deadline).ok()?;
@@ -125,4 +147,29 @@ fn ask_anew(members: &Members, node: NodeId, target: &str, deadline: Instant) ->
 
 fn open(members: &Members, node: NodeId) -> Option<NodeConnection> {
     NodeConnection::open(members.address(node)?, CONNECT_TIME_MAX).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_types, reason = "a listener stands for a node that hangs")]
+mod tests {
+    use std::cell::Cell;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_waited_for_only_while_it_is_there() {
+        // The kernel accepts the connection, and nobody ever answers.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let file = format!("[nodes]\n1 = \"{}\"\n", silent.local_addr().unwrap());
+        let members = Members::parse(&file).unwrap();
+        let looks = Cell::new(0);
+        let is_there = |_| {
+            looks.set(looks.get() + 1);
+            looks.get() < 3
+        };
+        let answers = Peers::default().ask::<u32>(&members, &[NodeId(1)], "/", is_there);
+        assert_eq!(answers, [(NodeId(1), None)]);
+        assert_eq!(looks.get(), 3);
+    }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, RwLock};
 
+use serde::de::DeserializeOwned;
+
 use super::counters::Counters;
 use super::listings::Listings;
 use super::misplaced::Misplaced;
@@ -67,6 +69,16 @@ impl Node {
     pub(crate) fn others(&self) -> impl Iterator<Item = NodeId> {
         let others: Vec<NodeId> = self.members().ids().filter(|id| *id != self.id).collect();
         others.into_iter()
+    }
+
+    /// What these nodes answer to a GET of `target`. One that is dead by now is not waited for.
+    pub(crate) fn ask<T: DeserializeOwned>(
+        &self,
+        nodes: &[NodeId],
+        target: &str,
+    ) -> Vec<(NodeId, Option<T>)> {
+        let is_there = |node| self.cluster.standing().roster.contains(node);
+        self.peers.ask(&self.members(), nodes, target, is_there)
     }
 
     /// The version of a write that begins now.
