@@ -14,6 +14,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// An image on a running node may be refused for so long after any event.
 const REFUSED_MAX: Duration = Duration::from_secs(2);
 
+/// How far back a complaint tells what happened.
+const EVENTS_SHOWN: Duration = Duration::from_secs(8);
+
 #[derive(Default)]
 pub(crate) struct Availability {
     /// One node at a time is away: nothing is lost for good, and what is there can be read. With two away, nobody may be
@@ -67,13 +70,19 @@ impl Availability {
         }
     }
 
-    /// A read, begun at `begin`, of an image whose newest copy is on a running node: refused or not.
-    pub(crate) fn probed(&self, weather: &Weather, name: usize, (begin, end): (u64, u64), is_refused: bool) {
+    /// A read, begun at `begin`, of an image whose newest copy is on a running node: refused, in these words, or not.
+    pub(crate) fn probed(
+        &self,
+        weather: &Weather,
+        name: usize,
+        (begin, end): (u64, u64),
+        refused: Option<&str>,
+    ) {
         let mut refused_since = self.refused_since.lock().unwrap();
-        if !is_refused {
+        let Some(refused) = refused else {
             refused_since.remove(&name);
             return;
-        }
+        };
         let since = (*refused_since.entry(name).or_insert(begin)).max(weather.last_event());
         drop(refused_since);
         let span = Duration::from_nanos(begin.saturating_sub(since));
@@ -81,11 +90,18 @@ impl Availability {
         if span > *longest {
             *longest = span;
             if span > REFUSED_MAX && self.one_at_a_time {
-                let at = Duration::from_nanos(end).as_secs_f64();
-                self.complain(format!(
-                    "{at:.3} probe {name} is on a running node and was refused for {:.1} s since the last event",
+                let seconds = |at: u64| Duration::from_nanos(at).as_secs_f64();
+                let mut text = format!(
+                    "{:.3}-{:.3} probe {name} is on a running node and was refused for {:.1} s since the last event: {refused}",
+                    seconds(begin),
+                    seconds(end),
                     span.as_secs_f64()
-                ));
+                );
+                let before = end.saturating_sub(u64::try_from(EVENTS_SHOWN.as_nanos()).unwrap());
+                for (at, event) in weather.events(before, end) {
+                    text.push_str(&format!("\n  {:.3} {event}", seconds(at)));
+                }
+                self.complain(text);
             }
         }
     }

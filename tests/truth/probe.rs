@@ -9,6 +9,7 @@ use std::time::Duration;
 use pixseal::image_id::ImageId;
 
 use crate::judge::Condition;
+use crate::ledger::in_words;
 use crate::load::{PATIENCE, World};
 use crate::request::Outcome;
 use crate::support::random::Random;
@@ -66,24 +67,28 @@ fn read(
     let begin = world.ledger.now();
     let (outcome, _) = world.get(name, asked, Duration::from_secs(2));
     let end = world.ledger.now();
-    let is_refused = match &outcome {
+    let refused = match &outcome {
         Outcome::Answered { answer, .. } if answer.status == 200 => {
             holders.insert(name, answer.node);
-            false
+            None
         }
-        Outcome::Answered { answer, .. } => answer.status == 503,
-        Outcome::NotSent(_) | Outcome::Unknown(_) => true,
-    };
+        Outcome::Answered { answer, .. } if answer.status == 503 => {
+            Some(String::from_utf8_lossy(&answer.body).into_owned())
+        }
+        Outcome::Answered { .. } => None,
+        Outcome::NotSent(_) | Outcome::Unknown(_) => Some(in_words(&outcome)),
+    }
+    .map(|why| format!("node {asked}, while node {holder} has it: {}", why.trim_end()));
     let stayed = ![asked, holder].iter().any(|node| world.weather.is_away(*node));
     // It may have been handed over just before its new node went away.
     let file = {
         let page = world.ledger.page(name);
         ImageId::new(&page.user, &page.name).unwrap().file_name()
     };
-    if stayed && (!is_refused || folders[holder as usize - 1].join(file).exists()) {
+    if stayed && (refused.is_none() || folders[holder as usize - 1].join(file).exists()) {
         world
             .availability
-            .probed(&world.weather, name, (begin, end), is_refused);
+            .probed(&world.weather, name, (begin, end), refused.as_deref());
     } else {
         world.availability.excused(name);
     }
