@@ -64,7 +64,7 @@ impl SealFolder {
     fn key_values(&self) -> Vec<String> {
         let json = fs::read_to_string(self.path("secrets/keyset.json")).unwrap();
         json.split('"')
-            .filter(|word| word.starts_with("Eg4I"))
+            .filter(|word| word.starts_with("EggI"))
             .map(str::to_owned)
             .collect()
     }
