@@ -125,19 +125,9 @@ impl NodeConnection {
 
     /// Whether anything arrives within `patience`, without consuming it: nothing should, while a node still
     /// waits for the end of a body.
-    pub(crate) fn has_input(&mut self, patience: Duration) -> Result<bool, Error> {
-        if !self.inbox.unread().is_empty() {
-            return Ok(true);
-        }
-        let set = |timeout| {
-            self.stream
-                .set_read_timeout(Some(timeout))
-                .map_err(|e| self.lost(&e.to_string()))
-        };
-        set(patience)?;
-        let peeked = self.stream.peek(&mut [0]);
-        set(TICK)?;
-        Ok(peeked.is_ok_and(|count| count > 0))
+    pub(crate) fn has_input(&self, patience: Duration) -> bool {
+        let is_end = || !self.stream.peek(&mut [0]).is_ok_and(|count| count > 0);
+        self.await_input(patience) && !(self.inbox.unread().is_empty() && is_end())
     }
 
     /// Reads content into `buf` (not empty) and returns how many bytes; 0 is its end.

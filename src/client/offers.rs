@@ -142,11 +142,12 @@ impl PendingUpload<'_, '_, '_> {
         let deadline = Instant::now() + patience;
         let mut connection = self.nodes.take(node)?;
         let reused = connection.is_reused();
-        let (fields, body) = if eager {
-            (self.fields.clone(), self.body.read_small(self.buf)?)
+        let (promise, body) = if eager {
+            ("", self.body.read_small(self.buf)?)
         } else {
-            (format!("{}{OFFER}", self.fields), &[][..])
+            (OFFER, &[][..])
         };
+        let fields = format!("{}{promise}", self.fields);
         connection.send_head("PUT", target, &fields, body, deadline)?;
         self.upload.body_bytes_sent += body.len() as u64;
         Ok(Offered {
