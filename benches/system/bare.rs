@@ -158,12 +158,12 @@ fn receive(
     stream: &mut TcpStream,
     bytes: u64,
     segment: &mut [u8],
-    Pipeline { sealing, write: way }: Pipeline,
+    pipeline: Pipeline,
     path: &Path,
 ) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    if way == WriteMode::Direct {
+    if pipeline.write == WriteMode::Direct {
         options.custom_flags(OFlags::DIRECT.bits().cast_signed());
     }
     let file = options.open(path)?;
@@ -172,12 +172,12 @@ fn receive(
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(TEXT_BYTES).min(TEXT_BYTES);
         stream.read_exact(&mut segment[..count])?;
-        keys.seal(sealing, offset, &mut segment[..count + TAG_BYTES]);
-        write(&file, way, offset, &segment[..count + TAG_BYTES])?;
+        keys.seal(pipeline.sealing, offset, &mut segment[..count + TAG_BYTES]);
+        write(&file, pipeline.write, offset, &segment[..count + TAG_BYTES])?;
         left -= count as u64;
         offset += SEGMENT_BYTES as u64;
     }
-    if way == WriteMode::Direct {
+    if pipeline.write == WriteMode::Direct {
         file.sync_data()?;
     }
     Ok(())

@@ -3,8 +3,8 @@
 //! Memory is bounded here and nowhere else: an upload that finds no free block waits, and TCP makes its sender
 //! wait. No thread holds a block while it waits for a second one, so there is always one that goes on.
 //!
-//! Blocks are shared fairly: clients that wait take turns, and nobody passes those who wait.
-//! A client that neither stalls nor gets on may keep its block for [`HOLD_TIME_MAX`] while others wait.
+//! Blocks are shared fairly: clients that wait take turns, and nobody passes those who wait. A client that neither stalls
+//! nor gets on may keep its block for [`HOLD_TIME_MAX`] while others wait.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,7 +23,6 @@ use crate::store::direct::DIRECT_BYTES_ALIGNMENT;
 
 /// How many stalled uploads may keep a segment's worth of bytes outside the pool.
 const STALLED_SEGMENTS_MAX: usize = 12;
-
 /// How long a client may keep a block while others wait for one: it needs no longer at 200 kB/s. A crowd of slow clients
 /// shares the blocks in turn; a client that sends or takes a byte now and then is treated as one that stalls.
 const HOLD_TIME_MAX: Duration = Duration::from_secs(5);
