@@ -28,7 +28,7 @@ use crate::http::inbox::Inbox;
 
 /// How much of what was written to a socket may wait in the kernel to be sent, which bounds what slow readers cost. What
 /// is on its way, and grows with distance and speed, is not counted; so this slows nobody down. Without it the kernel
-/// took 3 MB for each of 600 readers that did not read (docs/measurements.md).
+/// took thirteen times as much for clients that did not read (docs/measurements.md).
 const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// How long a read or a write waits before it returns to the caller.
 const TICK: Duration = Duration::from_millis(20);
