@@ -86,13 +86,16 @@ impl Cluster {
             stop: AtomicBool::new(false),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
-        let leases = Leases::new(
+        let mut leases = Leases::new(
             own,
             members.ids(),
             settings.folder,
             &settings.met,
             settings.companions.clone(),
         );
+        if let Some(known) = &settings.known {
+            leases.recall(known, time::wall_ms());
+        }
         let heartbeat = HeartbeatThread::new(settings, socket, (election, leases), Arc::clone(&shared));
         let thread = vital::spawn("cluster", move || heartbeat.run())?;
         Ok(Cluster {
@@ -235,6 +238,7 @@ mod tests {
             folder: own.0.into(),
             met: BTreeSet::new(),
             companions: BTreeSet::new(),
+            known: None,
         })
     }
 

@@ -302,6 +302,7 @@ impl Election {
             out.push(Output::Arrived {
                 peer: sender,
                 reserve: datagram.facts.reserve,
+                clean_in: datagram.clean_in(),
                 address,
                 is_new_life,
             });
@@ -453,6 +454,7 @@ impl Election {
         out.push(Output::Arrived {
             peer: sender,
             reserve: datagram.facts.reserve,
+            clean_in: datagram.clean_in(),
             address,
             is_new_life: false,
         });

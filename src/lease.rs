@@ -11,21 +11,37 @@
 //! - *Settled*: all members are in the view, and each has reported that nothing of it lies elsewhere. Then the copy on
 //!   the assigned node is the only one, and is served without asking anybody.
 //!
-//! When a node is away, what can it hold of a name? Only what it was assigned in a view that it was part of since the
-//! cluster was last settled, and nothing later than the last time that it announced ([`Facts::reserve`]): a node
-//! confirms a write only once all others of its view have heard of a later reserve. [`standing::Standing::latest_on`] tells.
+//! When a node is away, when can it have written a name? [`standing::Standing::times_on`] tells, of all that this node
+//! knows:
+//!
+//! - While the cluster was settled, it took what it was assigned, and told nobody.
+//! - Since then it declared each name to all others of its view before it wrote it ([`intents`]). What this node has not
+//!   noted, the other one wrote in views without this node: later than the last reserve that it had heard of this node
+//!   ([`Leases::floor`]), and no later than [`Facts::stored`].
+//! - It confirmed nothing later than the last time that it announced ([`Facts::reserve`]): a node confirms a write only
+//!   once all others of its view have heard of a later reserve.
+//!
+//! A pause loses nothing of that: what others wrote meanwhile is of a known span of time. Nor does a node that leaves in
+//! peace and starts again: it leaves what it knows to its next life ([`known`]).
 //!
 //! The election already excludes what must not happen here: a view is adopted from its leader only, over a link that
 //! works both ways. During a partition each side is ready for itself; the newest version wins when they meet.
 
+pub mod intents;
+pub mod known;
+mod peer;
 pub mod standing;
 #[cfg(test)]
 mod tests;
+pub mod times;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::intents::Intents;
+use self::known::Known;
+use self::peer::PeerLease;
 use self::standing::{Epoch, Other, Standing};
 use crate::condition::Condition;
 use crate::roster::{NodeId, Roster, ViewId};
@@ -46,7 +62,11 @@ const RESERVE_AHEAD_MS: u64 = 200;
 /// of a member that was never heard. A silent node had stopped [`EXPIRY`] before that is used, which is what the wall
 /// clocks may differ by.
 pub const CLOCK_LEAD_MS: u64 = 1500;
-/// Rosters that are remembered since the cluster was settled. One more, and absent nodes may hold anything.
+/// A reserve is announced until one can be that is so much later: of those that are remembered, the first is older than
+/// any echo, however many datagrams are sent.
+const RESERVE_STEP_MS: u64 = 20;
+/// Rosters that are remembered under which nodes may have written without declaring it. One more, and absent nodes may hold
+/// anything.
 const EPOCHS_MAX: usize = 64;
 /// Reserves that are remembered until they are confirmed: more than a lease is long.
 const RESERVES_MAX: usize = 64;
@@ -60,6 +80,8 @@ pub struct Facts {
     pub wall_ms: u64,
     /// No write that it confirms is later than this, until it says otherwise.
     pub reserve: Time,
+    /// No write that it stored in an earlier view than the one that it has installed is later.
+    pub stored: Time,
     /// Nothing of what it holds belongs elsewhere, in the view that it says it has installed.
     pub is_clean: bool,
     /// Names the images folder; equal for nodes that share one.
@@ -94,23 +116,6 @@ pub struct Heard {
     pub facts: Facts,
 }
 
-/// What is known of one peer.
-#[derive(Default)]
-struct PeerLease {
-    heard: Option<(Duration, Heard)>,
-    /// When a datagram arrived last, and the latest reserve that one told of: what it can take for heard by this node.
-    arrived: Option<(Duration, Time)>,
-    /// It said that it stops, or takes no part, and what its clock was then.
-    left: Option<Time>,
-    /// The latest time it can have used, if it was not heard since this node was last paused.
-    estimate: Option<Time>,
-    /// It may have taken any name, in views that this node did not see.
-    may_hold_anything: bool,
-    /// Its clock when it was heard first in a view that places nothing on it, if nothing has been placed on it since.
-    /// Whatever it holds is older: it draws the times of its writes before it stores them, by the view that it has.
-    ceased: Option<Time>,
-}
-
 /// Everything a node knows of leases.
 pub struct Leases {
     own: NodeId,
@@ -127,10 +132,21 @@ pub struct Leases {
     /// Members that were heard in this life of the node.
     heard: Arc<BTreeSet<NodeId>>,
     view: Option<(ViewId, Roster)>,
-    /// Rosters since the cluster was settled, each once.
+    /// Rosters since the cluster was settled under which peers may have written without declaring it, each once.
     epochs: Arc<Vec<Epoch>>,
+    /// Peers that may have written under the present roster without declaring it.
+    undeclaring: BTreeSet<NodeId>,
+    /// No peer had used a later time when this node was last paused, under the present roster.
+    used_before_pause: Time,
+    intents: Arc<Intents>,
+    /// How often the cluster was settled.
+    generation: u64,
+    /// No write that this node stored in an earlier view is later.
+    stored: Time,
     /// The view for which nothing of this node lies elsewhere.
     clean: Option<ViewId>,
+    /// Since when its datagrams say so, and of which view.
+    clean_said: Option<(ViewId, Duration)>,
     /// What this node announced, and when.
     reserves: VecDeque<(Duration, Time)>,
     /// Since when it has run without a pause.
@@ -161,7 +177,13 @@ impl Leases {
             heard: Arc::default(),
             view: None,
             epochs: Arc::default(),
+            undeclaring: BTreeSet::new(),
+            used_before_pause: Time::default(),
+            intents: Arc::default(),
+            generation: 0,
+            stored: Time::MAX,
             clean: None,
+            clean_said: None,
             reserves: VecDeque::new(),
             present_since: Duration::ZERO,
             apart_at: None,
@@ -169,6 +191,24 @@ impl Leases {
         };
         leases.set_members(members);
         leases
+    }
+
+    /// What an earlier life of this node knew when it left. It is `wall_ms` by the wall clock now.
+    pub fn recall(&mut self, known: &Known, wall_ms: u64) {
+        for peer in &known.peers {
+            if let Some(lease) = self.peers.get_mut(&peer.node) {
+                *lease = PeerLease::recalled(peer, wall_ms);
+                self.intents.recall(peer.node, &peer.declared);
+            }
+        }
+        let epochs = known.epochs.iter().filter_map(|epoch| {
+            Some(Epoch {
+                roster: epoch.roster()?,
+                end: epoch.end,
+                undeclaring: epoch.undeclaring.iter().copied().collect(),
+            })
+        });
+        self.epochs = Arc::new(epochs.take(EPOCHS_MAX).collect());
     }
 
     /// These are the members from now on. Whoever is none any more holds nothing that counts: whoever changed the list
@@ -182,15 +222,9 @@ impl Leases {
         self.departed.extend::<BTreeMap<NodeId, PeerLease>>(gone);
         for id in members {
             // One that comes back is waited for as one whose lease has not expired.
-            if let Some(departed) = self.departed.remove(&id) {
-                let may_hold_anything = true;
-                self.peers.insert(
-                    id,
-                    PeerLease {
-                        may_hold_anything,
-                        ..departed
-                    },
-                );
+            if let Some(mut departed) = self.departed.remove(&id) {
+                departed.lose_track();
+                self.peers.insert(id, departed);
             }
             self.peers.entry(id).or_insert_with(|| {
                 if !self.met.contains(&id) && !self.heard.contains(&id) {
@@ -202,13 +236,14 @@ impl Leases {
         self.forget_if_settled();
     }
 
-    /// Time has passed. A node that was paused knows nothing any more of those that it did not hear meanwhile.
+    /// Time has passed. A node that was paused knows what was before, and nothing of what others have done meanwhile.
     pub fn tick(&mut self, now: Duration, clock: Time, wall_ms: u64) {
         if now.saturating_sub(self.ticked) > LEASE {
             self.present_since = now;
-            self.epochs = Arc::default();
+            let used = self.peers.values().filter_map(PeerLease::latest);
+            self.used_before_pause = used.fold(self.used_before_pause, Time::max);
             for peer in self.peers.values_mut() {
-                *peer = PeerLease::unknown();
+                *peer = std::mem::take(peer).after_pause();
             }
         }
         self.ticked = now;
@@ -232,13 +267,22 @@ impl Leases {
     /// nothing before they must have heard that it takes part again.
     pub fn stay_apart(&mut self, now: Duration) {
         self.apart_at = Some(now);
+        self.peers.values_mut().for_each(PeerLease::lose_track);
     }
 
-    /// The reserve to announce in a datagram that this node sends now: `reserve`, or the last one, if the wall clock went
-    /// back.
+    /// The reserve to announce in a datagram that this node sends now: `reserve`, or the last one, if that was announced just
+    /// now or the wall clock went back.
     #[must_use]
     pub fn announce(&mut self, now: Duration, reserve: Time) -> Time {
-        if let Some((_, last)) = self.reserves.back().filter(|(_, last)| *last >= reserve) {
+        if let Some((view, _)) = &self.view
+            && self.clean == Some(*view)
+            && self.clean_said.is_none_or(|(said, _)| said != *view)
+        {
+            self.clean_said = Some((*view, now));
+        }
+        if let Some((_, last)) = self.reserves.back()
+            && last.plus_ms(RESERVE_STEP_MS) > reserve
+        {
             return *last;
         }
         self.reserves.push_back((now, reserve));
@@ -248,30 +292,21 @@ impl Leases {
         reserve
     }
 
-    /// A peer was heard. Whoever it did not hear for a while, or who was silent for a while, may have been counted out
-    /// by it meanwhile.
+    /// A peer was heard.
     pub fn heard(&mut self, now: Duration, heard: Heard) {
+        let installed = self.view.as_ref().map(|(view, _)| *view);
+        let known = (installed, self.present_since);
+        let reserve = self.reserve_by(heard.echo);
         let Some(peer) = self.peers.get_mut(&heard.peer) else {
             return;
         };
-        let same_life = peer
-            .heard
-            .filter(|(_, before)| before.incarnation == heard.incarnation);
-        let silent = same_life.is_some_and(|(at, _)| now.saturating_sub(at) >= EXPIRY);
-        let unheard = same_life.is_some() && now.saturating_sub(heard.echo) >= EXPIRY;
-        peer.may_hold_anything |= silent || unheard;
-        if same_life.is_none() {
-            peer.ceased = None;
-        }
+        peer.hear(now, heard, reserve, known);
         if let Some((view, roster)) = &self.view
             && heard.view == Some(*view)
             && !roster.places_on(heard.peer)
         {
             peer.ceased.get_or_insert(heard.facts.clock);
         }
-        peer.heard = Some((now, heard));
-        peer.left = None;
-        peer.estimate = None;
         self.strangers.remove(&heard.peer);
         let shares = heard.facts.folder == self.folder;
         if shares != self.companions.contains(&heard.peer) {
@@ -280,28 +315,29 @@ impl Leases {
                 companions.insert(heard.peer);
             } else {
                 companions.remove(&heard.peer);
+                peer.lose_track();
             }
         }
         if !self.heard.contains(&heard.peer) {
             Arc::make_mut(&mut self.heard).insert(heard.peer);
         }
+        self.take_up_clean();
         self.forget_if_settled();
     }
 
     /// A datagram of a peer has arrived, which may not be heard. The peer counts its lease and its reserve by the news
     /// that it arrived: this node can call neither expired.
-    pub fn arrived(&mut self, now: Duration, peer: NodeId, reserve: Time) {
+    pub fn arrived(&mut self, now: Duration, peer: NodeId, reserve: Time, clean_in: Option<ViewId>) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            let before = peer.arrived.map_or(Time::default(), |(_, before)| before);
-            peer.arrived = Some((now, before.max(reserve)));
-            peer.left = None;
+            peer.arrive(now, reserve, clean_in);
+            self.take_up_clean();
         }
     }
 
     /// A peer said that it stops, or takes no part: it has given up its lease, and confirms nothing later than `clock`.
     pub fn left(&mut self, peer: NodeId, clock: Time) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.left = Some(clock);
+            peer.leave(clock);
         }
     }
 
@@ -317,17 +353,25 @@ impl Leases {
                 .peers
                 .values()
                 .filter_map(PeerLease::latest)
-                .fold(clock, Time::max);
+                .fold(clock.max(self.used_before_pause), Time::max);
+            let undeclaring = std::mem::take(&mut self.undeclaring);
+            self.used_before_pause = Time::default();
             let epochs = Arc::make_mut(&mut self.epochs);
             match epochs.iter_mut().find(|epoch| epoch.roster == roster) {
-                Some(epoch) => epoch.end = epoch.end.max(end),
-                None => epochs.push(Epoch { roster, end }),
+                _ if undeclaring.is_empty() => {}
+                Some(epoch) => {
+                    epoch.end = epoch.end.max(end);
+                    epoch.undeclaring.extend(undeclaring);
+                }
+                None => epochs.push(Epoch {
+                    roster,
+                    end,
+                    undeclaring,
+                }),
             }
             if self.epochs.len() > EPOCHS_MAX {
                 self.epochs = Arc::default();
-                for peer in self.peers.values_mut() {
-                    peer.may_hold_anything = true;
-                }
+                self.peers.values_mut().for_each(PeerLease::lose_track);
             }
         }
         if let Some((_, roster)) = &view {
@@ -341,6 +385,7 @@ impl Leases {
     /// Nothing of what this node holds belongs elsewhere, in this view.
     pub fn set_clean(&mut self, view: Option<ViewId>) {
         self.clean = view;
+        self.take_up_clean();
         self.forget_if_settled();
     }
 
@@ -349,6 +394,16 @@ impl Leases {
         self.view
             .as_ref()
             .is_some_and(|(view, _)| self.clean == Some(*view))
+    }
+
+    /// Since the view was installed workers have gone by it, and nothing had been stored that is later than this.
+    pub fn set_stored(&mut self, stored: Time) {
+        self.stored = stored;
+    }
+
+    /// What to announce as [`Facts::stored`].
+    pub fn stored(&self) -> Time {
+        self.stored
     }
 
     /// What this node may do at `now`, which is `wall_ms` by its wall clock.
@@ -362,21 +417,17 @@ impl Leases {
         let is_ready = self.is_ready(now, &roster);
         let heard_by_all = echoes().count() == in_view().count();
         let lease = echoes().fold(self.ticked, Duration::min) + LEASE;
-        let confirmed = match echoes().min() {
-            // Nobody else is there to hear of a reserve.
-            None => Time::MAX,
-            Some(oldest) => self
-                .reserves
-                .iter()
-                .take_while(|(sent, _)| *sent <= oldest)
-                .last()
-                .map_or(Time::default(), |(_, reserve)| *reserve),
-        };
+        // Nobody else may be there to hear of a reserve.
+        let confirmed = echoes().min().map_or(Time::MAX, |oldest| self.reserve_by(oldest));
+        let clean_said = self.clean_said.filter(|_| self.is_clean());
+        let is_known_clean = clean_said.is_some_and(|(_, said)| echoes().all(|echo| echo >= said));
         Standing {
             own: self.own,
             view: self.view.as_ref().map(|(view, _)| *view),
             is_ready,
             is_settled: is_ready && self.is_settled(),
+            floor: self.floor(),
+            declares: !(is_ready && self.is_settled() && is_known_clean),
             present_since: self.present_since,
             present_until: self.ticked + LEASE,
             lease_until: if self.view.is_some() && heard_by_all {
@@ -388,6 +439,8 @@ impl Leases {
             companions: Arc::clone(&self.companions),
             others: self.others(&roster),
             epochs: Arc::clone(&self.epochs),
+            intents: Arc::clone(&self.intents),
+            generation: self.generation,
             heard: Arc::clone(&self.heard),
             clock_offsets: self.clock_offsets(now, wall_ms),
             roster,
@@ -449,14 +502,28 @@ impl Leases {
         (heard.echo >= self.present_since).then_some(heard)
     }
 
+    /// A node declares nothing once it knows that all others are clean, this node too, and know that it is.
+    fn take_up_clean(&mut self) {
+        if self.is_clean() {
+            let clean = self.peers.iter().filter(|(_, peer)| peer.clean_in == self.clean);
+            self.undeclaring.extend(clean.map(|(id, _)| *id));
+        }
+    }
+
     /// In a settled cluster nobody holds what it was assigned earlier.
     fn forget_if_settled(&mut self) {
-        if self.is_settled() {
+        let is_open = |peer: &PeerLease| !peer.undeclared().is_empty();
+        if (!self.epochs.is_empty() || self.peers.values().any(is_open)) && self.is_settled() {
+            self.generation += 1;
             self.epochs = Arc::default();
-            for peer in self.peers.values_mut() {
-                peer.may_hold_anything = false;
-            }
+            self.peers.values_mut().for_each(PeerLease::settle);
         }
+    }
+
+    /// The latest reserve that this node had announced by then.
+    fn reserve_by(&self, sent: Duration) -> Time {
+        let announced = self.reserves.iter().take_while(|(at, _)| *at <= sent);
+        announced.last().map_or(Time::default(), |(_, reserve)| *reserve)
     }
 
     /// When the peer heard this node last, if it has installed the same view.
@@ -475,11 +542,13 @@ impl Leases {
             } else {
                 peer.latest().unwrap_or(Time::MAX)
             };
-            let ceased = peer.ceased.filter(|_| !peer.may_hold_anything);
+            let undeclared = peer.undeclared();
+            let ceased = peer.ceased.filter(|_| undeclared.is_empty());
             Other {
                 node: *id,
                 latest: ceased.map_or(latest, |ceased| ceased.min(latest)),
-                may_hold_anything: peer.may_hold_anything,
+                undeclared,
+                known: (peer.undeclared_before().clone(), peer.undeclared_after()),
             }
         };
         separate.map(other).collect()
@@ -494,33 +563,5 @@ impl Leases {
             Some((*id, offset))
         };
         self.peers.iter().filter_map(off).collect()
-    }
-}
-
-impl PeerLease {
-    fn unknown() -> PeerLease {
-        PeerLease {
-            may_hold_anything: true,
-            ..PeerLease::default()
-        }
-    }
-
-    /// The latest time it can have used, as far as that is known.
-    fn latest(&self) -> Option<Time> {
-        if self.left.is_some() {
-            return self.left;
-        }
-        let known = self
-            .heard
-            .map(|(_, heard)| heard.facts.reserve)
-            .or(self.estimate)?;
-        Some(self.arrived.map_or(known, |(_, reserve)| known.max(reserve)))
-    }
-
-    /// Whether it can have no lease any more.
-    fn has_expired(&self, now: Duration, present_since: Duration) -> bool {
-        let heard = self.heard.map_or(present_since, |(at, _)| at);
-        let silent_since = self.arrived.map_or(heard, |(at, _)| heard.max(at));
-        self.left.is_some() || now.saturating_sub(silent_since) >= EXPIRY
     }
 }

@@ -6,6 +6,7 @@
 //!   writes it
 //! - [`commit`]: the end of a write: its name, and that no reader can miss it; [`received`]: an upload without a name;
 //!   [`conditions`]: preconditions; [`names`]: one at a time changes a name
+//! - [`intent`]: what is about to be written is declared to the other nodes first
 //! - [`lookup`]: which copy of a name is the image, in the whole cluster
 //! - [`misplaced`]: how many copies lie here that belong elsewhere, and whether people want them moved now
 //! - [`settle`]: brings copies to their node; [`hand_over`] gives them, [`take_over`] takes them
@@ -33,6 +34,7 @@ pub(crate) mod etag;
 pub(crate) mod find;
 pub(crate) mod hand_over;
 pub(crate) mod intake;
+pub(crate) mod intent;
 pub(crate) mod leave;
 pub(crate) mod list;
 pub(crate) mod listings;

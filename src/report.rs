@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::lease::times::Times;
 use crate::roster::{NodeId, ViewId};
 use crate::version::{Version, WriteOutcome};
 
@@ -102,8 +103,15 @@ pub struct Holding {
     pub view: Option<ViewId>,
     /// What it holds; none if it holds nothing.
     pub copy: Option<HeldCopy>,
-    /// For each node that is away: the latest time that a copy on it can have; none if it holds none that counts.
-    pub away: Vec<(NodeId, Option<u64>)>,
+    /// For each node that is away: when a copy on it that counts can have been written; no times, if it holds none.
+    pub away: Vec<(NodeId, Times)>,
+}
+
+/// The answer to a node that declares a write: it was noted.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Noted {
+    /// Who answers.
+    pub node: NodeId,
 }
 
 /// The answer to a node that hands over a copy.

@@ -156,6 +156,11 @@ impl Store {
         memory::keep_met(&self.work, met)
     }
 
+    /// Remembers what this node knows of the others, for one start.
+    pub(crate) fn keep_known(&self, known: &str) -> Result<(), Error> {
+        memory::keep_known(&self.work, known)
+    }
+
     /// What receipts of this store promise.
     pub(crate) fn durability(&self) -> Durability {
         self.durability

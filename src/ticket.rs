@@ -39,6 +39,8 @@ pub enum Purpose {
     HandOver,
     /// A node hands over an upload, which is a write of the view that the ticket names.
     Upload,
+    /// A node is about to write a name, in the view that the ticket names.
+    Intent,
 }
 
 /// What a ticket says.
@@ -54,7 +56,7 @@ pub struct Claims {
     pub hops: u8,
     /// When it ends, in milliseconds since 1970.
     pub expiry_ms: u64,
-    /// What is handed over; the default otherwise.
+    /// What is handed over or about to be written; the default otherwise.
     pub version: Version,
 }
 
@@ -120,6 +122,7 @@ impl Claims {
             Purpose::Redirect => 0,
             Purpose::HandOver => 1,
             Purpose::Upload => 2,
+            Purpose::Intent => 3,
         };
         let mut bytes = Vec::with_capacity(CLAIMS_BYTES);
         bytes.push(purpose);
@@ -139,6 +142,7 @@ impl Claims {
             [0] => Purpose::Redirect,
             [1] => Purpose::HandOver,
             [2] => Purpose::Upload,
+            [3] => Purpose::Intent,
             _ => return None,
         };
         Some(Claims {
@@ -194,7 +198,12 @@ mod tests {
     #[test]
     fn a_ticket_says_what_was_signed() {
         let key = TicketKey::new(&[7; 32]);
-        for purpose in [Purpose::Redirect, Purpose::HandOver, Purpose::Upload] {
+        for purpose in [
+            Purpose::Redirect,
+            Purpose::HandOver,
+            Purpose::Upload,
+            Purpose::Intent,
+        ] {
             let claims = Claims { purpose, ..claims() };
             let ticket = key.sign(&claims, "PUT", &id("cat.png"));
             assert_eq!(

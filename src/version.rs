@@ -29,7 +29,8 @@ const AHEAD_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 const COUNTER_BITS: u32 = 16;
 
 /// A moment of the hybrid logical clock; 0 is before every write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Time(pub u64);
 
 impl Time {
@@ -135,26 +136,40 @@ impl<'de> Deserialize<'de> for Version {
 /// A hybrid logical clock. The wall clock comes in as an argument, in milliseconds since 1970. Threads share it
 /// without a lock.
 #[derive(Debug, Default)]
-pub struct Clock(AtomicU64);
+pub struct Clock {
+    last: AtomicU64,
+    /// The latest time of anything that was stored.
+    stored: AtomicU64,
+}
 
 impl Clock {
     /// A time later than every time before, by the wall clock if that is later still.
     pub fn next(&self, wall_ms: u64) -> Time {
         let wall = Time::from_ms(wall_ms).0;
         let later = |last: u64| wall.max(last.saturating_add(1));
-        let last = self.0.update(Ordering::AcqRel, Ordering::Acquire, later);
+        let last = self.last.update(Ordering::AcqRel, Ordering::Acquire, later);
         Time(later(last))
     }
 
     /// Every later [`Clock::next`] is after `last`, which its owner has used or seen in a folder, however far that is ahead
     /// of the wall clock.
     pub fn start_after(&self, last: Time) {
-        self.0.fetch_max(last.0, Ordering::AcqRel);
+        self.last.fetch_max(last.0, Ordering::AcqRel);
     }
 
     /// The time now; no write has it.
     pub fn now(&self, wall_ms: u64) -> Time {
-        Time(self.0.load(Ordering::Acquire).max(Time::from_ms(wall_ms).0))
+        Time(self.last.load(Ordering::Acquire).max(Time::from_ms(wall_ms).0))
+    }
+
+    /// Something with this time is about to be stored.
+    pub fn store(&self, time: Time) {
+        self.stored.fetch_max(time.0, Ordering::AcqRel);
+    }
+
+    /// Nothing that was stored is later.
+    pub fn stored(&self) -> Time {
+        Time(self.stored.load(Ordering::Acquire))
     }
 
     /// Every later [`Clock::next`] is after `heard`. `false`: that is more than a day ahead of the wall clock, and the
@@ -162,7 +177,7 @@ impl Clock {
     pub fn observe(&self, heard: Time, wall_ms: u64) -> bool {
         let believable = heard.ms() <= wall_ms.saturating_add(AHEAD_MS_MAX);
         if believable {
-            self.0.fetch_max(heard.0, Ordering::AcqRel);
+            self.last.fetch_max(heard.0, Ordering::AcqRel);
         }
         believable
     }

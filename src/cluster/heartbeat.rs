@@ -212,10 +212,11 @@ impl HeartbeatThread {
             Output::Arrived {
                 peer,
                 reserve,
+                clean_in,
                 address,
                 is_new_life,
             } => {
-                self.leases.arrived(now, peer, reserve);
+                self.leases.arrived(now, peer, reserve, clean_in);
                 if let Some(address) = address.filter(|_| is_new_life) {
                     self.routes.follow(peer, address);
                 }
@@ -304,6 +305,7 @@ impl HeartbeatThread {
             facts: Facts {
                 clock,
                 reserve,
+                stored: self.leases.stored(),
                 wall_ms,
                 is_clean: false,
                 folder: self.folder,
@@ -332,6 +334,7 @@ impl HeartbeatThread {
         if self.warnings.has_other_keys(&self.election) {
             standing.is_ready = false;
             standing.is_settled = false;
+            standing.declares = true;
         }
         self.shared.standing.store(Arc::new(standing));
     }
@@ -367,6 +370,8 @@ impl HeartbeatThread {
         self.leases.install(installed, self.clock.now(time::wall_ms()));
         let before = self.shared.view.swap(Arc::new(view.clone()));
         self.stand();
+        // Only now: until then workers went by the view before.
+        self.leases.set_stored(self.clock.stored());
         if (before.term, before.leader, &before.roster) == (view.term, view.leader, &view.roster) {
             return;
         }

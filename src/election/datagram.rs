@@ -1,7 +1,7 @@
 //! The datagram: sender, receiver, incarnation, sequence number, echo, message, MAC.
 //!
 //! ```text
-//!   0  magic "pxs" and version 3      4
+//!   0  magic "pxs" and version 4      4
 //!   4  cluster                        8   derived from the key: tells another cluster from a forger
 //!  12  sender                         4
 //!  16  receiver                       4   a datagram to one node cannot be replayed to another
@@ -11,17 +11,18 @@
 //!  44  echo: receiver's sequence      8
 //!  52  facts: clock of the sender     8   see `lease`
 //!  60  facts: reserve                 8
-//!  68  facts: wall clock              8   milliseconds since 1970
-//!  76  facts: images folder           8
-//!  84  facts: primary key             8   fingerprint of the key that the sender seals with
-//!  92  facts: condition               1   see `condition`
-//!  93  link: list in force            8   digest of the member list that the sender goes by; see `lists`
-//! 101  link: list wanted              8
-//! 109  link: health timeout           4   in milliseconds
-//! 113  link: port                     2   where the sender listens
-//! 115  flags                          1   1: clean · 2: the receiver is in the sender's list · 4: the sender is apart
-//! 116  length of what follows         2
-//! 118  stance and message             see `message`
+//!  68  facts: stored                  8
+//!  76  facts: wall clock              8   milliseconds since 1970
+//!  84  facts: images folder           8
+//!  92  facts: primary key             8   fingerprint of the key that the sender seals with
+//! 100  facts: condition               1   see `condition`
+//! 101  link: list in force            8   digest of the member list that the sender goes by; see `lists`
+//! 109  link: list wanted              8
+//! 117  link: health timeout           4   in milliseconds
+//! 121  link: port                     2   where the sender listens
+//! 123  flags                          1   1: clean · 2: the receiver is in the sender's list · 4: the sender is apart
+//! 124  length of what follows         2
+//! 126  stance and message             see `message`
 //!   …  HMAC-SHA256 of all before     32
 //! ```
 //!
@@ -40,7 +41,7 @@ use super::message::{self, Message, Stance};
 use crate::condition::Condition;
 use crate::lease::Facts;
 use crate::members::NODES_MAX;
-use crate::roster::NodeId;
+use crate::roster::{NodeId, ViewId};
 use crate::version::Time;
 
 /// The longest datagram that is accepted: header, longest stance, longest heartbeat and tag.
@@ -54,10 +55,12 @@ const _: () = assert!(
     "too many nodes for one packet"
 );
 
-const HEADER_BYTES: usize = 118;
+const HEADER_BYTES: usize = 126;
+/// Where the flags are.
+const FLAGS: usize = 123;
 const TAG_BYTES: usize = 32;
 const CLUSTER_BYTES: usize = 8;
-const MAGIC: [u8; 4] = *b"pxs\x03";
+const MAGIC: [u8; 4] = *b"pxs\x04";
 const CLEAN: u8 = 1;
 const COUNTS_RECEIVER: u8 = 2;
 const APART: u8 = 4;
@@ -81,6 +84,13 @@ pub struct Datagram {
     pub stance: Stance,
     /// What it says to the receiver.
     pub message: Message,
+}
+
+impl Datagram {
+    /// The view in which its sender is clean, if it is.
+    pub fn clean_in(&self) -> Option<ViewId> {
+        self.stance.view(self.sender).filter(|_| self.facts.is_clean)
+    }
 }
 
 /// What a node says of its member list, and of the link to the receiver.
@@ -195,6 +205,7 @@ impl ClusterKey {
         for number in [
             facts.clock.0,
             facts.reserve.0,
+            facts.stored.0,
             facts.wall_ms,
             facts.folder,
             facts.primary_key,
@@ -273,23 +284,24 @@ fn facts(header: &[u8; HEADER_BYTES]) -> Option<Facts> {
     Some(Facts {
         clock: Time(number(52)),
         reserve: Time(number(60)),
-        wall_ms: number(68),
-        folder: number(76),
-        primary_key: number(84),
-        condition: Condition::from_code(header[92])?,
-        is_clean: header[115] & CLEAN != 0,
+        stored: Time(number(68)),
+        wall_ms: number(76),
+        folder: number(84),
+        primary_key: number(92),
+        condition: Condition::from_code(header[100])?,
+        is_clean: header[FLAGS] & CLEAN != 0,
     })
-    .filter(|_| header[115] & !(CLEAN | COUNTS_RECEIVER | APART) == 0)
+    .filter(|_| header[FLAGS] & !(CLEAN | COUNTS_RECEIVER | APART) == 0)
 }
 
 fn link(header: &[u8; HEADER_BYTES]) -> LinkState {
     LinkState {
-        in_force: u64::from_be_bytes(field(header, 93)),
-        wanted: u64::from_be_bytes(field(header, 101)),
-        timeout_ms: u32::from_be_bytes(field(header, 109)),
-        port: u16::from_be_bytes(field(header, 113)),
-        counts_receiver: header[115] & COUNTS_RECEIVER != 0,
-        is_apart: header[115] & APART != 0,
+        in_force: u64::from_be_bytes(field(header, 101)),
+        wanted: u64::from_be_bytes(field(header, 109)),
+        timeout_ms: u32::from_be_bytes(field(header, 117)),
+        port: u16::from_be_bytes(field(header, 121)),
+        counts_receiver: header[FLAGS] & COUNTS_RECEIVER != 0,
+        is_apart: header[FLAGS] & APART != 0,
     }
 }
 

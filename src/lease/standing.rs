@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::intents::Intents;
+use super::known::{Known, KnownEpoch, KnownPeer};
+use super::times::Times;
 use crate::balancer;
 use crate::roster::{NodeId, Roster, ViewId};
 use crate::version::Time;
@@ -20,6 +23,11 @@ pub struct Standing {
     pub is_ready: bool,
     /// Whether every image lies on the node that it is assigned to, and nowhere else.
     pub is_settled: bool,
+    /// A write is later than this: nothing that was known of those that are away is.
+    pub floor: Time,
+    /// Whether other nodes have to note a name before this node writes it. Not in a settled cluster, once all others have
+    /// heard from this node that it is clean.
+    pub declares: bool,
     /// Until when this node may answer alone.
     pub lease_until: Duration,
     /// Since when this node has run without a pause.
@@ -32,8 +40,12 @@ pub struct Standing {
     pub companions: Arc<BTreeSet<NodeId>>,
     /// What each other member can hold, but those that use the same folder.
     pub(super) others: Vec<Other>,
-    /// Rosters that were replaced since the cluster was settled.
+    /// Rosters that were replaced since the cluster was settled, under which it was settled or nearly so.
     pub(super) epochs: Arc<Vec<Epoch>>,
+    /// What others have declared; locked for a moment.
+    pub(super) intents: Arc<Intents>,
+    /// How often the cluster was settled before.
+    pub(super) generation: u64,
     /// Members that were heard in this life of the node.
     pub heard: Arc<BTreeSet<NodeId>>,
     /// How far the clock of each peer that was heard is ahead of this node's, in milliseconds.
@@ -46,8 +58,10 @@ pub(super) struct Other {
     pub(super) node: NodeId,
     /// No write on it is later.
     pub(super) latest: Time,
-    /// It may have taken any name, in views that this node did not see.
-    pub(super) may_hold_anything: bool,
+    /// When it can have written what it did not declare to this node.
+    pub(super) undeclared: Times,
+    /// The same, as a next life of this node would know it.
+    pub(super) known: (Times, Time),
 }
 
 /// A roster that was replaced.
@@ -56,6 +70,8 @@ pub(super) struct Epoch {
     pub(super) roster: Roster,
     /// No write under it is later.
     pub(super) end: Time,
+    /// Who may have written under it without declaring it.
+    pub(super) undeclaring: BTreeSet<NodeId>,
 }
 
 impl Standing {
@@ -67,6 +83,8 @@ impl Standing {
             roster: Roster::new(own, []),
             is_ready: false,
             is_settled: false,
+            floor: Time::default(),
+            declares: true,
             lease_until: Duration::ZERO,
             present_since: Duration::ZERO,
             present_until: Duration::ZERO,
@@ -74,6 +92,8 @@ impl Standing {
             companions: Arc::default(),
             others: Vec::new(),
             epochs: Arc::default(),
+            intents: Arc::default(),
+            generation: 0,
             heard: Arc::default(),
             clock_offsets: Vec::new(),
         }
@@ -110,16 +130,65 @@ impl Standing {
         others.filter(|other| !self.roster.contains(*other))
     }
 
-    /// The latest time that a copy of this name on another node can have; `None`: it holds none that counts.
-    pub fn latest_on(&self, node: NodeId, user: &str, name: &str) -> Option<Time> {
-        let other = self.others.iter().find(|other| other.node == node)?;
-        let had = |roster: &Roster| balancer::assigned(user, name, roster) == node;
-        let latest = if other.may_hold_anything || self.roster.contains(node) && had(&self.roster) {
-            other.latest
-        } else {
-            let ends = self.epochs.iter().filter(|epoch| had(&epoch.roster));
-            ends.map(|epoch| epoch.end).max()?.min(other.latest)
+    /// The nodes that have to note what this node is about to write.
+    pub fn declared_to(&self) -> impl Iterator<Item = NodeId> {
+        let others = self.roster.ids().iter().copied();
+        others.filter(|other| self.declares && !self.is_folder_of(*other))
+    }
+
+    /// `node` is about to write this name in this view, with a version of `time`.
+    pub fn note(&self, node: NodeId, user: &str, name: &str, time: Time) {
+        self.intents.note(self.generation, node, (user, name), time);
+    }
+
+    /// What this node knows of the others, for its next life. `clock` is from before it told them that it leaves, and nothing that
+    /// it has stored is later than `stored`.
+    pub fn known(&self, clock: Time, stored: Time) -> Known {
+        let peer = |other: &Other| {
+            let declared = self.intents.all(self.generation, other.node);
+            let (undeclared, since) = other.known.clone();
+            KnownPeer {
+                node: other.node,
+                undeclared,
+                undeclared_since: if declared.is_none() {
+                    Time::default()
+                } else {
+                    since.min(clock)
+                },
+                declared: declared.unwrap_or_default(),
+            }
         };
-        (latest > Time::default()).then_some(latest)
+        let epoch = |epoch: &Epoch| {
+            let undeclaring = epoch.undeclaring.iter().copied().collect();
+            KnownEpoch::new(&epoch.roster, epoch.end, undeclaring)
+        };
+        Known {
+            stored,
+            peers: self.others.iter().map(peer).collect(),
+            epochs: self.epochs.iter().map(epoch).collect(),
+        }
+    }
+
+    /// When a copy of this name on another node can have been written, as far as this node knows. What counts no more is
+    /// left out.
+    pub fn times_on(&self, node: NodeId, user: &str, name: &str) -> Times {
+        let other = self.others.iter().find(|other| other.node == node);
+        let Some(other) = other.filter(|other| other.latest > Time::default()) else {
+            return Times::default();
+        };
+        let had = |roster: &Roster| balancer::assigned(user, name, roster) == node;
+        if self.roster.contains(node) && had(&self.roster) {
+            return Times::up_to(other.latest);
+        }
+        let mut times = other.undeclared.clone();
+        for epoch in self.epochs.iter() {
+            if epoch.undeclaring.contains(&node) && had(&epoch.roster) {
+                times.extend(&Times::up_to(epoch.end));
+            }
+        }
+        if let Some(declared) = self.intents.latest(self.generation, node, (user, name)) {
+            times.extend(&Times::up_to(declared));
+        }
+        times.until(other.latest)
     }
 }

@@ -1,5 +1,6 @@
 //! Leases through their door, by a clock of our own.
 
+use super::times::Times;
 use super::*;
 use crate::balancer;
 
@@ -43,6 +44,7 @@ fn heard(leases: &mut Leases, at: u64, peer: NodeId, view: &Option<(ViewId, Rost
             facts: Facts {
                 clock: clock(at),
                 reserve: Facts::reserve_at(clock(at), WALL + at),
+                stored: clock(at - 50),
                 wall_ms: WALL + at,
                 is_clean,
                 folder: peer.0.into(),
@@ -110,6 +112,22 @@ fn a_node_is_ready_once_all_have_installed_the_view() {
 }
 
 #[test]
+fn reserves_are_remembered_for_longer_than_an_echo_takes_however_many_datagrams_are_sent() {
+    let (mut leases, all) = settled();
+    // As in a cluster of a hundred nodes: a datagram every millisecond, and node 2 echoes what is 300 ms old.
+    for at in 1001..2000 {
+        leases.tick(ms(at), clock(at), WALL + at);
+        let announced = leases.announce(ms(at), Facts::reserve_at(clock(at), WALL + at));
+        assert!(announced.plus_ms(RESERVE_STEP_MS) > Facts::reserve_at(clock(at), WALL + at));
+    }
+    for peer in [TWO, THREE] {
+        heard(&mut leases, 1700 + 10, peer, &all, true);
+    }
+    let standing = leases.standing(ms(2000), WALL + 2000);
+    assert!(standing.confirmed > clock(2000));
+}
+
+#[test]
 fn a_lease_ends_before_a_silent_node_is_replaced() {
     let (mut leases, all) = settled();
     let standing = run(&mut leases, (1100, 1500), &[TWO], &all, true);
@@ -144,7 +162,7 @@ fn what_arrived_and_was_not_heard_has_not_expired() {
     leases.install(two.clone(), clock(1100));
     run(&mut leases, (1100, 1500), &[TWO], &two, false);
     let reserve = Facts::reserve_at(clock(1500), WALL + 1500);
-    leases.arrived(ms(1500), THREE, reserve);
+    leases.arrived(ms(1500), THREE, reserve, None);
     let standing = run(&mut leases, (1600, 2000), &[TWO], &two, false);
     assert!(!standing.is_ready, "node 3 may have a lease");
     assert_eq!(leases.floor(), reserve);
@@ -169,19 +187,124 @@ fn an_absent_node_holds_only_what_it_was_assigned() {
     let two = view(2, &rest);
     leases.install(two.clone(), clock(1100));
     let standing = run(&mut leases, (1100, 1700), &[TWO], &two, false);
-    let latest = |standing: &Standing, name: &str| standing.latest_on(THREE, "u", name);
+    let latest = |standing: &Standing, name: &str| standing.times_on(THREE, "u", name).latest();
     let its_own = name(&everybody, THREE, &rest, ONE);
     let reserve = Facts::reserve_at(clock(1000), WALL + 1000);
     assert!(latest(&standing, &its_own).is_some_and(|latest| latest <= reserve));
     assert_eq!(latest(&standing, &name(&everybody, ONE, &rest, ONE)), None);
-    // It starts again, is assigned other names while the cluster is not settled, and goes again.
+    // It starts again, declares a name while the cluster is not settled, and goes again.
     let four = view(3, &everybody);
     leases.install(four.clone(), clock(1800));
-    run(&mut leases, (1800, 2000), &[TWO, THREE], &four, false);
+    let standing = run(&mut leases, (1800, 2000), &[TWO, THREE], &four, false);
+    let declared = name(&everybody, THREE, &rest, TWO);
+    standing.note(THREE, "u", &declared, clock(2050));
     leases.install(view(4, &rest), clock(2100));
     let standing = leases.standing(ms(2100), WALL);
-    assert!(latest(&standing, &its_own).is_some_and(|latest| latest > reserve));
+    assert_eq!(latest(&standing, &declared), Some(clock(2050)));
+    assert!(latest(&standing, &its_own).is_some_and(|latest| latest <= reserve));
     assert_eq!(latest(&standing, &name(&everybody, TWO, &rest, ONE)), None);
+}
+
+#[test]
+fn a_node_declares_what_it_writes_until_all_others_have_heard_that_it_is_clean() {
+    let (mut leases, all) = (node_one(), view(1, &[ONE, TWO, THREE]));
+    leases.install(all.clone(), clock(100));
+    let standing = run(&mut leases, (100, 500), &[TWO, THREE], &all, true);
+    assert!(standing.declares && !standing.is_settled);
+    leases.set_clean(all.as_ref().map(|(view, _)| *view));
+    let standing = leases.standing(ms(500), WALL + 500);
+    assert!(
+        standing.is_settled && standing.declares,
+        "they have not heard it yet"
+    );
+    assert!(standing.declared_to().eq([TWO, THREE]));
+    let standing = run(&mut leases, (600, 600), &[TWO], &all, true);
+    assert!(standing.declares, "node 3 has not heard it yet");
+    let standing = run(&mut leases, (700, 700), &[TWO, THREE], &all, true);
+    assert!(!standing.declares);
+    assert_eq!(standing.declared_to().count(), 0);
+    let next = view(2, &[ONE, TWO, THREE]);
+    leases.install(next.clone(), clock(750));
+    let standing = run(&mut leases, (800, 900), &[TWO, THREE], &next, false);
+    assert!(standing.declares, "in the next view it begins anew");
+}
+
+#[test]
+fn a_node_that_was_paused_knows_what_was_declared_before_and_when_the_rest_was_written() {
+    let (mut leases, _) = settled();
+    let two = view(2, &[ONE, TWO]);
+    leases.install(two.clone(), clock(1100));
+    let standing = run(&mut leases, (1100, 1700), &[TWO], &two, false);
+    let its_own = name(&[ONE, TWO, THREE], ONE, &[ONE, TWO], TWO);
+    let times = |standing: &Standing| standing.times_on(TWO, "u", &its_own);
+    standing.note(TWO, "u", &its_own, clock(1600));
+    // Node 2 follows node 3 while this one is paused, and is away when both are with this one again.
+    leases.tick(ms(3000), clock(3000), WALL + 3000);
+    let three = view(4, &[ONE, TWO, THREE]);
+    leases.install(three.clone(), clock(3000));
+    let before = run(&mut leases, (3100, 3100), &[TWO, THREE], &three, false);
+    assert_eq!(before.times_on(TWO, "u", "other.png").latest(), Some(Time::MAX));
+    run(&mut leases, (3200, 3200), &[TWO, THREE], &three, false);
+    let last = view(5, &[ONE, THREE]);
+    leases.install(last, clock(3300));
+    let standing = leases.standing(ms(3300), WALL + 3300);
+    let declared = Times::up_to(clock(1600));
+    assert_eq!(
+        times(&standing).until(clock(1650)),
+        declared,
+        "and no more until then"
+    );
+    // Each datagram says of its node that nothing in earlier views is later than this.
+    assert_eq!(times(&standing).latest(), Some(clock(3150)));
+    let undeclared = standing.times_on(TWO, "u", "other.png");
+    assert_eq!(
+        undeclared.until(clock(1900)),
+        Times::default(),
+        "it had heard of a later reserve"
+    );
+}
+
+#[test]
+fn the_next_life_knows_what_was_known_when_this_one_left() {
+    let (mut leases, _) = settled();
+    let two = view(2, &[ONE, TWO]);
+    leases.install(two.clone(), clock(1100));
+    let standing = run(&mut leases, (1100, 1700), &[TWO], &two, false);
+    let declared = name(&[ONE, TWO, THREE], ONE, &[ONE, TWO], TWO);
+    standing.note(TWO, "u", &declared, clock(1600));
+    leases.install(None, clock(1700));
+    let known = leases
+        .standing(ms(1700), WALL + 1700)
+        .known(clock(1700), clock(1650));
+    let known: Known = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
+    assert_eq!(known.stored, clock(1650));
+
+    let recalled = |wall_ms| {
+        let mut leases = node_one();
+        leases.recall(&known, wall_ms);
+        leases.install(view(3, &[ONE]), clock(0));
+        leases.standing(ms(0), WALL)
+    };
+    let standing = recalled(WALL + 3000);
+    let from_then_on = |mut times: Times| {
+        times.add(clock(1700), Time::MAX);
+        times
+    };
+    let times = standing.times_on(TWO, "u", &declared);
+    assert_eq!(times, from_then_on(Times::up_to(clock(1600))));
+    let its_own = name(&[ONE, TWO, THREE], THREE, &[ONE, TWO], ONE);
+    assert_eq!(
+        standing.times_on(TWO, "u", &its_own),
+        from_then_on(Times::default())
+    );
+    let settled = standing.times_on(THREE, "u", &its_own);
+    assert!(
+        settled.until(clock(1690)).latest() >= Some(clock(1000)),
+        "{settled:?}"
+    );
+    // Much later, that is no longer all.
+    let standing = recalled(WALL + 100_000);
+    assert_eq!(standing.times_on(TWO, "u", &its_own), Times::up_to(Time::MAX));
 }
 
 #[test]
@@ -197,7 +320,7 @@ fn a_member_that_was_never_heard_holds_nothing_or_what_it_had_before() {
         assert!(!standing.is_ready);
         let standing = run(&mut leases, (600, 700), &[], &alone, false);
         assert!(standing.is_ready && standing.confirms(ms(700), leases.floor().plus_ms(1)));
-        let latest = standing.latest_on(THREE, "u", "a.png");
+        let latest = standing.times_on(THREE, "u", "a.png").latest();
         assert!(
             latest <= expected && latest.is_some() == expected.is_some(),
             "{latest:?}"
@@ -214,8 +337,8 @@ fn a_node_of_the_same_folder_holds_nothing_of_its_own() {
     assert!(standing.is_folder_of(THREE));
     leases.install(view(2, &[ONE]), clock(300));
     assert_eq!(
-        leases.standing(ms(300), WALL).latest_on(THREE, "u", "a.png"),
-        None
+        leases.standing(ms(300), WALL).times_on(THREE, "u", "a.png"),
+        Times::default()
     );
 }
 
@@ -285,7 +408,12 @@ fn what_waited_in_the_socket_during_a_pause_tells_of_the_time_before() {
     }
     let standing = leases.standing(woken, wall_ms);
     assert!(!standing.is_settled && !standing.is_ready);
-    let anything = |peer| (0..9).all(|i| standing.latest_on(peer, "u", &format!("{i}.png")).is_some());
+    let anything = |peer| {
+        (0..9).all(|i| {
+            let times = standing.times_on(peer, "u", &format!("{i}.png"));
+            times.latest() == Some(Time::MAX)
+        })
+    };
     assert!(anything(TWO) && anything(THREE), "they may hold anything");
 }
 
@@ -296,16 +424,18 @@ fn a_node_on_which_nothing_is_placed_holds_nothing_later_than_when_that_began() 
     let reading = view(2, &[ONE, TWO, THREE]).map(|(id, roster)| (id, roster.placed_on(|node| node != TWO)));
     leases.install(reading.clone(), clock(1050));
     let standing = run(&mut leases, (1100, 1400), &[TWO, THREE], &reading, false);
-    assert_eq!(standing.latest_on(TWO, "u", &name), Some(clock(1100)));
+    assert_eq!(standing.times_on(TWO, "u", &name).latest(), Some(clock(1100)));
     let all = view(3, &[ONE, TWO, THREE]);
     leases.install(all.clone(), clock(1450));
     let standing = run(&mut leases, (1500, 1700), &[TWO, THREE], &all, false);
-    assert_eq!(standing.latest_on(TWO, "u", &name), Some(Time::MAX));
+    assert_eq!(standing.times_on(TWO, "u", &name).latest(), Some(Time::MAX));
     // The same again, and the node is away for a while and may have taken anything.
     leases.install(reading.clone(), clock(1750));
-    run(&mut leases, (1800, 1800), &[TWO, THREE], &reading, false);
+    let standing = run(&mut leases, (1800, 1800), &[TWO, THREE], &reading, false);
+    standing.note(TWO, "u", &name, clock(1850));
     let standing = run(&mut leases, (1900, 2500), &[THREE], &reading, false);
-    assert_eq!(standing.latest_on(TWO, "u", &name), Some(clock(1800)));
-    let standing = run(&mut leases, (2600, 2700), &[TWO, THREE], &reading, false);
-    assert_eq!(standing.latest_on(TWO, "u", &name), Some(Time::MAX));
+    assert_eq!(standing.times_on(TWO, "u", &name).latest(), Some(clock(1800)));
+    // It says when it stored the last of that.
+    let standing = run(&mut leases, (2600, 2600), &[TWO, THREE], &reading, false);
+    assert_eq!(standing.times_on(TWO, "u", &name).latest(), Some(clock(2550)));
 }

@@ -1,8 +1,8 @@
 //! The end of a write: it gets its place among all versions, and is confirmed once no reader can miss it.
 //!
 //! ```text
-//! sync ─► version of this view? ─► name lock ─► conditions ─► assigned here? ─► rename ─► sync of the folder ─► confirm
-//!         └► seal again                                     └► hand over, the receipt is that node's
+//! sync ─► version of this view? ─► name lock ─► conditions ─► declare ─► assigned here? ─► rename ─► sync of the folder ─► confirm
+//!         └► seal again                                                └► hand over, the receipt is that node's
 //! ```
 //!
 //! Writes of one name are taken by one node at a time (`lease`), and by that one under the lock of the name. A write
@@ -19,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use super::conditions::{Conditions, Decision, ImageState};
 use super::error::Error;
 use super::hand_over::{self, Given};
+use super::intent::declare;
 use super::lookup::{Lookup, lookup, own_copy};
 use super::pause::pause;
 use super::received::Received;
@@ -135,7 +136,12 @@ fn take(
 pub(crate) fn take_over(node: &Node, id: &ImageId, received: &mut Received) -> Result<WriteOutcome, Error> {
     let _confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
     let lock = node.names.lock(id);
-    node.clock.observe(received.version().time, node.wall_ms());
+    let time = received.version().time;
+    if time <= node.cluster.standing().floor {
+        // Its node has not heard of all that this one comes after.
+        return Ok(WriteOutcome::Superseded);
+    }
+    node.clock.observe(time, node.wall_ms());
     let write = rename(node, id, received)?.ok_or(Error::NotPlaced)?;
     drop(lock);
     if write.outcome != WriteOutcome::Superseded {
@@ -178,6 +184,9 @@ fn keep(
 /// the version.
 fn rename(node: &Node, id: &ImageId, received: &mut Received) -> Result<Option<StoredWrite>, Error> {
     let (version, view) = (received.version(), received.view);
+    if !declare(node, id, (version, view)) {
+        return Ok(None);
+    }
     in_view(node, id, (version, view), || {
         node.store.keep(&mut received.draft, id, version)
     })
@@ -210,8 +219,10 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         }
         let version = node.next_version();
         let buried = match lookup.view {
-            Some(view) => in_view(node, id, (version, view), || node.store.bury(id, version))?,
-            None => None,
+            Some(view) if declare(node, id, (version, view)) => {
+                in_view(node, id, (version, view), || node.store.bury(id, version))?
+            }
+            Some(_) | None => None,
         };
         drop(lock);
         if let Some(write) = buried {
@@ -300,6 +311,8 @@ fn in_view(
     change: impl FnOnce() -> Result<WriteOutcome, crate::store::error::Error>,
 ) -> Result<Option<StoredWrite>, Error> {
     let _commits = node.commits.read().unwrap_or_else(PoisonError::into_inner);
+    // Before the view is looked at: whoever installs the next one finds it.
+    node.clock.store(version.time);
     let standing = node.cluster.standing();
     if standing.view != Some(view) || !standing.takes(id.user(), id.name()) {
         return Ok(None);

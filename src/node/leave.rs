@@ -15,6 +15,7 @@ use std::time::Duration;
 use super::pause::pause;
 use super::shared::Node;
 use crate::condition::{Condition, ConditionSource};
+use crate::version::Time;
 
 /// How long a node that leaves waits until uploads are placed without it. Where nobody else takes them, as when all
 /// nodes of a cluster are stopped at once, they stay placed on it.
@@ -55,12 +56,31 @@ pub(crate) fn tell(node: &Node, deadline: Duration) {
             Err(TryLockError::WouldBlock) => pause(),
         }
     };
+    let clock = node.clock.now(node.wall_ms());
     node.cluster.leave();
     drop(confirmed);
     let until = node.cluster.now() + TELL_TIME_MAX;
     // The process may end as soon as this returns.
-    while node.cluster.view().leader.is_some() && node.cluster.now() < until {
+    while node.cluster.standing().view.is_some() && node.cluster.now() < until {
         pause();
+    }
+    keep_known(node, clock);
+}
+
+/// Writes down what this node knows of the others, for its next life; `clock` is from before it told them.
+fn keep_known(node: &Node, clock: Time) {
+    let standing = node.cluster.standing();
+    let known = standing.known(clock, node.clock.stored());
+    // It may note and be told more as long as it is in a view.
+    if standing.view.is_some() || known.is_of_nobody() {
+        return;
+    }
+    let text = serde_json::to_string(&known).expect("it has only plain fields");
+    if let Err(error) = node.store.keep_known(&text) {
+        log::warn!(
+            "Node {}: {error}: after its next start it has to ask others what they know",
+            node.id
+        );
     }
 }
 

@@ -125,7 +125,7 @@ impl Gathered {
             .into_iter()
             .filter(|(name, _)| known(name))
             .filter_map(|(name, copies)| {
-                let away = |node: &NodeId| (*node, standing.latest_on(*node, &list.user, &name));
+                let away = |node: &NodeId| (*node, standing.times_on(*node, &list.user, &name).latest());
                 let away: Vec<_> = self.missing.iter().map(away).collect();
                 newest(copies, &away, standing.assigned(&list.user, &name), standing)
             })

@@ -11,6 +11,7 @@ use super::pause::pause;
 use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::lease::standing::Standing;
+use crate::lease::times::Times;
 use crate::report::{HeldCopy, Holding};
 use crate::roster::{NodeId, ViewId};
 use crate::store;
@@ -81,20 +82,20 @@ struct Answers<'s> {
     copies: Vec<(NodeId, HeldCopy)>,
     /// Nodes of the view that did not answer.
     silent: Vec<NodeId>,
-    /// The latest time that a copy on each absent node can have.
-    away: BTreeMap<NodeId, Option<Time>>,
+    /// When a copy on each absent node can have been written.
+    away: BTreeMap<NodeId, Times>,
     /// A node goes by a later view.
     is_outdated: bool,
 }
 
 impl<'s> Answers<'s> {
     fn new(standing: &'s Standing, id: &ImageId) -> Answers<'s> {
-        let latest = |node: NodeId| (node, standing.latest_on(node, id.user(), id.name()));
+        let times = |node: NodeId| (node, standing.times_on(node, id.user(), id.name()));
         Answers {
             standing,
             copies: Vec::new(),
             silent: Vec::new(),
-            away: standing.away().map(latest).collect(),
+            away: standing.away().map(times).collect(),
             is_outdated: false,
         }
     }
@@ -113,10 +114,11 @@ impl<'s> Answers<'s> {
                 continue;
             };
             self.is_outdated |= holding.view > self.standing.view;
-            for (absent, latest) in holding.away {
-                // Each of them is right, so the lowest is.
+            let goes_with_us = holding.view == self.standing.view;
+            for (absent, times) in holding.away.into_iter().filter(|_| goes_with_us) {
+                // Each of them is right, so all together are.
                 if let Some(known) = self.away.get_mut(&absent) {
-                    *known = (*known).min(latest.map(Time));
+                    *known = known.common(&times);
                 }
             }
             if let Some(copy) = holding.copy {
@@ -134,11 +136,16 @@ impl<'s> Answers<'s> {
                 (*node, Copy { version, deleted })
             })
             .collect();
-        let mut away: Vec<(NodeId, Option<Time>)> = self.away.into_iter().collect();
-        away.extend(self.silent.iter().map(|silent| {
-            let latest = self.standing.latest_on(*silent, id.user(), id.name());
-            (*silent, latest)
-        }));
+        let silent = self.silent.iter().map(|silent| {
+            let times = self.standing.times_on(*silent, id.user(), id.name());
+            (*silent, times)
+        });
+        let away: Vec<(NodeId, Option<Time>)> = self
+            .away
+            .into_iter()
+            .chain(silent)
+            .map(|(node, times)| (node, times.latest()))
+            .collect();
         let mut newest = version::newest(&copies, &away, assigned);
         if !is_current && !matches!(newest, Newest::Unknown(_)) {
             newest = Newest::Unknown(Vec::new());
@@ -168,13 +175,10 @@ impl<'s> Answers<'s> {
 pub(crate) fn holding(node: &Node, id: &ImageId) -> Result<Holding, store::error::Error> {
     let standing = node.cluster.standing();
     let copy = own_copy(node, id)?;
-    let latest = |away: NodeId| {
-        let latest = standing.latest_on(away, id.user(), id.name());
-        (away, latest.map(|time| time.0))
-    };
+    let times = |away: NodeId| (away, standing.times_on(away, id.user(), id.name()));
     // A node that has just been paused knows nothing of what happened meanwhile.
     let is_present = node.cluster.now() < standing.present_until;
-    let away = standing.away().filter(|_| is_present).map(latest);
+    let away = standing.away().filter(|_| is_present).map(times);
     Ok(Holding {
         node: node.id,
         view: standing.view,

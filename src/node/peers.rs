@@ -35,35 +35,45 @@ pub(crate) struct Peers {
     idle: Mutex<BTreeMap<NodeId, Vec<NodeConnection>>>,
 }
 
-/// A question that was sent.
-struct Question {
+/// A question: method and target.
+#[derive(Clone, Copy)]
+struct Question<'q> {
+    method: &'q str,
+    target: &'q str,
+}
+
+/// A node that was asked.
+struct Asked<'q> {
     node: NodeId,
+    question: Question<'q>,
     connection: NodeConnection,
 }
 
 impl Peers {
-    /// Asks all of `nodes` for `target` at once, and waits for each as long as `is_there` holds for it. `None`: it did not
-    /// answer, or with something else.
+    /// Asks all of `nodes` at once, each for its target, and waits for each as long as `is_there` holds for it. `None`: it did
+    /// not answer, or with something else.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
         members: &Members,
         nodes: &[NodeId],
-        target: &str,
+        (method, target): (&str, &dyn Fn(NodeId) -> String),
         is_there: impl Fn(NodeId) -> bool,
     ) -> Vec<(NodeId, Option<T>)> {
         let deadline = Instant::now() + ANSWER_TIME_MAX;
-        let asked: Vec<_> = nodes
+        let targets: Vec<(NodeId, String)> = nodes.iter().map(|node| (*node, target(*node))).collect();
+        let asked: Vec<_> = targets
             .iter()
-            .map(|node| (*node, self.send(members, *node, target, deadline)))
+            .map(|(node, target)| {
+                let question = Question { method, target };
+                (*node, self.send(members, *node, question, deadline))
+            })
             .collect();
         asked
             .into_iter()
             .map(|(node, asked)| {
                 let wait = || is_there(node) && Instant::now() < deadline;
-                (
-                    node,
-                    asked.and_then(|asked| self.read(members, asked, target, (deadline, &wait))),
-                )
+                let read = |asked| self.read(members, asked, (deadline, &wait));
+                (node, asked.and_then(read))
             })
             .collect()
     }
@@ -87,19 +97,28 @@ impl Peers {
         idle.get_mut(&node)?.pop()
     }
 
-    fn send(&self, members: &Members, node: NodeId, target: &str, deadline: Instant) -> Option<Question> {
+    fn send<'q>(
+        &self,
+        members: &Members,
+        node: NodeId,
+        question: Question<'q>,
+        deadline: Instant,
+    ) -> Option<Asked<'q>> {
         let mut connection = self.connect(members, node)?;
-        if connection.send_head("GET", target, "", &[], deadline).is_err() {
-            connection = ask_anew(members, node, target, deadline)?;
+        if question.send(&mut connection, deadline).is_err() {
+            connection = ask_anew(members, node, question, deadline)?;
         }
-        Some(Question { node, connection })
+        Some(Asked {
+            node,
+            question,
+            connection,
+        })
     }
 
     fn read<T: DeserializeOwned>(
         &self,
         members: &Members,
-        mut asked: Question,
-        target: &str,
+        mut asked: Asked<'_>,
         (deadline, wait): (Instant, &dyn Fn() -> bool),
     ) -> Option<T> {
         let reused = asked.connection.is_reused();
@@ -107,7 +126,7 @@ impl Peers {
             Ok(response) => response,
             // Nodes close connections that were idle for long.
             Err(_) if reused && wait() => {
-                asked.connection = ask_anew(members, asked.node, target, deadline)?;
+                asked.connection = ask_anew(members, asked.node, asked.question, deadline)?;
                 head(&mut asked.connection, deadline, wait)?.ok()?
             }
             Err(_) => return None,
@@ -125,6 +144,16 @@ impl Peers {
     }
 }
 
+impl Question<'_> {
+    fn send(self, connection: &mut NodeConnection, deadline: Instant) -> Result<(), Error> {
+        let fields = match self.method {
+            "POST" => "Content-Length: 0\r\n",
+            _ => "",
+        };
+        connection.send_head(self.method, self.target, fields, &[], deadline)
+    }
+}
+
 /// The head of the answer; `None` if it does not begin while there is reason to `wait`.
 fn head(
     connection: &mut NodeConnection,
@@ -139,9 +168,14 @@ fn head(
     Some(connection.head(deadline))
 }
 
-fn ask_anew(members: &Members, node: NodeId, target: &str, deadline: Instant) -> Option<NodeConnection> {
+fn ask_anew(
+    members: &Members,
+    node: NodeId,
+    question: Question<'_>,
+    deadline: Instant,
+) -> Option<NodeConnection> {
     let mut connection = open(members, node)?;
-    connection.send_head("GET", target, "", &[], deadline).ok()?;
+    question.send(&mut connection, deadline).ok()?;
     Some(connection)
 }
 
@@ -168,7 +202,8 @@ mod tests {
             looks.set(looks.get() + 1);
             looks.get() < 3
         };
-        let answers = Peers::default().ask::<u32>(&members, &[NodeId(1)], "/", is_there);
+        let answers =
+            Peers::default().ask::<u32>(&members, &[NodeId(1)], ("GET", &|_| "/".to_owned()), is_there);
         assert_eq!(answers, [(NodeId(1), None)]);
         assert_eq!(looks.get(), 3);
     }

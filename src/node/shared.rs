@@ -77,8 +77,18 @@ impl Node {
         nodes: &[NodeId],
         target: &str,
     ) -> Vec<(NodeId, Option<T>)> {
+        self.ask_each(nodes, "GET", &|_| target.to_owned())
+    }
+
+    /// What these nodes answer, each to a question of its own. One that is dead by now is not waited for.
+    pub(crate) fn ask_each<T: DeserializeOwned>(
+        &self,
+        nodes: &[NodeId],
+        method: &str,
+        target: &dyn Fn(NodeId) -> String,
+    ) -> Vec<(NodeId, Option<T>)> {
         let is_there = |node| self.cluster.standing().roster.contains(node);
-        self.peers.ask(&self.members(), nodes, target, is_there)
+        self.peers.ask(&self.members(), nodes, (method, target), is_there)
     }
 
     /// The version of a write that begins now.

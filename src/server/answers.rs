@@ -13,7 +13,7 @@ use crate::node;
 use crate::node::admit::Referred;
 use crate::node::find::Missing;
 use crate::node::shared::Node;
-use crate::report::{Holding, Page, Rebalance, Receipt, TakenOver};
+use crate::report::{Holding, Noted, Page, Rebalance, Receipt, TakenOver};
 use crate::store;
 use crate::ticket::{Claims, LIFETIME_MS, Purpose};
 use crate::version::{Version, WriteOutcome};
@@ -60,6 +60,12 @@ pub(crate) fn precondition_failed() -> Answer {
 /// 200: what is here of a name.
 pub(crate) fn holding(holding: &Holding) -> Answer {
     let json = serde_json::to_vec(holding).expect("a holding has only plain fields");
+    Answer::json(200, json)
+}
+
+/// 200: what another node is about to write was noted.
+pub(crate) fn noted(noted: &Noted) -> Answer {
+    let json = serde_json::to_vec(noted).expect("it has only plain fields");
     Answer::json(200, json)
 }
 

@@ -7,7 +7,7 @@ use super::connection::Connection;
 use super::download::{self, Reply, Sent};
 use super::error;
 use super::metrics;
-use super::request::{Action, Delete, Get, Put, Request};
+use super::request::{Action, Delete, Get, IMAGE_METHODS, Put, Request};
 use super::service::Service;
 use super::status;
 use crate::http::answer::{Answer, CONTINUE};
@@ -19,6 +19,7 @@ use crate::node::counters::Counters;
 use crate::node::delete::{Deleted, delete};
 use crate::node::error::Error;
 use crate::node::find::{Found, Missing, find, tell};
+use crate::node::intent;
 use crate::node::list::{List, list};
 use crate::node::receive::receive;
 use crate::node::send::Form;
@@ -72,6 +73,7 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
         }
         Action::Delete(id, wanted) => delete_image(service, id, wanted),
         Action::Holding(id) => holding(service, id),
+        Action::Note(id, ticket) => note(service, id, ticket),
         Action::List(wanted) => list_images(service, wanted),
         Action::Cluster => Some(status::cluster(service)),
         Action::Healthz => Some(status::healthz()),
@@ -102,6 +104,7 @@ fn transfer(action: &Action) -> Option<TransferKind> {
         Action::Delete(..) => Some(TransferKind::Delete),
         Action::List(_) => Some(TransferKind::Listing),
         Action::Holding(_)
+        | Action::Note(..)
         | Action::Cluster
         | Action::Healthz
         | Action::Readyz
@@ -286,6 +289,17 @@ fn rebalance(service: &Service) -> Option<Answer> {
 fn holding(service: &Service, id: &ImageId) -> Option<Answer> {
     match tell(&service.node, id) {
         Ok(holding) => Some(answers::holding(&holding)),
+        Err(error) => answers::failure(&error),
+    }
+}
+
+fn note(service: &Service, id: &ImageId, ticket: &str) -> Option<Answer> {
+    let claims = claims(service, Some(ticket), "POST", id);
+    let Some(claims) = claims.filter(|claims| claims.purpose == Purpose::Intent) else {
+        return Some(answers::refusal(&error::Error::Method(IMAGE_METHODS)));
+    };
+    match intent::note(&service.node, id, &claims) {
+        Ok(noted) => Some(answers::noted(&noted)),
         Err(error) => answers::failure(&error),
     }
 }

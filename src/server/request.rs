@@ -29,11 +29,16 @@ pub(crate) struct Request {
     pub(crate) head_only: bool,
 }
 
+/// What may be done with an image.
+pub(crate) const IMAGE_METHODS: &str = "GET, HEAD, PUT, DELETE";
+
 /// What is to be done.
 pub(crate) enum Action {
     Put(ImageId, Put),
     /// Tell another node what is here of a name.
     Holding(ImageId),
+    /// Note what another node is about to write, if the ticket is one for that.
+    Note(ImageId, String),
     /// Send an image.
     Get(ImageId, Get),
     /// Remove an image.
@@ -60,7 +65,12 @@ impl Action {
             | Action::Delete(..)
             | Action::List(_)
             | Action::Rebalance => true,
-            Action::Cluster | Action::Healthz | Action::Readyz | Action::Metrics | Action::Index => false,
+            Action::Note(..)
+            | Action::Cluster
+            | Action::Healthz
+            | Action::Readyz
+            | Action::Metrics
+            | Action::Index => false,
         }
     }
 }
@@ -166,7 +176,8 @@ fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Er
                 conditions: conditions(head)?,
             },
         )),
-        Method::Post | Method::Other | Method::Unknown => Err(Error::Method("GET, HEAD, PUT, DELETE")),
+        Method::Post if let Some(ticket) = ticket(target) => Ok(Action::Note(id, ticket)),
+        Method::Post | Method::Other | Method::Unknown => Err(Error::Method(IMAGE_METHODS)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! .pixseal/<node>.incarnation    how often the node has started
 //! .pixseal/<node>.clock          its clock, a while before it stopped
 //! .pixseal/<node>.met            the members that it has ever heard, one id a line
+//! .pixseal/<node>.known          what it knew of the others when it left, for the next start
 //! .pixseal/folder                a random number that names the folder
 //! ```
 //!
@@ -38,6 +39,8 @@ pub(crate) struct Remembered {
     pub(crate) met: BTreeSet<NodeId>,
     /// The other nodes that have used the same folder.
     pub(crate) companions: BTreeSet<NodeId>,
+    /// What the last life knew of the other nodes when it left: for this start only.
+    pub(crate) known: Option<String>,
     /// Names the images folder: nodes that share it, and no others, have the same number. A copy has another one.
     pub(crate) folder: u64,
     /// Why the disk does not have the incarnation, if it cannot be written. Then it may not have that of earlier lives
@@ -86,6 +89,7 @@ pub(super) fn begin_life(
         clock: last_clock(work)?,
         met: met(work)?,
         companions: companions(work)?,
+        known: take_known(work),
         folder: folder_id(work, images, random)?,
     })
 }
@@ -104,6 +108,23 @@ pub(super) fn keep_met(work: &WorkFolder, met: &BTreeSet<NodeId>) -> Result<(), 
         Replace::Allowed,
         work.durability,
     )
+}
+
+pub(super) fn keep_known(work: &WorkFolder, known: &str) -> Result<(), Error> {
+    work.write(&known_file(work), known, Replace::Allowed, Durability::Rename)
+}
+
+/// What cannot be removed durably would count at the start after this one as well: it counts for none.
+fn take_known(work: &WorkFolder) -> Option<String> {
+    let known = work.read(&known_file(work)).ok()??;
+    let folder = work.folder();
+    folder.remove(&known_file(work)).ok()?;
+    folder.sync().ok()?;
+    Some(known)
+}
+
+fn known_file(work: &WorkFolder) -> String {
+    format!("{}.known", work.node)
 }
 
 fn incarnation_file(work: &WorkFolder) -> String {

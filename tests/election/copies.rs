@@ -1,4 +1,4 @@
-//! What becomes of images while nodes are killed and the network is parted: maps in memory instead of folders.
+//! What becomes of images while nodes are killed and paused and the network is parted: maps in memory instead of folders.
 //!
 //! Whoever takes and confirms writes of a name writes it; a view of all members hands over. Moves are at once and whole:
 //! what a kill in the middle of one does is a matter of real processes.
@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pixseal::lease::times::Times;
 use pixseal::roster::NodeId;
-use pixseal::version::{Copy, Newest, Version, newest};
+use pixseal::version::{Copy, Newest, Time, Version, newest};
 
 use crate::world::{SimulatedProcess, World};
 
@@ -51,14 +52,20 @@ impl Images {
         self.world.machines[&node].process.as_ref()
     }
 
+    /// It runs, and does something now.
+    fn running(&self, node: NodeId) -> Option<&SimulatedProcess> {
+        self.process(node).filter(|process| !process.paused)
+    }
+
     fn write(&mut self, node: NodeId, name: &'static str, deleted: bool) {
-        let Some(process) = self.process(node) else {
+        let Some(process) = self.running(node) else {
             return;
         };
         let moment = process.moment(self.world.now);
         let holder = &process.leaseholder;
         let time = holder.next_time(moment);
-        if !holder.standing.takes(USER, name) || !holder.standing.confirms(moment.own, time) {
+        let may = holder.standing.takes(USER, name) && holder.standing.confirms(moment.own, time);
+        if !may || !self.declare(node, name, time) {
             return;
         }
         let version = Version { time, node };
@@ -76,25 +83,69 @@ impl Images {
         self.confirmations += 1;
     }
 
+    /// Every other node of the view of `node` notes what it is about to write; none that cannot be asked, or goes by another
+    /// view.
+    fn declare(&self, node: NodeId, name: &str, time: Time) -> bool {
+        let holder = &self.process(node).expect("it runs").leaseholder;
+        let are_noted = holder.standing.declared_to().all(|other| {
+            let asked = self
+                .running(other)
+                .filter(|_| !self.world.network.blocked.contains(&(node, other)));
+            asked.is_some_and(|asked| {
+                let theirs = &asked.leaseholder.standing;
+                theirs.note(node, USER, name, time);
+                theirs.view == holder.standing.view
+            })
+        });
+        if are_noted {
+            holder.store(time);
+        }
+        are_noted
+    }
+
     /// What `node` answers, which asks all nodes of its view.
     fn read(&self, node: NodeId, name: &str) -> Newest {
         let unknown = Newest::Unknown(Vec::new());
-        let Some(process) = self.process(node) else {
+        let is_present = |process: &&SimulatedProcess| {
+            process.clock(self.world.now) < process.leaseholder.standing.present_until
+        };
+        let Some(process) = self.running(node).filter(is_present) else {
             return unknown;
         };
         let standing = &process.leaseholder.standing;
-        if standing.view.is_none() || process.clock(self.world.now) >= standing.present_until {
+        if standing.view.is_none() {
             return unknown;
         }
-        let (mut copies, mut away) = (Vec::new(), Vec::new());
+        let mut copies = Vec::new();
+        let mut silent: BTreeMap<NodeId, Times> = BTreeMap::new();
+        let mut knowing = Vec::new();
         for other in MEMBERS {
-            let asked = self.process(other).filter(|_| standing.roster.contains(other));
+            let asked = self.running(other).filter(|_| standing.roster.contains(other));
             match asked {
                 Some(asked) if asked.leaseholder.standing.view > standing.view => return unknown,
-                Some(_) => copies.extend(self.held.get(&(name, other)).map(|copy| (other, *copy))),
-                None => away.push((other, standing.latest_on(other, USER, name))),
+                Some(asked) => {
+                    copies.extend(self.held.get(&(name, other)).map(|copy| (other, *copy)));
+                    knowing.extend(Some(asked).filter(is_present));
+                }
+                None => {
+                    silent.insert(other, standing.times_on(other, USER, name));
+                }
             }
         }
+        for theirs in knowing.iter().map(|asked| &asked.leaseholder.standing) {
+            for other in theirs.away() {
+                if let Some(times) = silent
+                    .get_mut(&other)
+                    .filter(|_| !standing.roster.contains(other))
+                {
+                    *times = times.common(&theirs.times_on(other, USER, name));
+                }
+            }
+        }
+        let away: Vec<_> = silent
+            .into_iter()
+            .map(|(other, times)| (other, times.latest()))
+            .collect();
         newest(&copies, &away, standing.assigned(USER, name))
     }
 
@@ -130,16 +181,20 @@ impl Images {
     fn hand_over(&mut self) {
         let held: Vec<(&'static str, NodeId)> = self.held.keys().copied().collect();
         for (name, giver) in held {
-            let Some(from) = self.process(giver).map(|process| &process.leaseholder.standing) else {
+            let Some(from) = self.running(giver).map(|process| &process.leaseholder.standing) else {
                 continue;
             };
             let taker = from.assigned(USER, name);
             let whole = from.is_ready && from.roster.ids() == MEMBERS;
-            let takes = self.process(taker).is_some_and(|process| {
+            let takes = self.running(taker).is_some_and(|process| {
                 let to = &process.leaseholder.standing;
                 to.view == from.view && to.takes(USER, name)
             });
             if !whole || !takes || taker == giver {
+                continue;
+            }
+            let time = self.held[&(name, giver)].version.time;
+            if !self.declare(taker, name, time) {
                 continue;
             }
             let copy = self.held.remove(&(name, giver)).expect("it was held");
@@ -175,6 +230,8 @@ impl Images {
                 self.world.split(&others, &[node]);
             }
             1 if parts => self.world.network.blocked.clear(),
+            _ if self.process(node).is_some_and(|process| process.paused) => self.world.resume(node),
+            2 if self.process(node).is_some() => self.world.pause(node),
             _ if self.process(node).is_some() => self.world.crash(node),
             _ => self.world.start(node, 100),
         }
@@ -183,8 +240,10 @@ impl Images {
     fn calm(&mut self) {
         self.world.network.blocked.clear();
         for node in MEMBERS {
-            if self.process(node).is_none() {
-                self.world.start(node, 100);
+            match self.process(node) {
+                None => self.world.start(node, 100),
+                Some(process) if process.paused => self.world.resume(node),
+                Some(_) => {}
             }
         }
         let end = self.world.now + CALM;

@@ -83,10 +83,11 @@ fn stamps() -> impl Strategy<Value = Stamp> {
 
 fn facts() -> impl Strategy<Value = Facts> {
     let condition = proptest::sample::select(Condition::ALL.to_vec());
-    (any::<[u64; 5]>(), any::<bool>(), condition).prop_map(
-        |([clock, reserve, wall_ms, folder, primary_key], is_clean, condition)| Facts {
+    (any::<[u64; 6]>(), any::<bool>(), condition).prop_map(
+        |([clock, reserve, stored, wall_ms, folder, primary_key], is_clean, condition)| Facts {
             clock: Time(clock),
             reserve: Time(reserve),
+            stored: Time(stored),
             wall_ms,
             is_clean,
             folder,
@@ -153,6 +154,7 @@ fn an_election() -> Datagram {
         facts: Facts {
             clock: Time(9),
             reserve: Time(10),
+            stored: Time(19),
             wall_ms: 11,
             is_clean: true,
             folder: 12,
@@ -262,15 +264,15 @@ fn the_bytes_stay_as_they_are() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let expected = concat!(
-        "70787303",                         // magic and version
+        "70787304",                         // magic and version
         "db6b7fb6f5571f4a",                 // cluster
         "00000001",                         // sender
         "00000002",                         // receiver
         "00000000000000030000000000000004", // stamp
         "00000000000000050000000000000006", // echo
         "0000000000000009000000000000000a", // clock, reserve
-        "000000000000000b000000000000000c", // wall clock, images folder
-        "000000000000000e",                 // primary key
+        "0000000000000013000000000000000b", // stored, wall clock
+        "000000000000000c000000000000000e", // images folder, primary key
         "02",                               // condition
         "000000000000000f0000000000000010", // lists in force and wanted
         "00000011",                         // health timeout
@@ -280,7 +282,7 @@ fn the_bytes_stay_as_they_are() {
         "010000000000000007",               // follows, term
         "00000008000000000000000d01",       // leader, view number, established
         "02",                               // election
-        "961c3ec6fe325650c2646d4fa77df7a9bf131a6eeb44ea6c87a8be7630afe68e",
+        "5948fbfdf59b03cb9d28bf268c9b9e71ac2b96f8be6484dccde9e2bd581e6a42",
     );
     assert_eq!(hex, expected);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pixseal::election::event::{Announcement, View};
 use pixseal::lease::standing::Standing;
-use pixseal::lease::{Facts, Heard, Leases};
+use pixseal::lease::{CLOCK_LEAD_MS, Facts, Heard, Leases};
 use pixseal::roster::{NodeId, ViewId};
 use pixseal::version::{Clock, Time};
 
@@ -24,6 +24,8 @@ pub(crate) struct Leaseholder {
     pub(crate) members_since: Duration,
     leases: Leases,
     clock: Clock,
+    /// The clock has been set.
+    has_begun: bool,
     /// What this node may do at present, as its workers see it.
     pub(crate) standing: Standing,
     clean_in: Option<ViewId>,
@@ -53,6 +55,7 @@ impl Leaseholder {
             members_since: Duration::ZERO,
             leases: Leases::new(own, members.iter().copied(), own.0.into(), met, BTreeSet::new()),
             clock: Clock::default(),
+            has_begun: false,
             standing: Standing::nothing(own),
             clean_in: None,
             whole_since: None,
@@ -74,6 +77,12 @@ impl Leaseholder {
     /// What every datagram of this step says; the first of them has this stamp.
     pub(crate) fn announce(&mut self, now: Moment, stamp: Duration, is_apart: bool) -> Announcement {
         let wall_ms = self.wall_ms(now);
+        if !self.has_begun {
+            self.has_begun = true;
+            let start = Time::from_ms(wall_ms).plus_ms(CLOCK_LEAD_MS);
+            self.clock.start_after(start);
+            self.clock.store(start);
+        }
         let clock = self.clock.now(wall_ms);
         self.leases.tick(now.own, clock, wall_ms);
         if is_apart {
@@ -87,6 +96,7 @@ impl Leaseholder {
                 clock,
                 wall_ms,
                 reserve,
+                stored: self.leases.stored(),
                 is_clean: false,
                 folder: self.own.0.into(),
                 ..Facts::default()
@@ -100,9 +110,15 @@ impl Leaseholder {
         self.clock.next(self.wall_ms(now))
     }
 
+    /// Something with this time is stored now.
+    pub(crate) fn store(&self, time: Time) {
+        self.clock.store(time);
+    }
+
     pub(crate) fn install(&mut self, now: Moment, view: &View) {
         let installed = view.id().map(|id| (id, view.roster.clone()));
         self.leases.install(installed, self.clock.now(self.wall_ms(now)));
+        self.leases.set_stored(self.clock.stored());
         self.stand(now);
     }
 
@@ -111,8 +127,8 @@ impl Leaseholder {
         self.leases.heard(now.own, heard);
     }
 
-    pub(crate) fn arrived(&mut self, now: Moment, peer: NodeId, reserve: Time) {
-        self.leases.arrived(now.own, peer, reserve);
+    pub(crate) fn arrived(&mut self, now: Moment, peer: NodeId, reserve: Time, clean_in: Option<ViewId>) {
+        self.leases.arrived(now.own, peer, reserve, clean_in);
     }
 
     pub(crate) fn left(&mut self, peer: NodeId, clock: Time) {

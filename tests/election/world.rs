@@ -549,8 +549,13 @@ impl World {
         }
         for output in outputs {
             match output {
-                Output::Arrived { peer, reserve, .. } => {
-                    holder.arrived(moment, *peer, *reserve);
+                Output::Arrived {
+                    peer,
+                    reserve,
+                    clean_in,
+                    ..
+                } => {
+                    holder.arrived(moment, *peer, *reserve, *clean_in);
                     self.laws.reserve_arrived(node, *peer, *reserve);
                 }
                 Output::Heard(heard) => {

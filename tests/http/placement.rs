@@ -10,6 +10,7 @@ use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
+use pixseal::report::Holding;
 use pixseal::roster::{NodeId, Roster, ViewId};
 use pixseal::secrets;
 use pixseal::ticket::{Claims, Purpose, TicketKey};
@@ -100,26 +101,74 @@ fn without_an_offer_a_redirect_closes_since_the_body_may_be_on_its_way() {
 
 /// A ticket as node 3 would sign it for `node`, for a PUT of `target`.
 fn ticket(cluster: &TestCluster, node: u32, target: &str, hops: u8, lifetime_ms: i64) -> String {
-    let key = secrets::load_or_create(&cluster.node(1).secrets())
-        .unwrap()
-        .cluster_key;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let claims = Claims {
-        purpose: Purpose::Redirect,
+        hops,
+        ..claims(node, Purpose::Redirect, lifetime_ms)
+    };
+    sign(cluster, &claims, "PUT", target)
+}
+
+fn claims(node: u32, purpose: Purpose, lifetime_ms: i64) -> Claims {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    Claims {
+        purpose,
         node: NodeId(node),
         view: ViewId::default(),
-        hops,
+        hops: 0,
         expiry_ms: u64::try_from(now.as_millis())
             .unwrap()
             .saturating_add_signed(lifetime_ms),
         version: Version::default(),
-    };
+    }
+}
+
+/// `target` with a ticket that says this.
+fn sign(cluster: &TestCluster, claims: &Claims, method: &str, target: &str) -> String {
+    let key = secrets::load_or_create(&cluster.node(1).secrets())
+        .unwrap()
+        .cluster_key;
     let name = target.rsplit_once('/').unwrap().1;
     let id = ImageId::new(USER, name).unwrap();
     format!(
         "{target}?ticket={}",
-        TicketKey::new(&key).sign(&claims, "PUT", &id)
+        TicketKey::new(&key).sign(claims, method, &id)
     )
+}
+
+#[test]
+fn only_a_node_of_the_view_has_another_one_note_what_it_writes() {
+    let cluster = TestCluster::start(3);
+    cluster.await_settled();
+    let node = cluster.node(1);
+    let target = format!("/images/{USER}/{}", cluster.name_on(2, USER));
+    let holding: Holding =
+        serde_json::from_value(node.ask("GET", &format!("{target}?version")).json()).unwrap();
+    let intent = Claims {
+        view: holding.view.unwrap(),
+        ..claims(1, Purpose::Intent, 9000)
+    };
+    let post = |claims: &Claims, target: &str| {
+        let signed = sign(&cluster, claims, "POST", target);
+        node.ask("POST", &signed).status
+    };
+    assert_eq!(post(&intent, &target), 200);
+    let of_its_own = format!("/images/{USER}/{}", cluster.name_on(1, USER));
+    assert_eq!(post(&intent, &of_its_own), 503, "no other node writes that");
+    let earlier = claims(1, Purpose::Intent, 9000);
+    assert_eq!(post(&earlier, &target), 503, "of another view");
+    let redirect = Claims {
+        purpose: Purpose::Redirect,
+        ..intent
+    };
+    assert_eq!(post(&redirect, &target), 405);
+    let to_another = Claims {
+        node: NodeId(3),
+        ..intent
+    };
+    assert_eq!(post(&to_another, &target), 405);
+    for unsigned in [target.clone(), format!("{target}?ticket=AAAA")] {
+        assert_eq!(node.ask("POST", &unsigned).status, 405, "{unsigned}");
+    }
 }
 
 #[test]
