@@ -10,7 +10,7 @@
 //! - [`schedule`], [`disturbance`], [`weather`]: who is away when
 //! - [`calm`], [`availability`], [`report`]: what has to hold afterwards and meanwhile
 //! - [`old_faults`]: what was wrong once, each as a test; [`hand_over`]: a node is killed in the middle of one;
-//!   [`late`]: an upload ends in another view than it began in
+//!   [`late`]: an upload ends in another view than it began in; [`succession`]: nodes go away one right after the other
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -35,6 +35,7 @@ mod run;
 mod schedule;
 mod settings;
 mod specimen;
+mod succession;
 #[path = "../support/mod.rs"]
 mod support;
 mod uploads;
