@@ -86,7 +86,7 @@ pub(crate) fn datagram(bytes: &[u8]) -> bool {
     let key = ClusterKey::new(&CLUSTER_KEY);
     let _ = key.decode(bytes);
 
-    let Some((fields, body)) = bytes.split_first_chunk::<104>() else {
+    let Some((fields, body)) = bytes.split_first_chunk::<112>() else {
         return false;
     };
     let Ok(length) = u16::try_from(body.len()) else {
@@ -98,7 +98,7 @@ pub(crate) fn datagram(bytes: &[u8]) -> bool {
         .chain_update(b"pixseal cluster name")
         .finalize()
         .into_bytes();
-    let mut signed = [&b"pxs\x03"[..], &name[..8], fields, &length.to_be_bytes(), body].concat();
+    let mut signed = [&b"pxs\x04"[..], &name[..8], fields, &length.to_be_bytes(), body].concat();
     let tag = mac.chain_update(&signed).finalize().into_bytes();
     signed.extend(tag);
     let Ok(datagram) = key.decode(&signed) else {
