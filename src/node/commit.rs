@@ -46,8 +46,8 @@ pub(crate) struct Committed {
 }
 
 /// A write or a delete that was stored here, and may be confirmed.
-struct StoredWrite {
-    outcome: WriteOutcome,
+pub(super) struct StoredWrite {
+    pub(super) outcome: WriteOutcome,
     version: Version,
     /// The view in which it was stored.
     view: ViewId,
@@ -184,9 +184,6 @@ fn keep(
 /// the version.
 fn rename(node: &Node, id: &ImageId, received: &mut Received) -> Result<Option<StoredWrite>, Error> {
     let (version, view) = (received.version(), received.view);
-    if !declare(node, id, (version, view)) {
-        return Ok(None);
-    }
     in_view(node, id, (version, view), || {
         node.store.keep(&mut received.draft, id, version)
     })
@@ -219,10 +216,8 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         }
         let version = node.next_version();
         let buried = match lookup.view {
-            Some(view) if declare(node, id, (version, view)) => {
-                in_view(node, id, (version, view), || node.store.bury(id, version))?
-            }
-            Some(_) | None => None,
+            Some(view) => in_view(node, id, (version, view), || node.store.bury(id, version))?,
+            None => None,
         };
         drop(lock);
         if let Some(write) = buried {
@@ -302,14 +297,17 @@ fn look_alone(node: &Node, id: &ImageId, standing: &Standing) -> Result<Option<L
     }))
 }
 
-/// Makes a change if this node takes writes of the name in this very view. Nobody reports this node as clean in a later
+/// Makes a change if this node takes writes of the name in this very view, and the others know of it. Nobody reports this node as clean in a later
 /// view while that goes on: see `settle`.
-fn in_view(
+pub(super) fn in_view(
     node: &Node,
     id: &ImageId,
     (version, view): (Version, ViewId),
     change: impl FnOnce() -> Result<WriteOutcome, crate::store::error::Error>,
 ) -> Result<Option<StoredWrite>, Error> {
+    if !declare(node, id, (version, view)) {
+        return Ok(None);
+    }
     let _commits = node.commits.read().unwrap_or_else(PoisonError::into_inner);
     // Before the view is looked at: whoever installs the next one finds it.
     node.clock.store(version.time);

@@ -16,11 +16,11 @@ use crate::client::connection::NodeConnection;
 use crate::image_id::ImageId;
 use crate::lease::standing::Standing;
 use crate::report::TakenOver;
-use crate::roster::{NodeId, ViewId};
+use crate::roster::NodeId;
 use crate::store;
 use crate::store::held::Held;
-use crate::ticket::{Claims, LIFETIME_MS, Purpose};
-use crate::version::{Version, WriteOutcome};
+use crate::ticket::{Claims, Purpose};
+use crate::version::WriteOutcome;
 
 /// A node that takes nothing for this long, or gives no receipt, has failed.
 const STEP_TIME_MAX: Duration = Duration::from_secs(5);
@@ -51,7 +51,7 @@ pub(crate) enum Given {
 /// Gives an upload that is received, but not stored, to the node that takes it.
 pub(crate) fn upload(node: &Node, id: &ImageId, received: &mut Received, standing: &Standing) -> Given {
     let to = standing.assigned(id.user(), id.name());
-    let claims = claims(node, to, Purpose::Upload, (received.version(), received.view));
+    let claims = node.claims(to, Purpose::Upload, (received.version(), received.view));
     received.draft.prepare_to_read();
     let draft = &received.draft;
     let read = |offset, buf: &mut [u8]| draft.read(offset, buf);
@@ -67,7 +67,7 @@ pub(crate) fn copy(node: &Node, to: NodeId, id: &ImageId) -> Result<bool, store:
     };
     let version = held.copy().version;
     let view = node.cluster.standing().view.unwrap_or_default();
-    let claims = claims(node, to, Purpose::HandOver, (version, view));
+    let claims = node.claims(to, Purpose::HandOver, (version, view));
     let outcome = match &held {
         Held::Tombstone(_) => give(node, id, &claims, &Cargo::Tombstone),
         Held::Image(sealed) => {
@@ -81,17 +81,6 @@ pub(crate) fn copy(node: &Node, to: NodeId, id: &ImageId) -> Result<bool, store:
     let _lock = node.names.lock(id);
     node.store.forget(id, version)?;
     Ok(true)
-}
-
-fn claims(node: &Node, to: NodeId, purpose: Purpose, (version, view): (Version, ViewId)) -> Claims {
-    Claims {
-        purpose,
-        node: to,
-        view,
-        hops: 0,
-        expiry_ms: node.wall_ms() + LIFETIME_MS,
-        version,
-    }
 }
 
 fn give(node: &Node, id: &ImageId, claims: &Claims, cargo: &Cargo<'_>) -> Given {

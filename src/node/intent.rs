@@ -8,7 +8,7 @@ use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::report::Noted;
 use crate::roster::{NodeId, ViewId};
-use crate::ticket::{Claims, LIFETIME_MS, Purpose};
+use crate::ticket::{Claims, Purpose};
 use crate::version::Version;
 
 /// Has every other node of the view note that this name is about to be written here. `false`: one did not, or goes by
@@ -23,14 +23,7 @@ pub(crate) fn declare(node: &Node, id: &ImageId, (version, view): (Version, View
         return true;
     }
     let target = |to| {
-        let claims = Claims {
-            purpose: Purpose::Intent,
-            node: to,
-            view,
-            hops: 0,
-            expiry_ms: node.wall_ms() + LIFETIME_MS,
-            version,
-        };
+        let claims = node.claims(to, Purpose::Intent, (version, view));
         format!("/images/{id}?ticket={}", node.tickets.sign(&claims, "POST", id))
     };
     let answers = node.ask_each::<Noted>(&others, "POST", &target);

@@ -43,7 +43,7 @@ struct Question<'q> {
 }
 
 /// A node that was asked.
-struct Asked<'q> {
+struct AskedPeer<'q> {
     node: NodeId,
     question: Question<'q>,
     connection: NodeConnection,
@@ -103,12 +103,12 @@ impl Peers {
         node: NodeId,
         question: Question<'q>,
         deadline: Instant,
-    ) -> Option<Asked<'q>> {
+    ) -> Option<AskedPeer<'q>> {
         let mut connection = self.connect(members, node)?;
         if question.send(&mut connection, deadline).is_err() {
             connection = ask_anew(members, node, question, deadline)?;
         }
-        Some(Asked {
+        Some(AskedPeer {
             node,
             question,
             connection,
@@ -118,7 +118,7 @@ impl Peers {
     fn read<T: DeserializeOwned>(
         &self,
         members: &Members,
-        mut asked: Asked<'_>,
+        mut asked: AskedPeer<'_>,
         (deadline, wait): (Instant, &dyn Fn() -> bool),
     ) -> Option<T> {
         let reused = asked.connection.is_reused();

@@ -15,12 +15,12 @@ use crate::condition::ConditionCell;
 use crate::keyset::Keyset;
 use crate::lease::standing::Standing;
 use crate::members::Members;
-use crate::roster::NodeId;
+use crate::roster::{NodeId, ViewId};
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
 use crate::store::Store;
 use crate::store::disk::MinFree;
-use crate::ticket::TicketKey;
+use crate::ticket::{Claims, LIFETIME_MS, Purpose, TicketKey};
 use crate::version::{Clock, Version};
 
 pub(crate) struct Node {
@@ -89,6 +89,18 @@ impl Node {
     ) -> Vec<(NodeId, Option<T>)> {
         let is_there = |node| self.cluster.standing().roster.contains(node);
         self.peers.ask(&self.members(), nodes, (method, target), is_there)
+    }
+
+    /// What a ticket says by which this node asks another one for something that only nodes may ask.
+    pub(crate) fn claims(&self, to: NodeId, purpose: Purpose, (version, view): (Version, ViewId)) -> Claims {
+        Claims {
+            purpose,
+            node: to,
+            view,
+            hops: 0,
+            expiry_ms: self.wall_ms() + LIFETIME_MS,
+            version,
+        }
     }
 
     /// The version of a write that begins now.

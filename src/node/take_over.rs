@@ -4,7 +4,6 @@ use std::sync::{Arc, PoisonError};
 
 use super::commit;
 use super::error::Error;
-use super::intent::declare;
 use super::opening::{Opener, Stored};
 use super::received::Received;
 use super::shared::Node;
@@ -87,21 +86,11 @@ fn keep(
     change: impl FnOnce() -> Result<WriteOutcome, crate::store::error::Error>,
 ) -> Result<WriteOutcome, Error> {
     let _lock = node.names.lock(id);
-    let view = node.cluster.standing().view;
-    if !view.is_some_and(|view| declare(node, id, (version, view))) {
-        return Err(Error::NotPlaced);
-    }
-    let _commits = node.commits.read().unwrap_or_else(PoisonError::into_inner);
-    // Before the view is looked at: whoever installs the next one finds it.
-    node.clock.store(version.time);
-    let standing = node.cluster.standing();
-    if standing.view != view || !standing.takes(id.user(), id.name()) {
-        return Err(Error::NotPlaced);
-    }
+    let view = node.cluster.standing().view.ok_or(Error::NotPlaced)?;
     node.clock.observe(version.time, node.wall_ms());
-    let outcome = change()?;
+    let write = commit::in_view(node, id, (version, view), change)?.ok_or(Error::NotPlaced)?;
     node.store.sync_images()?;
-    Ok(outcome)
+    Ok(write.outcome)
 }
 
 fn read_exact(socket: &mut Socket, body: &mut Body, buf: &mut [u8]) -> Result<(), Error> {
