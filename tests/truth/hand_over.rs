@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pixseal::image_id::ImageId;
 
-use crate::old_faults::{await_loss_of_node_3, put, send};
+use crate::old_faults::{await_alive, put, send};
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::random::Random;
 use crate::support::{picture, wait_for};
@@ -90,7 +90,7 @@ fn a_hand_over_that_is_cut_short_loses_nothing_and_leaves_nothing_twice() {
             break;
         }
         cluster.node_mut(3).stop();
-        await_loss_of_node_3(&cluster);
+        await_alive(&cluster, [1, 2]);
         for number in 0..IMAGES {
             put(&cluster, 1, &path(number), &image(round, number));
         }

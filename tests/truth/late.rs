@@ -3,15 +3,10 @@
 //!
 //! The two are concurrent, and the delete was judged by the image before the upload: so the upload comes after it.
 
-use pixseal::balancer;
-use pixseal::roster::{NodeId, Roster};
-
-use crate::old_faults::{assert_only, await_loss_of_node_3, put, send};
+use crate::old_faults::{assert_only, await_alive, path_of, put, send};
 use crate::support::cluster::TestCluster;
 use crate::support::wire::{Wire, put_head};
 use crate::support::{picture, wait_for};
-
-const USER: &str = "alice";
 
 /// Four nodes, one of which has stopped, so that nothing is handed over; and the path of an image that goes to node 1, and
 /// to node 2 while node 3 is away, too. It is there.
@@ -20,22 +15,7 @@ fn three_of_four(image: &[u8]) -> (TestCluster, String, String) {
     cluster.await_settled();
     cluster.node_mut(4).stop();
     cluster.await_agreement();
-    let goes_to = |nodes: &[u32], name: &str| {
-        let roster = Roster::new(NodeId(1), nodes.iter().map(|id| NodeId(*id)));
-        balancer::assigned(USER, name, &roster).0
-    };
-    let name = (0..)
-        .map(|i| format!("picture_{i}.png"))
-        .find(|name| {
-            let while_alive = |nodes: &[u32]| goes_to(nodes, name);
-            [
-                while_alive(&[1, 2, 3, 4]),
-                while_alive(&[1, 2, 3]),
-                while_alive(&[1, 2]),
-            ] == [2, 1, 2]
-        })
-        .unwrap();
-    let path = format!("/images/{USER}/{name}");
+    let path = path_of(&[(&[1, 2, 3, 4], 2), (&[1, 2, 3], 1), (&[1, 2], 2)]);
     let receipt = put(&cluster, 3, &path, image);
     let tag = receipt.field("etag").unwrap().to_owned();
     (cluster, path, tag)
@@ -79,7 +59,7 @@ fn it_comes_after_the_delete_on_the_node_where_it_began() {
     let (mut cluster, path, tag) = three_of_four(&first);
     let upload = begin_upload(&cluster, 1, &path, &second);
     cluster.node_mut(3).stop();
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     delete_if(&cluster, &path, &tag);
     bring_back_node_3(&mut cluster);
     end_upload(upload, &second);
@@ -91,7 +71,7 @@ fn it_comes_after_the_delete_on_the_node_that_it_is_handed_over_to() {
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
     let (mut cluster, path, tag) = three_of_four(&first);
     cluster.node_mut(3).stop();
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     let upload = begin_upload(&cluster, 2, &path, &second);
     delete_if(&cluster, &path, &tag);
     bring_back_node_3(&mut cluster);

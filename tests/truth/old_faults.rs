@@ -5,6 +5,8 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
+use pixseal::balancer;
+use pixseal::roster::{NodeId, Roster};
 use rustix::process::Signal;
 
 use crate::request::{self, Answer, Outcome, Request};
@@ -83,12 +85,24 @@ pub(crate) fn assert_only(cluster: &TestCluster, path: &str, right: Option<&[u8]
     });
 }
 
-/// Waits until nodes 1 and 2 know that node 3 is gone, whether it ended or is paused.
-pub(crate) fn await_loss_of_node_3(cluster: &TestCluster) {
-    wait_for("node 3 is known to be gone", || {
-        let knows = |id| Some(cluster.node(id).state()?["alive"] == serde_json::json!([1, 2]));
-        (knows(1)? && knows(2)?).then_some(())
+/// Waits until these two nodes know that they are all that is left, whether others ended or are paused.
+pub(crate) fn await_alive(cluster: &TestCluster, alive: [u32; 2]) {
+    wait_for("the nodes that run know who is gone", || {
+        let knows = |id| Some(cluster.node(id).state()?["alive"] == serde_json::json!(alive));
+        (knows(alive[0])? && knows(alive[1])?).then_some(())
     });
+}
+
+/// The path of an image that is assigned so: to which node while these are alive.
+pub(crate) fn path_of(assigned: &[(&[u32], u32)]) -> String {
+    let is_assigned = |name: &str, (alive, node): (&[u32], u32)| {
+        let roster = Roster::new(NodeId(alive[0]), alive.iter().map(|id| NodeId(*id)));
+        balancer::assigned(USER, name, &roster) == NodeId(node)
+    };
+    let name = (0..1000)
+        .map(|i| format!("picture_{i}.png"))
+        .find(|name| assigned.iter().all(|wanted| is_assigned(name, *wanted)));
+    format!("/images/{USER}/{}", name.expect("one of a thousand is"))
 }
 
 /// A cluster, and the path of an image that goes to node 3 while all run.
@@ -103,7 +117,7 @@ fn trio_with_two_copies(first: &[u8], second: &[u8]) -> (TestCluster, String, An
     let (mut cluster, path) = trio();
     put(&cluster, 1, &path, first);
     cluster.node_mut(3).stop();
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     let receipt = put(&cluster, 1, &path, second);
     cluster.node_mut(3).launch();
     (cluster, path, receipt)
@@ -122,7 +136,7 @@ fn what_was_removed_while_an_older_copy_was_away_does_not_come_back() {
     let (mut cluster, path) = trio();
     put(&cluster, 1, &path, &first);
     cluster.node_mut(3).stop();
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     put(&cluster, 1, &path, &second);
     assert_eq!(settled(&cluster, (2, "DELETE"), &path, "", None).status, 204);
     cluster.node_mut(3).launch();
@@ -147,7 +161,7 @@ fn a_paused_node_serves_nothing_older_when_it_wakes() {
     let (cluster, path) = trio();
     put(&cluster, 1, &path, &first);
     cluster.node(3).signal(Signal::STOP);
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     put(&cluster, 1, &path, &second);
     let asked = ask_the_paused_node_3(&cluster, &path);
     cluster.node(3).signal(Signal::CONT);
@@ -167,7 +181,7 @@ fn a_list_of_a_node_that_wakes_shows_nothing_older() {
     let (cluster, path) = trio();
     put(&cluster, 1, &path, &first);
     cluster.node(3).signal(Signal::STOP);
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     put(&cluster, 1, &path, &second);
     let asked = ask_the_paused_node_3(&cluster, &format!("/images/{USER}/"));
     // Nobody can tell it what has happened meanwhile.
@@ -204,7 +218,7 @@ fn a_write_that_a_node_begins_when_it_wakes_is_the_latest() {
     let (cluster, path) = trio();
     put(&cluster, 1, &path, &first);
     cluster.node(3).signal(Signal::STOP);
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     put(&cluster, 1, &path, &second);
     let address = cluster.node(3).address;
     let mut wire = Wire::connect(address);
@@ -252,12 +266,12 @@ fn a_location_that_was_kept_over_a_restart_is_an_ordinary_offer() {
     // Each time the leader goes, the term grows.
     for _ in 0..2 {
         cluster.node_mut(3).stop();
-        await_loss_of_node_3(&cluster);
+        await_alive(&cluster, [1, 2]);
         cluster.node_mut(3).start();
         cluster.await_agreement();
     }
     cluster.node_mut(3).stop();
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     let answers = [1, 2].map(|id| {
         let address = cluster.node(id).address;
         let mut wire = Wire::connect(address);
@@ -329,7 +343,7 @@ fn an_image_on_another_node_counts_for_if_none_match() {
     let [first, second] = [1, 2].map(|seed| picture::noise(9, 9, seed));
     let (mut cluster, path) = trio();
     cluster.node_mut(3).stop();
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     put(&cluster, 1, &path, &first);
     cluster.node_mut(3).start();
     cluster.await_agreement();
@@ -371,7 +385,7 @@ fn a_removal_that_was_not_acknowledged_removed_nothing() {
             let answer = send(&cluster, (node, "DELETE"), &path, "", None);
             assert!(answer.is_none_or(|answer| answer.status == 503));
         }
-        await_loss_of_node_3(&cluster);
+        await_alive(&cluster, [1, 2]);
     }
     cluster.node_mut(3).launch();
     assert_only(&cluster, &path, Some(&first));
@@ -415,7 +429,7 @@ fn a_page_goes_on_behind_a_file_that_is_none() {
 fn nobody_waits_for_a_node_that_is_known_to_be_dead() {
     let (cluster, _) = trio();
     cluster.node(3).signal(Signal::STOP);
-    await_loss_of_node_3(&cluster);
+    await_alive(&cluster, [1, 2]);
     let start = Instant::now();
     for i in 0..10 {
         for node in [1, 2] {

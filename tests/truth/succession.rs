@@ -6,40 +6,14 @@
 use std::thread;
 use std::time::Duration;
 
-use pixseal::balancer;
-use pixseal::roster::{NodeId, Roster};
 use rustix::process::Signal;
 
-use crate::old_faults::{assert_only, put, send};
+use crate::old_faults::{assert_only, await_alive, path_of, put, send};
 use crate::support::cluster::TestCluster;
 use crate::support::{picture, wait_for};
 
-const USER: &str = "alice";
 /// In this time nodes say several times what they know.
 const SOME_HEARTBEATS: Duration = Duration::from_millis(1500);
-
-/// The path of an image that is assigned so: to which node while these are alive.
-fn path(assigned: &[(&[u32], u32)]) -> String {
-    let is_assigned = |name: &str, (alive, node): (&[u32], u32)| {
-        let roster = Roster::new(NodeId(alive[0]), alive.iter().map(|id| NodeId(*id)));
-        balancer::assigned(USER, name, &roster) == NodeId(node)
-    };
-    let name = (0..1000)
-        .map(|i| format!("picture_{i}.png"))
-        .find(|name| assigned.iter().all(|wanted| is_assigned(name, *wanted)));
-    format!("/images/{USER}/{}", name.unwrap())
-}
-
-/// Waits until exactly `alive` are, as each of them knows.
-fn await_alive(cluster: &TestCluster, alive: [u32; 2]) {
-    wait_for("the nodes that run know who is gone", || {
-        let knows = |id| {
-            let state = cluster.node(id).state()?;
-            (state["alive"] == serde_json::json!(alive) && state["ready"] == true).then_some(())
-        };
-        alive.into_iter().map(knows).collect::<Option<()>>()
-    });
-}
 
 /// What node `id` answers to a GET.
 fn get(cluster: &TestCluster, id: u32, path: &str) -> Option<(u16, Vec<u8>)> {
@@ -69,8 +43,8 @@ fn what_the_second_one_did_not_write_is_served_without_it() {
     let cluster = TestCluster::start(3);
     cluster.await_settled();
     // Both belong to node 2 while node 1 is away, and it writes one of them.
-    let unwritten = path(&[(&[1, 2, 3], 3), (&[2, 3], 2), (&[1, 3], 1)]);
-    let written = path(&[(&[1, 2, 3], 1), (&[2, 3], 2), (&[1, 3], 1)]);
+    let unwritten = path_of(&[(&[1, 2, 3], 3), (&[2, 3], 2), (&[1, 3], 1)]);
+    let written = path_of(&[(&[1, 2, 3], 1), (&[2, 3], 2), (&[1, 3], 1)]);
     put(&cluster, 3, &unwritten, &first);
     put(&cluster, 3, &written, &first);
     cluster.node(1).signal(Signal::STOP);
@@ -94,7 +68,7 @@ fn a_node_that_was_restarted_in_peace_knows_what_it_knew() {
     let mut cluster = TestCluster::start(3);
     cluster.await_settled();
     // It belongs to node 3 while node 1 is away, and that writes nothing. Node 2 has seen it, and is restarted.
-    let path = path(&[(&[1, 2, 3], 1), (&[2, 3], 3), (&[1, 3], 3), (&[1, 2], 2)]);
+    let path = path_of(&[(&[1, 2, 3], 1), (&[2, 3], 3), (&[1, 3], 3), (&[1, 2], 2)]);
     put(&cluster, 3, &path, &image);
     cluster.node(1).signal(Signal::STOP);
     await_alive(&cluster, [2, 3]);
@@ -116,7 +90,7 @@ fn what_the_third_one_did_not_write_is_served_without_it() {
     let cluster = TestCluster::start(3);
     cluster.await_settled();
     // It belongs to node 3 while one of the others is away, and that writes nothing.
-    let path = path(&[(&[1, 2, 3], 1), (&[2, 3], 3), (&[1, 3], 3), (&[1, 2], 2)]);
+    let path = path_of(&[(&[1, 2, 3], 1), (&[2, 3], 3), (&[1, 3], 3), (&[1, 2], 2)]);
     put(&cluster, 3, &path, &image);
     cluster.node(1).signal(Signal::STOP);
     await_alive(&cluster, [2, 3]);
