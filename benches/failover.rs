@@ -37,7 +37,7 @@ use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::election::datagram::{ClusterKey, Datagram, LinkState, Stamp};
 use pixseal::election::message::{Message, Stance};
-use pixseal::lease::Facts;
+use pixseal::lease::facts::Facts;
 use pixseal::roster::NodeId;
 use pixseal::secrets;
 use rustix::process::Signal;

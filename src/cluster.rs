@@ -93,8 +93,8 @@ impl Cluster {
             &settings.met,
             settings.companions.clone(),
         );
-        if let Some(known) = &settings.known {
-            leases.recall(known, time::wall_ms());
+        if let Some(knowledge) = &settings.knowledge {
+            leases.recall(knowledge, time::wall_ms());
         }
         let heartbeat = HeartbeatThread::new(settings, socket, (election, leases), Arc::clone(&shared));
         let thread = vital::spawn("cluster", move || heartbeat.run())?;
@@ -238,7 +238,7 @@ mod tests {
             folder: own.0.into(),
             met: BTreeSet::new(),
             companions: BTreeSet::new(),
-            known: None,
+            knowledge: None,
         })
     }
 

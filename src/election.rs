@@ -40,7 +40,7 @@ use self::lists::Lists;
 use self::message::{Hears, Message, Rival};
 use self::strangers::Strangers;
 use crate::condition::Condition;
-use crate::lease::{Facts, Heard};
+use crate::lease::facts::{Facts, Heard};
 use crate::roster::{NodeId, Roster, ViewId};
 
 /// The default of [`Settings::health_timeout`]: six heartbeats. A shorter one finds deaths earlier, but on a machine

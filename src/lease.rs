@@ -17,18 +17,19 @@
 //! - While the cluster was settled, it took what it was assigned, and told nobody.
 //! - Since then it declared each name to all others of its view before it wrote it ([`intents`]). What this node has not
 //!   noted, the other one wrote in views without this node: later than the last reserve that it had heard of this node
-//!   ([`Leases::floor`]), and no later than [`Facts::stored`].
-//! - It confirmed nothing later than the last time that it announced ([`Facts::reserve`]): a node confirms a write only
+//!   ([`Leases::floor`]), and no later than [`Facts::stored`](facts::Facts::stored).
+//! - It confirmed nothing later than the last time that it announced ([`Facts::reserve`](facts::Facts::reserve)): a node confirms a write only
 //!   once all others of its view have heard of a later reserve.
 //!
 //! A pause loses nothing of that: what others wrote meanwhile is of a known span of time. Nor does a node that leaves in
-//! peace and starts again: it leaves what it knows to its next life ([`known`]).
+//! peace and starts again: it leaves what it knows to its next life ([`knowledge`]).
 //!
 //! The election already excludes what must not happen here: a view is adopted from its leader only, over a link that
 //! works both ways. During a partition each side is ready for itself; the newest version wins when they meet.
 
+pub mod facts;
 pub mod intents;
-pub mod known;
+pub mod knowledge;
 mod peer;
 pub mod standing;
 #[cfg(test)]
@@ -39,11 +40,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::facts::Heard;
 use self::intents::Intents;
-use self::known::Known;
+use self::knowledge::Knowledge;
 use self::peer::PeerLease;
 use self::standing::{Epoch, Other, Standing};
-use crate::condition::Condition;
 use crate::roster::{NodeId, Roster, ViewId};
 use crate::version::Time;
 
@@ -52,11 +53,6 @@ pub const LEASE: Duration = Duration::from_millis(450);
 /// A node that was not heard for this long has no lease any more. The difference covers clocks that run at different
 /// speeds and the time between looking at the clock and acting.
 pub const EXPIRY: Duration = Duration::from_millis(600);
-/// How far ahead of the wall clock a node announces what times its writes may have. Less than [`EXPIRY`]: a node that
-/// takes the names of a silent one need not set its clock forward.
-pub const RESERVE_MS: u64 = 500;
-/// The same where its clock is ahead of the wall clock.
-const RESERVE_AHEAD_MS: u64 = 200;
 /// How far a clock is ahead of the wall clock at most, in milliseconds, as long as the wall clocks of the nodes agree: a
 /// node starts with its clock so far ahead, since it does not know how far it was when it stopped; and nobody knows more
 /// of a member that was never heard. A silent node had stopped [`EXPIRY`] before that is used, which is what the wall
@@ -70,51 +66,6 @@ const RESERVE_STEP_MS: u64 = 20;
 const EPOCHS_MAX: usize = 64;
 /// Reserves that are remembered until they are confirmed: more than a lease is long.
 const RESERVES_MAX: usize = 64;
-
-/// What a node says of itself in every datagram, apart from the election.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// Its hybrid logical clock.
-    pub clock: Time,
-    /// Its wall clock, in milliseconds since 1970.
-    pub wall_ms: u64,
-    /// No write that it confirms is later than this, until it says otherwise.
-    pub reserve: Time,
-    /// No write that it stored in an earlier view than the one that it has installed is later.
-    pub stored: Time,
-    /// Nothing of what it holds belongs elsewhere, in the view that it says it has installed.
-    pub is_clean: bool,
-    /// Names the images folder; equal for nodes that share one.
-    pub folder: u64,
-    /// Fingerprint of the key that it seals with.
-    pub primary_key: u64,
-    /// Whether it can take images.
-    pub condition: Condition,
-}
-
-impl Facts {
-    /// The reserve of a node whose clock shows `clock`, by a wall clock of `wall_ms`.
-    pub fn reserve_at(clock: Time, wall_ms: u64) -> Time {
-        Time::from_ms(wall_ms)
-            .plus_ms(RESERVE_MS)
-            .max(clock.plus_ms(RESERVE_AHEAD_MS))
-    }
-}
-
-/// A peer was heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Heard {
-    /// Who.
-    pub peer: NodeId,
-    /// Grows with each start of the peer.
-    pub incarnation: u64,
-    /// The view that it has installed; none while it has no leader.
-    pub view: Option<ViewId>,
-    /// When this node sent the newest datagram that the peer had by then.
-    pub echo: Duration,
-    /// What it says of itself.
-    pub facts: Facts,
-}
 
 /// Everything a node knows of leases.
 pub struct Leases {
@@ -194,14 +145,14 @@ impl Leases {
     }
 
     /// What an earlier life of this node knew when it left. It is `wall_ms` by the wall clock now.
-    pub fn recall(&mut self, known: &Known, wall_ms: u64) {
-        for peer in &known.peers {
+    pub fn recall(&mut self, knowledge: &Knowledge, wall_ms: u64) {
+        for peer in &knowledge.peers {
             if let Some(lease) = self.peers.get_mut(&peer.node) {
                 *lease = PeerLease::recalled(peer, wall_ms);
                 self.intents.recall(peer.node, &peer.declared);
             }
         }
-        let epochs = known.epochs.iter().filter_map(|epoch| {
+        let epochs = knowledge.epochs.iter().filter_map(|epoch| {
             Some(Epoch {
                 roster: epoch.roster()?,
                 end: epoch.end,
@@ -401,7 +352,7 @@ impl Leases {
         self.stored = stored;
     }
 
-    /// What to announce as [`Facts::stored`].
+    /// What to announce as [`Facts::stored`](facts::Facts::stored).
     pub fn stored(&self) -> Time {
         self.stored
     }
@@ -548,7 +499,7 @@ impl Leases {
                 node: *id,
                 latest: ceased.map_or(latest, |ceased| ceased.min(latest)),
                 undeclared,
-                known: (peer.undeclared_before().clone(), peer.undeclared_after()),
+                undeclared_after: peer.undeclared_after(),
             }
         };
         separate.map(other).collect()

@@ -72,6 +72,7 @@
 //! server → { secrets, http, socket, report }      node → http (bodies alone)      store, secrets → durable
 //! sealing → { seal, store }       cluster → { election, lease, report }           client, stress_test → { http, report }
 //! store → { seal (headers), version, condition }  election → lease (facts)        lease → { balancer, version }
+//! report → lease (times)
 //! ```
 //!
 //! No arrow points back. [`server::Server::start`] puts the parts of a node together, so it names them too, and

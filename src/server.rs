@@ -57,7 +57,7 @@ use crate::cluster::settings::ClusterSettings;
 use crate::cluster::{Cluster, time};
 use crate::condition::ConditionCell;
 use crate::lease::CLOCK_LEAD_MS;
-use crate::lease::known::Known;
+use crate::lease::knowledge::Knowledge;
 use crate::members::Members;
 use crate::node::counters::Counters;
 use crate::node::disk::DiskWatch;
@@ -201,9 +201,13 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
     if memory.clock > clock.now(0).plus_ms(CLOCK_AGE_MS_MAX) {
         clock.start_after(memory.clock);
     }
-    let known = memory.known.as_deref().and_then(recall);
+    let knowledge = memory.known.as_deref().and_then(recall);
     // What earlier lives stored, it does not know either, unless the last one has told.
-    clock.store(known.as_ref().map_or(clock.now(0), |known| known.stored));
+    clock.store(
+        knowledge
+            .as_ref()
+            .map_or(clock.now(0), |knowledge| knowledge.stored),
+    );
     let tickets = TicketKey::new(&secrets.cluster_key);
     let condition = Arc::new(ConditionCell::default());
     let cluster = Cluster::start(ClusterSettings {
@@ -220,7 +224,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         folder: memory.folder,
         met,
         companions: memory.companions,
-        known,
+        knowledge,
     })
     .map_err(|e| cannot_listen(listen, &e))?;
     let node = Node {
@@ -251,9 +255,9 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
 }
 
 /// What the last life of a node knew, if it can be read.
-fn recall(text: &str) -> Option<Known> {
-    match serde_json::from_str::<Known>(text) {
-        Ok(known) => Some(known),
+fn recall(text: &str) -> Option<Knowledge> {
+    match serde_json::from_str::<Knowledge>(text) {
+        Ok(knowledge) => Some(knowledge),
         Err(e) => {
             log::warn!("what this node knew of the others when it left cannot be read ({e}): it asks them");
             None

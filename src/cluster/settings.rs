@@ -8,7 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::condition::ConditionCell;
-use crate::lease::known::Known;
+use crate::lease::knowledge::Knowledge;
 use crate::members::Members;
 use crate::roster::NodeId;
 use crate::version::Clock;
@@ -40,5 +40,5 @@ pub(crate) struct ClusterSettings {
     /// Members that have used the same images folder.
     pub(crate) companions: BTreeSet<NodeId>,
     /// What the last life of this node knew, if it left a moment ago.
-    pub(crate) known: Option<Known>,
+    pub(crate) knowledge: Option<Knowledge>,
 }

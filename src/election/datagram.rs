@@ -39,7 +39,7 @@ use sha2::Sha256;
 
 use super::message::{self, Message, Stance};
 use crate::condition::Condition;
-use crate::lease::Facts;
+use crate::lease::facts::Facts;
 use crate::members::NODES_MAX;
 use crate::roster::{NodeId, ViewId};
 use crate::version::Time;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::datagram::ClusterKey;
 use super::detector::Transition;
 use super::message::Rival;
-use crate::lease::{Facts, Heard};
+use crate::lease::facts::{Facts, Heard};
 use crate::roster::{NodeId, Roster, ViewId};
 use crate::version::Time;
 

@@ -18,10 +18,10 @@ const NAMES_MAX: usize = 1 << 16;
 
 /// What was noted since the cluster was settled.
 #[derive(Debug, Default)]
-pub struct Intents(Mutex<Noted>);
+pub struct Intents(Mutex<Notes>);
 
 #[derive(Debug, Default)]
-struct Noted {
+struct Notes {
     /// Counts how often the cluster was settled before.
     generation: u64,
     /// The latest write of each name that each node has declared, by the hash of the name: two names with one hash count
@@ -34,9 +34,9 @@ impl Intents {
     pub(super) fn note(&self, generation: u64, node: NodeId, (user, name): (&str, &str), time: Time) {
         let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if generation > noted.generation {
-            *noted = Noted {
+            *noted = Notes {
                 generation,
-                ..Noted::default()
+                ..Notes::default()
             };
         }
         let names = noted.nodes.entry(node).or_default();

@@ -11,7 +11,7 @@ use crate::version::Time;
 
 /// What one life of a node leaves to the next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
+pub struct Knowledge {
     /// Nothing that the node has stored is later.
     pub stored: Time,
     pub(super) peers: Vec<KnownPeer>,
@@ -40,7 +40,7 @@ pub(super) struct KnownEpoch {
     pub(super) undeclaring: Vec<NodeId>,
 }
 
-impl Known {
+impl Knowledge {
     /// There is nobody to know anything of: this node is alone, or all use one folder.
     pub fn is_of_nobody(&self) -> bool {
         self.peers.is_empty()

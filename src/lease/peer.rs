@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::known::KnownPeer;
+use super::EXPIRY;
+use super::facts::Heard;
+use super::knowledge::KnownPeer;
 use super::times::Times;
-use super::{EXPIRY, Heard};
 use crate::roster::ViewId;
 use crate::version::Time;
 
@@ -141,11 +142,6 @@ impl PeerLease {
     /// If this node hears and notes nothing from now on: since when that one can have written what it did not declare.
     pub(super) fn undeclared_after(&self) -> Time {
         self.undeclared_since.unwrap_or(self.reserve_heard)
-    }
-
-    /// When it can have written what it did not declare to this node, but for the time that is not over yet.
-    pub(super) fn undeclared_before(&self) -> &Times {
-        &self.undeclared
     }
 
     /// When it can have written what it did not declare to this node.

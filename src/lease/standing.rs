@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::intents::Intents;
-use super::known::{Known, KnownEpoch, KnownPeer};
+use super::knowledge::{Knowledge, KnownEpoch, KnownPeer};
 use super::times::Times;
 use crate::balancer;
 use crate::roster::{NodeId, Roster, ViewId};
@@ -60,8 +60,8 @@ pub(super) struct Other {
     pub(super) latest: Time,
     /// When it can have written what it did not declare to this node.
     pub(super) undeclared: Times,
-    /// The same, as a next life of this node would know it.
-    pub(super) known: (Times, Time),
+    /// If this node hears and notes nothing from now on: since when that one can.
+    pub(super) undeclared_after: Time,
 }
 
 /// A roster that was replaced.
@@ -143,18 +143,17 @@ impl Standing {
 
     /// What this node knows of the others, for its next life. `clock` is from before it told them that it leaves, and nothing that
     /// it has stored is later than `stored`.
-    pub fn known(&self, clock: Time, stored: Time) -> Known {
+    pub fn knowledge(&self, clock: Time, stored: Time) -> Knowledge {
         let peer = |other: &Other| {
             let declared = self.intents.all(self.generation, other.node);
-            let (undeclared, since) = other.known.clone();
+            let since = match declared {
+                Some(_) => other.undeclared_after.min(clock),
+                None => Time::default(),
+            };
             KnownPeer {
                 node: other.node,
-                undeclared,
-                undeclared_since: if declared.is_none() {
-                    Time::default()
-                } else {
-                    since.min(clock)
-                },
+                undeclared: other.undeclared.until(since),
+                undeclared_since: since,
                 declared: declared.unwrap_or_default(),
             }
         };
@@ -162,7 +161,7 @@ impl Standing {
             let undeclaring = epoch.undeclaring.iter().copied().collect();
             KnownEpoch::new(&epoch.roster, epoch.end, undeclaring)
         };
-        Known {
+        Knowledge {
             stored,
             peers: self.others.iter().map(peer).collect(),
             epochs: self.epochs.iter().map(epoch).collect(),

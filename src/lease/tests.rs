@@ -1,5 +1,6 @@
 //! Leases through their door, by a clock of our own.
 
+use super::facts::{Facts, RESERVE_MS};
 use super::times::Times;
 use super::*;
 use crate::balancer;
@@ -275,8 +276,8 @@ fn the_next_life_knows_what_was_known_when_this_one_left() {
     leases.install(None, clock(1700));
     let known = leases
         .standing(ms(1700), WALL + 1700)
-        .known(clock(1700), clock(1650));
-    let known: Known = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
+        .knowledge(clock(1700), clock(1650));
+    let known: Knowledge = serde_json::from_str(&serde_json::to_string(&known).unwrap()).unwrap();
     assert_eq!(known.stored, clock(1650));
 
     let recalled = |wall_ms| {

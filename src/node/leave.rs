@@ -70,12 +70,12 @@ pub(crate) fn tell(node: &Node, deadline: Duration) {
 /// Writes down what this node knows of the others, for its next life; `clock` is from before it told them.
 fn keep_known(node: &Node, clock: Time) {
     let standing = node.cluster.standing();
-    let known = standing.known(clock, node.clock.stored());
+    let knowledge = standing.knowledge(clock, node.clock.stored());
     // It may note and be told more as long as it is in a view.
-    if standing.view.is_some() || known.is_of_nobody() {
+    if standing.view.is_some() || knowledge.is_of_nobody() {
         return;
     }
-    let text = serde_json::to_string(&known).expect("it has only plain fields");
+    let text = serde_json::to_string(&knowledge).expect("it has only plain fields");
     if let Err(error) = node.store.keep_known(&text) {
         log::warn!(
             "Node {}: {error}: after its next start it has to ask others what they know",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pixseal::election::datagram::{ClusterKey, Datagram, LinkState, Rejections, Stamp};
 use pixseal::election::event::View;
 use pixseal::election::message::{Message, Stance};
-use pixseal::lease::Facts;
+use pixseal::lease::facts::Facts;
 use pixseal::roster::NodeId;
 
 use crate::world::{PORT, SECRET, World};

@@ -3,7 +3,7 @@
 use pixseal::condition::Condition;
 use pixseal::election::datagram::{ClusterKey, DATAGRAM_BYTES_MAX, Datagram, LinkState, Rejection, Stamp};
 use pixseal::election::message::{Hears, Message, Rival, Stance};
-use pixseal::lease::Facts;
+use pixseal::lease::facts::Facts;
 use pixseal::members::NODES_MAX;
 use pixseal::roster::{NodeId, Roster};
 use pixseal::version::Time;

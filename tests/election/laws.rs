@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pixseal::election::datagram::Datagram;
 use pixseal::election::message::Stance;
-use pixseal::lease::Heard;
+use pixseal::lease::facts::Heard;
 use pixseal::roster::{NodeId, Roster, ViewId};
 use pixseal::version::Time;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use pixseal::election::event::{Announcement, View};
+use pixseal::lease::facts::{Facts, Heard};
 use pixseal::lease::standing::Standing;
-use pixseal::lease::{CLOCK_LEAD_MS, Facts, Heard, Leases};
+use pixseal::lease::{CLOCK_LEAD_MS, Leases};
 use pixseal::roster::{NodeId, ViewId};
 use pixseal::version::{Clock, Time};
 
