@@ -302,7 +302,6 @@ impl Election {
             out.push(Output::Arrived {
                 peer: sender,
                 reserve: datagram.facts.reserve,
-                clean_in: datagram.clean_in(),
                 address,
                 is_new_life,
             });
@@ -454,7 +453,6 @@ impl Election {
         out.push(Output::Arrived {
             peer: sender,
             reserve: datagram.facts.reserve,
-            clean_in: datagram.clean_in(),
             address,
             is_new_life: false,
         });

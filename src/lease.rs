@@ -15,9 +15,11 @@
 //! knows:
 //!
 //! - While the cluster was settled, it took what it was assigned, and told nobody.
-//! - Since then it declared each name to all others of its view before it wrote it ([`intents`]). What this node has not
-//!   noted, the other one wrote in views without this node: later than the last reserve that it had heard of this node
-//!   ([`Leases::floor`]), and no later than [`Facts::stored`](facts::Facts::stored).
+//! - Since then it declared each name to this node before it wrote it ([`intents`]), unless this node had said that it is
+//!   clean. What this node has not noted, the other one wrote in views without this node: later than the last reserve that
+//!   it had heard of this node ([`Leases::floor`]), and no later than [`Facts::stored`](facts::Facts::stored).
+//! - A node that is clean knows only what the other one was assigned. That is enough: copies that it might be asked about lie
+//!   on nodes that are not clean, and those have noted each name.
 //! - It confirmed nothing later than the last time that it announced ([`Facts::reserve`](facts::Facts::reserve)): a node confirms a write only
 //!   once all others of its view have heard of a later reserve.
 //!
@@ -83,9 +85,9 @@ pub struct Leases {
     /// Members that were heard in this life of the node.
     heard: Arc<BTreeSet<NodeId>>,
     view: Option<(ViewId, Roster)>,
-    /// Rosters since the cluster was settled under which peers may have written without declaring it, each once.
+    /// Rosters since the cluster was settled under which peers may have written without declaring it to this node, each once.
     epochs: Arc<Vec<Epoch>>,
-    /// Peers that may have written under the present roster without declaring it.
+    /// Peers that may have written under the present roster without declaring it to this node.
     undeclaring: BTreeSet<NodeId>,
     /// No peer had used a later time when this node was last paused, under the present roster.
     used_before_pause: Time,
@@ -96,8 +98,6 @@ pub struct Leases {
     stored: Time,
     /// The view for which nothing of this node lies elsewhere.
     clean: Option<ViewId>,
-    /// Since when its datagrams say so, and of which view.
-    clean_said: Option<(ViewId, Duration)>,
     /// What this node announced, and when.
     reserves: VecDeque<(Duration, Time)>,
     /// Since when it has run without a pause.
@@ -134,7 +134,6 @@ impl Leases {
             generation: 0,
             stored: Time::MAX,
             clean: None,
-            clean_said: None,
             reserves: VecDeque::new(),
             present_since: Duration::ZERO,
             apart_at: None,
@@ -225,12 +224,6 @@ impl Leases {
     /// now or the wall clock went back.
     #[must_use]
     pub fn announce(&mut self, now: Duration, reserve: Time) -> Time {
-        if let Some((view, _)) = &self.view
-            && self.clean == Some(*view)
-            && self.clean_said.is_none_or(|(said, _)| said != *view)
-        {
-            self.clean_said = Some((*view, now));
-        }
         if let Some((_, last)) = self.reserves.back()
             && last.plus_ms(RESERVE_STEP_MS) > reserve
         {
@@ -272,16 +265,14 @@ impl Leases {
         if !self.heard.contains(&heard.peer) {
             Arc::make_mut(&mut self.heard).insert(heard.peer);
         }
-        self.take_up_clean();
         self.forget_if_settled();
     }
 
     /// A datagram of a peer has arrived, which may not be heard. The peer counts its lease and its reserve by the news
     /// that it arrived: this node can call neither expired.
-    pub fn arrived(&mut self, now: Duration, peer: NodeId, reserve: Time, clean_in: Option<ViewId>) {
+    pub fn arrived(&mut self, now: Duration, peer: NodeId, reserve: Time) {
         if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.arrive(now, reserve, clean_in);
-            self.take_up_clean();
+            peer.arrive(now, reserve);
         }
     }
 
@@ -330,6 +321,7 @@ impl Leases {
             placed.for_each(|(_, peer)| peer.ceased = None);
         }
         self.view = view;
+        self.take_up_clean();
         self.forget_if_settled();
     }
 
@@ -370,15 +362,13 @@ impl Leases {
         let lease = echoes().fold(self.ticked, Duration::min) + LEASE;
         // Nobody else may be there to hear of a reserve.
         let confirmed = echoes().min().map_or(Time::MAX, |oldest| self.reserve_by(oldest));
-        let clean_said = self.clean_said.filter(|_| self.is_clean());
-        let is_known_clean = clean_said.is_some_and(|(_, said)| echoes().all(|echo| echo >= said));
         Standing {
             own: self.own,
             view: self.view.as_ref().map(|(view, _)| *view),
             is_ready,
             is_settled: is_ready && self.is_settled(),
             floor: self.floor(),
-            declares: !(is_ready && self.is_settled() && is_known_clean),
+            declared_to: self.declared_to(&roster),
             present_since: self.present_since,
             present_until: self.ticked + LEASE,
             lease_until: if self.view.is_some() && heard_by_all {
@@ -432,18 +422,27 @@ impl Leases {
     }
 
     fn is_settled(&self) -> bool {
-        let Some((view, roster)) = &self.view else {
+        let Some((_, roster)) = &self.view else {
             return false;
         };
-        let clean = |peer: &PeerLease| {
-            self.heard_now(peer)
-                .is_some_and(|heard| heard.view == Some(*view) && heard.facts.is_clean)
-        };
-        self.is_clean()
-            && self
-                .peers
-                .iter()
-                .all(|(id, peer)| roster.contains(*id) && clean(peer))
+        let mut peers = self.peers.iter();
+        self.is_clean() && peers.all(|(id, peer)| roster.contains(*id) && self.has_said_clean(peer))
+    }
+
+    /// The peer has said that it is clean in the view that this node has installed.
+    fn has_said_clean(&self, peer: &PeerLease) -> bool {
+        let view = self.view.as_ref().map(|(view, _)| *view);
+        self.heard_now(peer)
+            .is_some_and(|heard| view.is_some() && heard.view == view && heard.facts.is_clean)
+    }
+
+    /// The nodes of the view that use another folder, and may hold what belongs elsewhere.
+    fn declared_to(&self, roster: &Roster) -> Vec<NodeId> {
+        let separate = self.peers.iter().filter(|(id, _)| !self.companions.contains(id));
+        separate
+            .filter(|(id, peer)| roster.contains(**id) && !self.has_said_clean(peer))
+            .map(|(id, _)| *id)
+            .collect()
     }
 
     /// What the peer said last, if it had heard this node since it was last paused: what waited in the socket meanwhile tells
@@ -453,11 +452,10 @@ impl Leases {
         (heard.echo >= self.present_since).then_some(heard)
     }
 
-    /// A node declares nothing once it knows that all others are clean, this node too, and know that it is.
+    /// Whoever hears that this node is clean declares nothing to it from then on.
     fn take_up_clean(&mut self) {
         if self.is_clean() {
-            let clean = self.peers.iter().filter(|(_, peer)| peer.clean_in == self.clean);
-            self.undeclaring.extend(clean.map(|(id, _)| *id));
+            self.undeclaring.extend(self.peers.keys());
         }
     }
 

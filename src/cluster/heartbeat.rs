@@ -213,11 +213,10 @@ impl HeartbeatThread {
             Output::Arrived {
                 peer,
                 reserve,
-                clean_in,
                 address,
                 is_new_life,
             } => {
-                self.leases.arrived(now, peer, reserve, clean_in);
+                self.leases.arrived(now, peer, reserve);
                 if let Some(address) = address.filter(|_| is_new_life) {
                     self.routes.follow(peer, address);
                 }
@@ -335,7 +334,6 @@ impl HeartbeatThread {
         if self.warnings.has_other_keys(&self.election) {
             standing.is_ready = false;
             standing.is_settled = false;
-            standing.declares = true;
         }
         self.shared.standing.store(Arc::new(standing));
     }

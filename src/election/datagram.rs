@@ -41,7 +41,7 @@ use super::message::{self, Message, Stance};
 use crate::condition::Condition;
 use crate::lease::facts::Facts;
 use crate::members::NODES_MAX;
-use crate::roster::{NodeId, ViewId};
+use crate::roster::NodeId;
 use crate::version::Time;
 
 /// The longest datagram that is accepted: header, longest stance, longest heartbeat and tag.
@@ -84,13 +84,6 @@ pub struct Datagram {
     pub stance: Stance,
     /// What it says to the receiver.
     pub message: Message,
-}
-
-impl Datagram {
-    /// The view in which its sender is clean, if it is.
-    pub fn clean_in(&self) -> Option<ViewId> {
-        self.stance.view(self.sender).filter(|_| self.facts.is_clean)
-    }
 }
 
 /// What a node says of its member list, and of the link to the receiver.

@@ -77,8 +77,6 @@ pub enum Output {
         peer: NodeId,
         /// See [`Facts::reserve`].
         reserve: Time,
-        /// The view in which it is clean, if it is.
-        clean_in: Option<ViewId>,
         /// Where it came from, with the port that the peer listens at.
         address: Option<SocketAddr>,
         /// It is the first one of this life of the peer.

@@ -32,8 +32,6 @@ pub(super) struct PeerLease {
     undeclared_since: Option<Time>,
     /// The latest reserve of this node that it has certainly heard: what it wrote without this node is later.
     reserve_heard: Time,
-    /// The last view in which it said that it is clean.
-    pub(super) clean_in: Option<ViewId>,
     /// Its clock when it was heard first in a view that places nothing on it, if nothing has been placed on it since.
     /// Whatever it holds is older: it draws the times of its writes before it stores them, by the view that it has.
     pub(super) ceased: Option<Time>,
@@ -67,7 +65,6 @@ impl PeerLease {
             undeclared_since: Some(self.undeclared_after()),
             undeclared: self.undeclared,
             reserve_heard: self.reserve_heard,
-            clean_in: self.clean_in,
             ..PeerLease::default()
         }
     }
@@ -107,20 +104,16 @@ impl PeerLease {
                 self.undeclared = self.undeclared.hull();
             }
         }
-        if heard.facts.is_clean {
-            self.clean_in = heard.view;
-        }
         self.heard = Some((now, heard));
         self.left = None;
         self.estimate = None;
     }
 
     /// A datagram of it has arrived, which may not be heard.
-    pub(super) fn arrive(&mut self, now: Duration, reserve: Time, clean_in: Option<ViewId>) {
+    pub(super) fn arrive(&mut self, now: Duration, reserve: Time) {
         let before = self.arrived.map_or(Time::default(), |(_, before)| before);
         self.arrived = Some((now, before.max(reserve)));
         self.left = None;
-        self.clean_in = clean_in.or(self.clean_in);
     }
 
     /// It said that it stops, or takes no part.

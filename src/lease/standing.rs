@@ -25,9 +25,8 @@ pub struct Standing {
     pub is_settled: bool,
     /// A write is later than this: nothing that was known of those that are away is.
     pub floor: Time,
-    /// Whether other nodes have to note a name before this node writes it. Not in a settled cluster, once all others have
-    /// heard from this node that it is clean.
-    pub declares: bool,
+    /// The nodes that have to note a name before this node writes it: none in a settled cluster.
+    pub declared_to: Vec<NodeId>,
     /// Until when this node may answer alone.
     pub lease_until: Duration,
     /// Since when this node has run without a pause.
@@ -40,7 +39,7 @@ pub struct Standing {
     pub companions: Arc<BTreeSet<NodeId>>,
     /// What each other member can hold, but those that use the same folder.
     pub(super) others: Vec<Other>,
-    /// Rosters that were replaced since the cluster was settled, under which it was settled or nearly so.
+    /// Rosters that were replaced since the cluster was settled, under which this node was clean.
     pub(super) epochs: Arc<Vec<Epoch>>,
     /// What others have declared; locked for a moment.
     pub(super) intents: Arc<Intents>,
@@ -70,7 +69,7 @@ pub(super) struct Epoch {
     pub(super) roster: Roster,
     /// No write under it is later.
     pub(super) end: Time,
-    /// Who may have written under it without declaring it.
+    /// Who may have written under it without declaring it to this node.
     pub(super) undeclaring: BTreeSet<NodeId>,
 }
 
@@ -84,7 +83,7 @@ impl Standing {
             is_ready: false,
             is_settled: false,
             floor: Time::default(),
-            declares: true,
+            declared_to: Vec::new(),
             lease_until: Duration::ZERO,
             present_since: Duration::ZERO,
             present_until: Duration::ZERO,
@@ -128,12 +127,6 @@ impl Standing {
     pub fn away(&self) -> impl Iterator<Item = NodeId> {
         let others = self.others.iter().map(|other| other.node);
         others.filter(|other| !self.roster.contains(*other))
-    }
-
-    /// The nodes that have to note what this node is about to write.
-    pub fn declared_to(&self) -> impl Iterator<Item = NodeId> {
-        let others = self.roster.ids().iter().copied();
-        others.filter(|other| self.declares && !self.is_folder_of(*other))
     }
 
     /// `node` is about to write this name in this view, with a version of `time`.

@@ -163,7 +163,7 @@ fn what_arrived_and_was_not_heard_has_not_expired() {
     leases.install(two.clone(), clock(1100));
     run(&mut leases, (1100, 1500), &[TWO], &two, false);
     let reserve = Facts::reserve_at(clock(1500), WALL + 1500);
-    leases.arrived(ms(1500), THREE, reserve, None);
+    leases.arrived(ms(1500), THREE, reserve);
     let standing = run(&mut leases, (1600, 2000), &[TWO], &two, false);
     assert!(!standing.is_ready, "node 3 may have a lease");
     assert_eq!(leases.floor(), reserve);
@@ -207,27 +207,50 @@ fn an_absent_node_holds_only_what_it_was_assigned() {
 }
 
 #[test]
-fn a_node_declares_what_it_writes_until_all_others_have_heard_that_it_is_clean() {
+fn a_node_declares_what_it_writes_to_those_that_have_not_said_that_they_are_clean() {
     let (mut leases, all) = (node_one(), view(1, &[ONE, TWO, THREE]));
     leases.install(all.clone(), clock(100));
-    let standing = run(&mut leases, (100, 500), &[TWO, THREE], &all, true);
-    assert!(standing.declares && !standing.is_settled);
-    leases.set_clean(all.as_ref().map(|(view, _)| *view));
-    let standing = leases.standing(ms(500), WALL + 500);
+    let standing = run(&mut leases, (100, 500), &[TWO, THREE], &all, false);
+    assert_eq!(standing.declared_to, [TWO, THREE]);
+    heard(&mut leases, 550, TWO, &all, true);
+    assert_eq!(leases.standing(ms(550), WALL + 550).declared_to, [THREE]);
+    heard(&mut leases, 560, THREE, &all, true);
+    let standing = leases.standing(ms(560), WALL + 560);
     assert!(
-        standing.is_settled && standing.declares,
-        "they have not heard it yet"
+        standing.declared_to.is_empty() && !standing.is_settled,
+        "only this node is not clean"
     );
-    assert!(standing.declared_to().eq([TWO, THREE]));
-    let standing = run(&mut leases, (600, 600), &[TWO], &all, true);
-    assert!(standing.declares, "node 3 has not heard it yet");
-    let standing = run(&mut leases, (700, 700), &[TWO, THREE], &all, true);
-    assert!(!standing.declares);
-    assert_eq!(standing.declared_to().count(), 0);
     let next = view(2, &[ONE, TWO, THREE]);
-    leases.install(next.clone(), clock(750));
-    let standing = run(&mut leases, (800, 900), &[TWO, THREE], &next, false);
-    assert!(standing.declares, "in the next view it begins anew");
+    leases.install(next, clock(750));
+    let standing = leases.standing(ms(750), WALL + 750);
+    assert_eq!(
+        standing.declared_to,
+        [TWO, THREE],
+        "in the next view it begins anew"
+    );
+}
+
+#[test]
+fn a_node_that_is_clean_knows_of_an_absent_one_what_it_was_assigned() {
+    let (everybody, rest) = ([ONE, TWO, THREE], [ONE, TWO]);
+    for is_clean in [false, true] {
+        let (mut leases, all) = (node_one(), view(1, &everybody));
+        leases.install(all.clone(), clock(100));
+        run(&mut leases, (100, 500), &[TWO, THREE], &all, false);
+        if is_clean {
+            leases.set_clean(all.as_ref().map(|(view, _)| *view));
+        }
+        run(&mut leases, (600, 1000), &[TWO, THREE], &all, false);
+        let two = view(2, &rest);
+        leases.install(two.clone(), clock(1100));
+        let standing = run(&mut leases, (1100, 1700), &[TWO], &two, false);
+        let late = |name: &str| standing.times_on(THREE, "u", name).latest() > Some(clock(900));
+        assert_eq!(late(&name(&everybody, THREE, &rest, ONE)), is_clean);
+        assert!(
+            !late(&name(&everybody, ONE, &rest, ONE)),
+            "it was not assigned that"
+        );
+    }
 }
 
 #[test]

@@ -1,32 +1,31 @@
-//! What is about to be written is declared to the other nodes of the view first, unless the cluster is settled.
+//! What is about to be written is declared first to the nodes of the view that may hold copies that belong elsewhere.
 //!
 //! So that they know, should this node be away later, what it can hold: nothing that they have not noted. A name that
-//! another node does not note is not written; see [`crate::lease::intents`].
+//! one of them does not note is not written; see [`crate::lease::intents`].
 
 use super::error::Error;
 use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::report::Noted;
-use crate::roster::{NodeId, ViewId};
+use crate::roster::ViewId;
 use crate::ticket::{Claims, Purpose};
 use crate::version::Version;
 
-/// Has every other node of the view note that this name is about to be written here. `false`: one did not, or goes by
+/// Has the other nodes of the view note that this name is about to be written here. `false`: one did not, or goes by
 /// another view.
 pub(crate) fn declare(node: &Node, id: &ImageId, (version, view): (Version, ViewId)) -> bool {
     let standing = node.cluster.standing();
     if standing.view != Some(view) {
         return false;
     }
-    let others: Vec<NodeId> = standing.declared_to().collect();
-    if others.is_empty() {
+    if standing.declared_to.is_empty() {
         return true;
     }
     let target = |to| {
         let claims = node.claims(to, Purpose::Intent, (version, view));
         format!("/images/{id}?ticket={}", node.tickets.sign(&claims, "POST", id))
     };
-    let answers = node.ask_each::<Noted>(&others, "POST", &target);
+    let answers = node.ask_each::<Noted>(&standing.declared_to, "POST", &target);
     answers.iter().all(|(_, noted)| noted.is_some())
 }
 

@@ -83,11 +83,11 @@ impl Images {
         self.confirmations += 1;
     }
 
-    /// Every other node of the view of `node` notes what it is about to write; none that cannot be asked, or goes by another
+    /// Every node of the view of `node` that is not known to be clean notes what it is about to write; none that cannot be asked, or goes by another
     /// view.
     fn declare(&self, node: NodeId, name: &str, time: Time) -> bool {
         let holder = &self.process(node).expect("it runs").leaseholder;
-        let are_noted = holder.standing.declared_to().all(|other| {
+        let are_noted = holder.standing.declared_to.iter().all(|&other| {
             let asked = self
                 .running(other)
                 .filter(|_| !self.world.network.blocked.contains(&(node, other)));

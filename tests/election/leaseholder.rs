@@ -128,8 +128,8 @@ impl Leaseholder {
         self.leases.heard(now.own, heard);
     }
 
-    pub(crate) fn arrived(&mut self, now: Moment, peer: NodeId, reserve: Time, clean_in: Option<ViewId>) {
-        self.leases.arrived(now.own, peer, reserve, clean_in);
+    pub(crate) fn arrived(&mut self, now: Moment, peer: NodeId, reserve: Time) {
+        self.leases.arrived(now.own, peer, reserve);
     }
 
     pub(crate) fn left(&mut self, peer: NodeId, clock: Time) {

@@ -549,13 +549,8 @@ impl World {
         }
         for output in outputs {
             match output {
-                Output::Arrived {
-                    peer,
-                    reserve,
-                    clean_in,
-                    ..
-                } => {
-                    holder.arrived(moment, *peer, *reserve, *clean_in);
+                Output::Arrived { peer, reserve, .. } => {
+                    holder.arrived(moment, *peer, *reserve);
                     self.laws.reserve_arrived(node, *peer, *reserve);
                 }
                 Output::Heard(heard) => {
