@@ -195,7 +195,7 @@ impl Folder {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.file, &name, flags, Mode::from_raw_mode(mode)) {
             Ok(fd) => Ok(TemporaryFile {
-                file: fd.into(),
+                file: Arc::new(fd.into()),
                 folder: Arc::clone(self),
                 name,
                 renamed: false,
@@ -254,7 +254,7 @@ const FOLDER_FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlag
 
 /// A file on its way to its name. It vanishes when dropped, unless it is committed.
 pub struct TemporaryFile {
-    file: File,
+    file: Arc<File>,
     folder: Arc<Folder>,
     name: String,
     renamed: bool,
@@ -264,6 +264,11 @@ impl TemporaryFile {
     /// The file, to be written and read.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The file, for another thread.
+    pub(crate) fn share(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Where it lies until it is committed.

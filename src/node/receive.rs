@@ -5,6 +5,8 @@
 //! pool               seal segment i         │     seal segment i+1     │ …
 //! ```
 //!
+//! A thread of the pool that can be spared also writes what was sealed ([`crate::sealing::outlet`]).
+//!
 //! A worker never waits while it holds a block that it has not written: neither for a second block nor for a
 //! sender that stalls.
 
@@ -25,9 +27,9 @@ use crate::seal::{self, Header, SegmentCipher};
 use crate::socket::Socket;
 use crate::version::WriteOutcome;
 
-/// Segments of one upload that may be sealed while the next is read. One keeps both sides busy; more would take
-/// blocks from other uploads and gain nothing.
-const SEALING_AT_ONCE: usize = 2;
+/// Segments of one upload that are read, sealed and written at a time: one of each. More would take blocks from
+/// other uploads and gain nothing.
+const IN_FLIGHT_MAX: usize = 3;
 
 /// Receives the body, seals it, stores it under `id` and counts it.
 pub(crate) fn receive(
@@ -71,7 +73,7 @@ fn store(
         if last {
             break;
         }
-        sealer.write_until(SEALING_AT_ONCE - 1)?;
+        sealer.write_until(IN_FLIGHT_MAX - 1)?;
         index += 1;
     }
     let bytes = intake.finish(offer.digest)?;

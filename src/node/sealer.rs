@@ -7,7 +7,7 @@ use super::error::Error;
 use super::shared::Node;
 use crate::seal::{SEGMENT_BYTES, SegmentCipher};
 use crate::sealing::blocks::Block;
-use crate::sealing::mailbox::Mailbox;
+use crate::sealing::outlet::{Outlet, Sealed};
 use crate::sealing::pool::Job;
 use crate::sealing::segment::Segment;
 use crate::store::draft::Draft;
@@ -16,7 +16,7 @@ pub(crate) struct Sealer<'n> {
     node: &'n Node,
     cipher: Arc<SegmentCipher>,
     draft: Draft,
-    sealed: Arc<Mailbox<(u32, Segment)>>,
+    outlet: Arc<Outlet>,
     in_flight: usize,
 }
 
@@ -26,7 +26,7 @@ impl<'n> Sealer<'n> {
             node,
             cipher: Arc::new(cipher),
             draft,
-            sealed: Arc::default(),
+            outlet: Arc::default(),
             in_flight: 0,
         }
     }
@@ -34,22 +34,29 @@ impl<'n> Sealer<'n> {
     /// Seals a segment as soon as the pool has time.
     pub(crate) fn begin(&mut self, index: u32, last: bool, segment: Segment) {
         self.in_flight += 1;
+        if segment.is_whole_block()
+            && let Some(writer) = self.draft.writer()
+        {
+            self.outlet.may_write(writer);
+        }
         self.node.pool.seal(Job {
             cipher: Arc::clone(&self.cipher),
             index,
             last,
             segment,
-            done: Arc::clone(&self.sealed),
+            outlet: Arc::clone(&self.outlet),
         });
     }
 
     /// Writes sealed segments until at most `in_flight_max` are not written.
     pub(crate) fn write_until(&mut self, in_flight_max: usize) -> Result<(), Error> {
         while self.in_flight > in_flight_max {
-            let (index, segment) = self.sealed.take();
+            let sealed = self.outlet.take();
             self.in_flight -= 1;
-            let offset = u64::from(index) * SEGMENT_BYTES as u64;
-            self.draft.write(offset, segment.sealed())?;
+            match sealed {
+                Sealed::Unwritten(offset, segment) => self.draft.write(offset, segment.sealed())?,
+                Sealed::Written(offset, written) => self.draft.was_written(offset, SEGMENT_BYTES, written)?,
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! more than sealing it.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A queue in the order of arrival.
 pub(crate) struct Mailbox<T> {
@@ -23,21 +23,28 @@ impl<T> Default for Mailbox<T> {
 
 impl<T> Mailbox<T> {
     pub(crate) fn put(&self, letter: T) {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        letters.push_back(letter);
-        drop(letters);
+        self.lock().push_back(letter);
         self.came.notify_one();
     }
 
     /// Takes the oldest letter; waits for one if there is none.
     pub(crate) fn take(&self) -> T {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut letters = self.lock();
         loop {
             match letters.pop_front() {
                 Some(letter) => return letter,
                 None => letters = self.came.wait(letters).unwrap_or_else(PoisonError::into_inner),
             }
         }
+    }
+
+    /// Whether no letter waits to be taken.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

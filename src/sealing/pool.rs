@@ -8,9 +8,10 @@
 use std::sync::Arc;
 
 use super::mailbox::Mailbox;
+use super::outlet::{Outlet, Spare, Spared};
 use super::segment::Segment;
 use crate::priority;
-use crate::seal::SegmentCipher;
+use crate::seal::{SEGMENT_BYTES, SegmentCipher};
 use crate::vital;
 
 /// One thread for each core, at the workers' priority.
@@ -36,7 +37,7 @@ pub(crate) struct Job {
     pub(crate) last: bool,
     pub(crate) segment: Segment,
     /// Where it goes when it is sealed.
-    pub(crate) done: Arc<Mailbox<(u32, Segment)>>,
+    pub(crate) outlet: Arc<Outlet>,
 }
 
 impl SealingPool {
@@ -49,7 +50,8 @@ impl SealingPool {
             .build()?;
         let queue = Arc::new(Mailbox::default());
         let there = Arc::clone(&queue);
-        threads.spawn_broadcast(move |_| work(&there));
+        let spare = Spare::new(threads.current_num_threads() - 1);
+        threads.spawn_broadcast(move |_| work(&there, &spare));
         Ok(SealingPool { queue, threads })
     }
 
@@ -81,10 +83,10 @@ impl Drop for SealingPool {
 }
 
 /// What each thread of the pool does until it is told to end.
-fn work(queue: &Mailbox<Work>) {
+fn work(queue: &Mailbox<Work>, spare: &Spare) {
     loop {
         match queue.take() {
-            Work::Seal(job) => job.run(),
+            Work::Seal(job) => job.run(|| if queue.is_empty() { spare.take() } else { None }),
             Work::Call(call) => call(),
             Work::End => return,
         }
@@ -92,20 +94,17 @@ fn work(queue: &Mailbox<Work>) {
 }
 
 impl Job {
-    fn run(mut self) {
+    fn run<'s>(mut self, spare: impl Fn() -> Option<Spared<'s>>) {
         let Job { index, last, .. } = self;
         self.cipher.seal(index, last, self.segment.text_and_tag_mut());
-        self.deliver();
-    }
-
-    /// If the upload was given up, the segment is dropped with its mailbox.
-    fn deliver(self) {
-        self.done.put((self.index, self.segment));
+        let offset = u64::from(index) * SEGMENT_BYTES as u64;
+        self.outlet.deliver(offset, self.segment, spare);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::outlet::Sealed;
     use super::*;
     use crate::keyset::{KEY_BYTES, Key};
     use crate::seal::{Header, SALT_AND_PREFIX_BYTES};
@@ -119,7 +118,7 @@ mod tests {
             &header,
             b"alice/cat.png",
         ));
-        let done = Arc::new(Mailbox::default());
+        let outlet = Arc::new(Outlet::default());
         for number in 0..100_u8 {
             let mut segment = Segment::new(0);
             segment.unfilled()[..2].copy_from_slice(&[number, 1]);
@@ -129,7 +128,7 @@ mod tests {
                 index: 0,
                 last: true,
                 segment,
-                done: Arc::clone(&done),
+                outlet: Arc::clone(&outlet),
             });
             if number % 3 == 0 {
                 assert_eq!(pool.beside(move || number, || "meanwhile"), (number, "meanwhile"));
@@ -137,7 +136,9 @@ mod tests {
         }
         let mut numbers: Vec<u8> = Vec::new();
         for _ in 0..100 {
-            let (_, mut segment): (u32, Segment) = done.take();
+            let Sealed::Unwritten(0, mut segment) = outlet.take() else {
+                panic!("nothing writes it");
+            };
             let buf = segment.text_and_tag_mut();
             cipher.open(0, true, buf).unwrap();
             assert_eq!(buf[1], 1);

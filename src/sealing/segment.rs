@@ -60,6 +60,11 @@ impl Segment {
         matches!(&self.memory, Memory::Small(_)) && used >= SMALL_BYTES_MAX && !self.is_full()
     }
 
+    /// Whether it fills a block, so that it can be written past the page cache.
+    pub(crate) fn is_whole_block(&self) -> bool {
+        self.is_full() && matches!(self.memory, Memory::Block(_))
+    }
+
     /// Whether a block is held.
     #[cfg(test)]
     fn holds_block(&self) -> bool {

@@ -1,5 +1,12 @@
 //! An image on its way into the store: bytes, then durable, then a name.
 
+#![allow(
+    clippy::disallowed_types,
+    reason = "part of the store, which is the edge to the file system"
+)]
+
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -17,6 +24,21 @@ pub(crate) struct Draft {
     direct: bool,
     /// How far it reaches.
     bytes: u64,
+}
+
+/// Writes to a draft from other threads.
+pub(crate) struct DraftWriter(Arc<File>);
+
+impl DraftWriter {
+    #[cfg(test)]
+    pub(crate) fn to(file: Arc<File>) -> DraftWriter {
+        DraftWriter(file)
+    }
+
+    /// Writes `bytes` at `offset`; past the page cache, if they are aligned.
+    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
 }
 
 impl Draft {
@@ -50,12 +72,30 @@ impl Draft {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.bytes = self.bytes.max(offset + bytes.len() as u64);
         let file = self.temporary.file();
         if direct != self.direct {
             self.direct = set_direct(file, direct);
         }
         let written = file.write_all_at(bytes, offset);
+        self.was_written(offset, bytes.len(), written)
+    }
+
+    /// Writes to this draft, for another thread; of no use unless the file system can write past the page cache.
+    pub(crate) fn writer(&mut self) -> Option<DraftWriter> {
+        if !self.direct {
+            self.direct = set_direct(self.temporary.file(), true);
+        }
+        self.direct.then(|| DraftWriter(self.temporary.share()))
+    }
+
+    /// What became of `count` bytes at `offset` that a [`DraftWriter`] has written.
+    pub(crate) fn was_written(
+        &mut self,
+        offset: u64,
+        count: usize,
+        written: io::Result<()>,
+    ) -> Result<(), Error> {
+        self.bytes = self.bytes.max(offset + count as u64);
         self.faults
             .note(written.map_err(|e| failed("write", &self.temporary.path(), &e)))
     }

@@ -1,0 +1,173 @@
+//! Where the sealed segments of one upload go: to the worker that receives it, or straight into its draft.
+//!
+//! A worker that writes does not read meanwhile, and a disk that has nothing to write waits for it. So a thread of the pool
+//! that is not needed otherwise writes, one for an upload: two would wait for each other, since a file that grows is
+//! written by one at a time.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::mailbox::Mailbox;
+use super::segment::Segment;
+use crate::store::draft::DraftWriter;
+
+#[derive(Default)]
+pub(crate) struct Outlet {
+    letters: Mailbox<Sealed>,
+    writer: OnceLock<DraftWriter>,
+    /// What the thread of the pool that writes for this upload writes next; none if there is no such thread.
+    next: Mutex<Option<VecDeque<(u64, Segment)>>>,
+}
+
+/// What became of a segment; each is told of once.
+pub(crate) enum Sealed {
+    /// It is to be written at this offset.
+    Unwritten(u64, Segment),
+    /// A whole block at this offset was written, or not.
+    Written(u64, io::Result<()>),
+}
+
+impl Outlet {
+    /// From now on segments that fill a block may be written here.
+    pub(crate) fn may_write(&self, writer: DraftWriter) {
+        // The first one writes to the same file.
+        let _ = self.writer.set(writer);
+    }
+
+    /// Waits until something became of a segment.
+    pub(crate) fn take(&self) -> Sealed {
+        self.letters.take()
+    }
+
+    /// Takes a sealed segment from a thread of the pool, and has that thread write if it can be `spared`. Nothing becomes of
+    /// a segment that nobody waits for.
+    pub(super) fn deliver<'s>(&self, offset: u64, segment: Segment, spared: impl Fn() -> Option<Spared<'s>>) {
+        let Some(writer) = self.writer.get().filter(|_| segment.is_whole_block()) else {
+            return self.letters.put(Sealed::Unwritten(offset, segment));
+        };
+        let mut next = self.lock();
+        if let Some(next) = &mut *next {
+            return next.push_back((offset, segment));
+        }
+        let Some(_spared) = spared() else {
+            return self.letters.put(Sealed::Unwritten(offset, segment));
+        };
+        *next = Some(VecDeque::new());
+        drop(next);
+        self.write(writer, offset, segment);
+    }
+
+    fn write(&self, writer: &DraftWriter, mut offset: u64, mut segment: Segment) {
+        loop {
+            let written = writer.write(offset, segment.sealed());
+            // The block goes back before the worker, which may want it, hears of it.
+            drop(segment);
+            self.letters.put(Sealed::Written(offset, written));
+            let mut next = self.lock();
+            match next.as_mut().and_then(VecDeque::pop_front) {
+                Some(more) => (offset, segment) = more,
+                None => {
+                    *next = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<VecDeque<(u64, Segment)>>> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many threads of the pool may write at a time: all but one, which seals.
+pub(super) struct Spare(AtomicUsize);
+
+/// One thread that writes, until dropped.
+pub(super) struct Spared<'s>(&'s Spare);
+
+impl Spare {
+    pub(super) fn new(threads: usize) -> Spare {
+        Spare(AtomicUsize::new(threads))
+    }
+
+    pub(super) fn take(&self) -> Option<Spared<'_>> {
+        let less = |left: usize| left.checked_sub(1);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        taken.is_ok().then_some(Spared(self))
+    }
+}
+
+impl Drop for Spared<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+    use std::sync::Arc;
+
+    use super::super::blocks::Blocks;
+    use super::*;
+    use crate::seal::SEGMENT_BYTES;
+
+    /// A segment that fills a block, with this byte everywhere.
+    fn whole(blocks: &Blocks, byte: u8) -> Segment {
+        let mut segment = Segment::new(1);
+        segment.move_into(blocks.take());
+        let count = segment.unfilled().len();
+        segment.unfilled().fill(byte);
+        segment.advance(count);
+        segment.text_and_tag_mut().fill(byte);
+        segment
+    }
+
+    #[test]
+    fn one_thread_writes_and_what_others_seal_meanwhile_waits_for_it() {
+        let (blocks, outlet, spare) = (Blocks::new(3), Outlet::default(), Spare::new(1));
+        let file = Arc::new(tempfile::tempfile().unwrap());
+        outlet.may_write(DraftWriter::to(Arc::clone(&file)));
+        let mut small = Segment::new(0);
+        small.advance(0);
+        outlet.deliver(0, small, || spare.take());
+        assert!(
+            matches!(outlet.take(), Sealed::Unwritten(0, _)),
+            "it fills no block"
+        );
+        outlet.deliver(7, whole(&blocks, 1), || None);
+        assert!(
+            matches!(outlet.take(), Sealed::Unwritten(7, _)),
+            "no thread can be spared"
+        );
+
+        let end = SEGMENT_BYTES as u64;
+        outlet.deliver(0, whole(&blocks, 2), || spare.take());
+        assert!(matches!(outlet.take(), Sealed::Written(0, Ok(()))));
+        assert!(spare.take().is_some(), "the thread is free again");
+
+        *outlet.lock() = Some(VecDeque::new());
+        outlet.deliver(end, whole(&blocks, 3), || unreachable!("one writes already"));
+        assert!(outlet.letters.is_empty());
+        outlet.write(outlet.writer.get().unwrap(), 2 * end, whole(&blocks, 4));
+        assert!(matches!(outlet.take(), Sealed::Written(offset, Ok(())) if offset == 2 * end));
+        assert!(matches!(outlet.take(), Sealed::Written(offset, Ok(())) if offset == end));
+        assert!(outlet.lock().is_none() && blocks.try_take().is_some());
+        for (index, byte) in [(0, 2), (1, 3), (2, 4)] {
+            let mut found = vec![0; SEGMENT_BYTES];
+            file.read_exact_at(&mut found, index * end).unwrap();
+            assert!(found.iter().all(|found| *found == byte), "segment {index}");
+        }
+    }
+
+    #[test]
+    fn only_so_many_threads_are_spared_at_a_time() {
+        let spare = Spare::new(2);
+        let (one, two) = (spare.take(), spare.take());
+        assert!(one.is_some() && two.is_some() && spare.take().is_none());
+        drop(one);
+        assert!(spare.take().is_some());
+    }
+}
