@@ -13,4 +13,5 @@ pub(crate) mod mailbox;
 pub(crate) mod outlet;
 pub(crate) mod pool;
 pub(crate) mod segment;
+mod spare;
 mod turns;

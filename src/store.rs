@@ -78,7 +78,7 @@ pub struct Store {
     tombstones: Tombstones,
     names: FolderLock,
     durability: Durability,
-    recent: Recent,
+    recent: Arc<Recent>,
 }
 
 /// One image in a listing.
@@ -108,7 +108,7 @@ impl Store {
             images,
             work,
             durability,
-            recent: Recent::new(),
+            recent: Arc::new(Recent::new()),
         };
         match store.probe() {
             Err(error) if !error.is_of_disk() => Err(error),
@@ -218,11 +218,11 @@ impl Store {
     }
 
     /// The image `id`, if this folder holds it.
-    pub fn find(&self, id: &ImageId) -> Result<Option<Sealed<'_>>, Error> {
+    pub fn find(&self, id: &ImageId) -> Result<Option<Sealed>, Error> {
         self.in_place(self.image(id))
     }
 
-    fn image(&self, id: &ImageId) -> Result<Option<Sealed<'_>>, Error> {
+    fn image(&self, id: &ImageId) -> Result<Option<Sealed>, Error> {
         let name = id.file_name();
         match self.images.open_file(&name)? {
             Some(file) => Sealed::new(&self.images, &self.recent, file, name),
@@ -231,11 +231,11 @@ impl Store {
     }
 
     /// The newest of what this folder holds of a name.
-    pub(crate) fn held(&self, id: &ImageId) -> Result<Option<Held<'_>>, Error> {
+    pub(crate) fn held(&self, id: &ImageId) -> Result<Option<Held>, Error> {
         self.in_place(self.newest(id))
     }
 
-    fn newest(&self, id: &ImageId) -> Result<Option<Held<'_>>, Error> {
+    fn newest(&self, id: &ImageId) -> Result<Option<Held>, Error> {
         // The image first: a tombstone is written before the image goes, so that one of the two is always seen.
         let image = self.image(id)?;
         let tombstone = self.tombstone(id)?;

@@ -29,8 +29,8 @@ pub(crate) enum Reach {
 }
 
 /// Where the copy that counts is.
-pub(crate) enum Found<'n> {
-    Here(Sealed<'n>),
+pub(crate) enum Found {
+    Here(Sealed),
     At(Referred),
     Missing(Missing),
 }
@@ -46,12 +46,12 @@ pub(crate) enum Missing {
 }
 
 /// Finds the copy that counts.
-pub(crate) fn find<'n>(
-    node: &'n Node,
+pub(crate) fn find(
+    node: &Node,
     id: &ImageId,
     reach: Reach,
     referral: Option<&Claims>,
-) -> Result<Found<'n>, Error> {
+) -> Result<Found, Error> {
     if reach == Reach::Local {
         return Ok(own_image(node, id)?.map_or(Found::Missing(Missing::Here), Found::Here));
     }
@@ -84,12 +84,12 @@ pub(crate) fn find<'n>(
 }
 
 /// In a settled cluster, or in a folder that the assigned node uses as well.
-fn find_settled<'n>(
-    node: &'n Node,
+fn find_settled(
+    node: &Node,
     id: &ImageId,
     standing: &Standing,
     referral: Option<&Claims>,
-) -> Result<Option<Found<'n>>, Error> {
+) -> Result<Option<Found>, Error> {
     let assigned = standing.assigned(id.user(), id.name());
     let is_shared = node.shares_with_all(standing);
     if standing.is_settled && standing.is_folder_of(assigned) || is_shared {
@@ -117,7 +117,7 @@ fn find_settled<'n>(
     }
 }
 
-fn own_image<'n>(node: &'n Node, id: &ImageId) -> Result<Option<Sealed<'n>>, Error> {
+fn own_image(node: &Node, id: &ImageId) -> Result<Option<Sealed>, Error> {
     Ok(match node.store.held(id)? {
         Some(Held::Image(sealed)) => Some(sealed),
         Some(Held::Tombstone(_)) | None => None,

@@ -11,12 +11,13 @@ use crate::image_id::ImageId;
 use crate::keyset::Keyset;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
 use crate::sealing::blocks::Block;
+use crate::sealing::pool::Pending;
 use crate::store::sealed::Sealed;
 
 /// A sealed file that is being opened.
 pub(crate) struct Source<'n> {
     node: &'n Node,
-    sealed: &'n Sealed<'n>,
+    sealed: Arc<Sealed>,
     plain_bytes: u64,
     opener: Arc<Opener>,
 }
@@ -44,13 +45,13 @@ pub(crate) struct Opened(Stored);
 
 impl<'n> Source<'n> {
     /// Reads the header.
-    pub(crate) fn new(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Error> {
+    pub(crate) fn new(node: &'n Node, id: &ImageId, sealed: Sealed) -> Result<Source<'n>, Error> {
         let plain_bytes = seal::plain_bytes(sealed.bytes()).ok_or(Error::Damaged)?;
         let header = *sealed.header().ok_or(Error::Damaged)?;
         let opener = Opener::new(node, id, header, sealed.bytes());
         Ok(Source {
             node,
-            sealed,
+            sealed: Arc::new(sealed),
             plain_bytes,
             opener: Arc::new(opener),
         })
@@ -77,10 +78,15 @@ impl<'n> Source<'n> {
     }
 
     /// Reads segment `index` into `block`.
-    pub(crate) fn read(&self, index: u32, mut block: Block) -> Result<Stored, Error> {
-        let offset = u64::from(index) * SEGMENT_BYTES as u64;
-        let filled = self.sealed.read_block(offset, block.bytes_mut())?;
-        Ok(Stored { block, index, filled })
+    pub(crate) fn read(&self, index: u32, block: Block) -> Result<Stored, Error> {
+        Stored::read(&self.sealed, index, block)
+    }
+
+    /// Reads segment `index` in the pool, if there is a block for it and a thread can be spared.
+    pub(crate) fn read_ahead(&self, index: u32) -> Option<Pending<Result<Stored, Error>>> {
+        let block = self.node.blocks.try_take()?;
+        let sealed = Arc::clone(&self.sealed);
+        self.node.pool.spare(move || Stored::read(&sealed, index, block))
     }
 
     /// Segment `index`, opened, and the next one as stored, if it is not after `last` and there is a block for it. Waits
@@ -149,6 +155,12 @@ impl Opener {
 }
 
 impl Stored {
+    fn read(sealed: &Sealed, index: u32, mut block: Block) -> Result<Stored, Error> {
+        let offset = u64::from(index) * SEGMENT_BYTES as u64;
+        let filled = sealed.read_block(offset, block.bytes_mut())?;
+        Ok(Stored { block, index, filled })
+    }
+
     /// Segment `index`, in the first `filled` bytes of `block`.
     pub(crate) fn new(block: Block, index: u32, filled: usize) -> Stored {
         Stored { block, index, filled }

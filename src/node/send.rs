@@ -35,7 +35,7 @@ pub(crate) struct Unsent {
 }
 
 /// Opens a stored image.
-pub(crate) fn open<'n>(node: &'n Node, id: &ImageId, sealed: &'n Sealed<'n>) -> Result<Source<'n>, Error> {
+pub(crate) fn open<'n>(node: &'n Node, id: &ImageId, sealed: Sealed) -> Result<Source<'n>, Error> {
     Source::new(node, id, sealed).inspect_err(|e| note_damage(node, id, e))
 }
 
@@ -81,11 +81,13 @@ fn note_damage(node: &Node, id: &ImageId, error: &Error) {
     }
 }
 
-/// Sends `range` of the image. Three things go on at a time:
+/// Sends `range` of the image. Three things go on at a time, if the pool can spare a thread that reads; otherwise the worker
+/// reads when it has sent.
 ///
 /// ```text
-/// worker   send segment i, read segment i+2 │ send segment i+1, read segment i+3 │ …
-/// pool     open segment i+1                 │ open segment i+2                   │ …
+/// worker   send segment i   │ send segment i+1 │ …
+/// pool     open segment i+1 │ open segment i+2 │ …
+/// pool     read segment i+2 │ read segment i+3 │ …
 /// ```
 fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Error> {
     let client = outgoing.socket.client();
@@ -118,6 +120,9 @@ fn send_from(
 ) -> Result<Option<u64>, Error> {
     loop {
         let unread = front.index() + 1 + u32::from(back.is_some());
+        let ahead = (back.is_some() && unread <= last)
+            .then(|| source.read_ahead(unread))
+            .flatten();
         let send_and_read = || {
             if let ControlFlow::Break(stalled_at) =
                 outgoing.send_part(front.block(), front.text(), front.offset(), &range)?
@@ -125,8 +130,11 @@ fn send_from(
                 return Ok(ControlFlow::Break(stalled_at));
             }
             let block = front.into_block();
-            let read = (unread <= last).then(|| source.read(unread, block)).transpose()?;
-            Ok::<_, Error>(ControlFlow::Continue(read))
+            let read = match ahead {
+                Some(ahead) => Some(ahead.wait()),
+                None => (unread <= last).then(|| source.read(unread, block)),
+            };
+            Ok::<_, Error>(ControlFlow::Continue(read.transpose()?))
         };
         let (opened, sent) = match back {
             Some(back) => {

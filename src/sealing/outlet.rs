@@ -6,11 +6,11 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::mailbox::Mailbox;
 use super::segment::Segment;
+use super::spare::Spared;
 use crate::store::draft::DraftWriter;
 
 #[derive(Default)]
@@ -43,7 +43,7 @@ impl Outlet {
 
     /// Takes a sealed segment from a thread of the pool, and has that thread write if it can be `spared`. Nothing becomes of
     /// a segment that nobody waits for.
-    pub(super) fn deliver<'s>(&self, offset: u64, segment: Segment, spared: impl Fn() -> Option<Spared<'s>>) {
+    pub(super) fn deliver(&self, offset: u64, segment: Segment, spared: impl Fn() -> Option<Spared>) {
         let Some(writer) = self.writer.get().filter(|_| segment.is_whole_block()) else {
             return self.letters.put(Sealed::Unwritten(offset, segment));
         };
@@ -81,36 +81,13 @@ impl Outlet {
     }
 }
 
-/// How many threads of the pool may write at a time: all but one, which seals.
-pub(super) struct Spare(AtomicUsize);
-
-/// One thread that writes, until dropped.
-pub(super) struct Spared<'s>(&'s Spare);
-
-impl Spare {
-    pub(super) fn new(threads: usize) -> Spare {
-        Spare(AtomicUsize::new(threads))
-    }
-
-    pub(super) fn take(&self) -> Option<Spared<'_>> {
-        let less = |left: usize| left.checked_sub(1);
-        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.is_ok().then_some(Spared(self))
-    }
-}
-
-impl Drop for Spared<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::FileExt;
     use std::sync::Arc;
 
     use super::super::blocks::Blocks;
+    use super::super::spare::Spare;
     use super::*;
     use crate::seal::SEGMENT_BYTES;
 
@@ -127,7 +104,7 @@ mod tests {
 
     #[test]
     fn one_thread_writes_and_what_others_seal_meanwhile_waits_for_it() {
-        let (blocks, outlet, spare) = (Blocks::new(3), Outlet::default(), Spare::new(1));
+        let (blocks, outlet, spare) = (Blocks::new(3), Outlet::default(), Spare::of(2));
         let file = Arc::new(tempfile::tempfile().unwrap());
         outlet.may_write(DraftWriter::to(Arc::clone(&file)));
         let mut small = Segment::new(0);
@@ -160,14 +137,5 @@ mod tests {
             file.read_exact_at(&mut found, index * end).unwrap();
             assert!(found.iter().all(|found| *found == byte), "segment {index}");
         }
-    }
-
-    #[test]
-    fn only_so_many_threads_are_spared_at_a_time() {
-        let spare = Spare::new(2);
-        let (one, two) = (spare.take(), spare.take());
-        assert!(one.is_some() && two.is_some() && spare.take().is_none());
-        drop(one);
-        assert!(spare.take().is_some());
     }
 }

@@ -8,8 +8,9 @@
 use std::sync::Arc;
 
 use super::mailbox::Mailbox;
-use super::outlet::{Outlet, Spare, Spared};
+use super::outlet::Outlet;
 use super::segment::Segment;
+use super::spare::{Spare, Spared};
 use crate::priority;
 use crate::seal::{SEGMENT_BYTES, SegmentCipher};
 use crate::vital;
@@ -18,6 +19,7 @@ use crate::vital;
 pub(crate) struct SealingPool {
     /// Unbounded, but each worker waits for at most two entries.
     queue: Arc<Mailbox<Work>>,
+    spare: Spare,
     threads: rayon::ThreadPool,
 }
 
@@ -50,9 +52,14 @@ impl SealingPool {
             .build()?;
         let queue = Arc::new(Mailbox::default());
         let there = Arc::clone(&queue);
-        let spare = Spare::new(threads.current_num_threads() - 1);
-        threads.spawn_broadcast(move |_| work(&there, &spare));
-        Ok(SealingPool { queue, threads })
+        let spare = Spare::of(threads.current_num_threads());
+        let spared = spare.clone();
+        threads.spawn_broadcast(move |_| work(&there, &spared));
+        Ok(SealingPool {
+            queue,
+            spare,
+            threads,
+        })
     }
 
     /// Seals a segment as soon as a thread has time.
@@ -71,6 +78,33 @@ impl SealingPool {
         self.queue.put(Work::Call(Box::new(move || there.put(work()))));
         let other = meanwhile();
         (done.take(), other)
+    }
+
+    /// Does `work`, which waits for a disk, in the pool, if a thread can be spared for it.
+    pub(crate) fn spare<A: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> A + Send + 'static,
+    ) -> Option<Pending<A>> {
+        let spared = self.spare.take().filter(|_| self.queue.is_empty())?;
+        let done = Arc::new(Mailbox::default());
+        let there = Arc::clone(&done);
+        let work = move || {
+            let outcome = work();
+            drop(spared);
+            there.put(outcome);
+        };
+        self.queue.put(Work::Call(Box::new(work)));
+        Some(Pending(done))
+    }
+}
+
+/// What a thread of the pool is doing. If nobody waits for it, what comes out of it is dropped.
+pub(crate) struct Pending<A>(Arc<Mailbox<A>>);
+
+impl<A> Pending<A> {
+    /// Waits until it is done.
+    pub(crate) fn wait(self) -> A {
+        self.0.take()
     }
 }
 
@@ -94,7 +128,7 @@ fn work(queue: &Mailbox<Work>, spare: &Spare) {
 }
 
 impl Job {
-    fn run<'s>(mut self, spare: impl Fn() -> Option<Spared<'s>>) {
+    fn run(mut self, spare: impl Fn() -> Option<Spared>) {
         let Job { index, last, .. } = self;
         self.cipher.seal(index, last, self.segment.text_and_tag_mut());
         let offset = u64::from(index) * SEGMENT_BYTES as u64;

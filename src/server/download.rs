@@ -37,7 +37,7 @@ pub(crate) struct Reply {
 pub(crate) fn send(
     service: &Service,
     socket: &Socket,
-    (id, sealed): (&ImageId, &Sealed<'_>),
+    (id, sealed): (&ImageId, Sealed),
     get: &Get,
     reply: &Reply,
 ) -> Sent {

@@ -239,7 +239,7 @@ fn take_in(
 fn get_image(service: &Service, connection: &Connection, id: &ImageId, get: &Get, reply: &Reply) -> Sent {
     let referral = claims(service, get.ticket.as_deref(), "GET", id);
     match find(&service.node, id, get.reach, referral.as_ref()) {
-        Ok(Found::Here(sealed)) => download::send(service, &connection.socket, (id, &sealed), get, reply),
+        Ok(Found::Here(sealed)) => download::send(service, &connection.socket, (id, sealed), get, reply),
         Ok(Found::At(referred)) => {
             let query = match get.form {
                 Form::Image => "",

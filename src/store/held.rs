@@ -4,14 +4,14 @@ use super::sealed::Sealed;
 use crate::version::{Copy, Version};
 
 /// The newest of what a folder holds of a name.
-pub enum Held<'s> {
+pub enum Held {
     /// A sealed image.
-    Image(Sealed<'s>),
+    Image(Sealed),
     /// The trace of a delete.
     Tombstone(Version),
 }
 
-impl Held<'_> {
+impl Held {
     /// Which write it is of.
     pub fn copy(&self) -> Copy {
         match self {

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
@@ -20,9 +20,9 @@ use crate::seal::{HEADER_BYTES, Header};
 use crate::version::Version;
 
 /// A stored image, open for reading. It stays readable when the name is replaced or removed meanwhile.
-pub struct Sealed<'s> {
-    images: &'s Folder,
-    recent: &'s Recent,
+pub struct Sealed {
+    images: Arc<Folder>,
+    recent: Arc<Recent>,
     file: File,
     /// Of the file, in `images`.
     name: String,
@@ -35,14 +35,14 @@ pub struct Sealed<'s> {
     pub(super) direct: OnceLock<bool>,
 }
 
-impl<'s> Sealed<'s> {
+impl Sealed {
     /// The image in `file`, which was opened in `images` under `name`; none if it is not a regular file.
     pub(super) fn new(
-        images: &'s Folder,
-        recent: &'s Recent,
+        images: &Arc<Folder>,
+        recent: &Arc<Recent>,
         file: File,
         name: String,
-    ) -> Result<Option<Sealed<'s>>, Error> {
+    ) -> Result<Option<Sealed>, Error> {
         let unknown = |e: io::Error| failed("look at", &images.path().join(&name), &e);
         let metadata = file.metadata().map_err(unknown)?;
         let written = metadata.modified().map_err(unknown)?;
@@ -56,8 +56,8 @@ impl<'s> Sealed<'s> {
             Err(e) => return Err(failed("read", &images.path().join(&name), &e)),
         };
         Ok(Some(Sealed {
-            images,
-            recent,
+            images: Arc::clone(images),
+            recent: Arc::clone(recent),
             file,
             name,
             bytes: metadata.len(),
