@@ -13,7 +13,7 @@
 //! - [`disk`]: watches the disk, and whether people drain the node; [`unable`]: why the node takes no images
 //! - [`pause`], [`random`]: waiting, and random bytes
 //! - [`find`]: which node's copy of an image counts
-//! - [`send`]: an image to a client; [`opening`] reads and verifies its segments
+//! - [`send`]: an image to a client; [`segments`] are read ahead, and [`opening`] verifies them
 //! - [`delete`], [`list`]: as they say; [`listings`]: a few at a time
 //! - [`leave`]: how a node goes; [`transfers`]: what is in progress, which it waits for
 //! - [`peers`]: what other nodes are asked
@@ -48,6 +48,7 @@ pub(crate) mod random;
 pub(crate) mod receive;
 pub(crate) mod received;
 pub(crate) mod sealer;
+pub(crate) mod segments;
 pub(crate) mod send;
 pub(crate) mod settle;
 pub(crate) mod shared;

@@ -82,47 +82,33 @@ impl<'n> Source<'n> {
         Stored::read(&self.sealed, index, block)
     }
 
-    /// Reads segment `index` in the pool, if there is a block for it and a thread can be spared.
-    pub(crate) fn read_ahead(&self, index: u32) -> Option<Pending<Result<Stored, Error>>> {
-        let block = self.node.blocks.try_take()?;
-        let sealed = Arc::clone(&self.sealed);
-        self.node.pool.spare(move || Stored::read(&sealed, index, block))
-    }
-
-    /// Segment `index`, opened, and the next one as stored, if it is not after `last` and there is a block for it. Waits
-    /// for a block for the first, in the turn of `client`; the caller must hold none.
-    pub(crate) fn segment_and_next(
-        &self,
-        client: IpAddr,
-        index: u32,
-        last: u32,
-    ) -> Result<(Opened, Option<Stored>), Error> {
-        self.open_and_read_next(self.read(index, self.node.blocks.take_for(client))?, last)
-    }
-
-    /// Opens a segment. Meanwhile reads the next one, if it is not after `last` and there is a block for it.
-    pub(crate) fn open_and_read_next(
-        &self,
-        stored: Stored,
-        last: u32,
-    ) -> Result<(Opened, Option<Stored>), Error> {
-        let next = stored.index + 1;
-        let (opened, next) = self.open_beside(stored, || {
-            let block = (next <= last).then(|| self.node.blocks.try_take()).flatten();
-            block.map(|block| self.read(next, block)).transpose()
-        });
-        Ok((opened?, next?))
-    }
-
-    /// Opens a segment in the pool while this thread does `meanwhile`. Workers do not decrypt themselves: if every worker
-    /// that holds a block computed at once, everything else in the node would wait for a core.
-    pub(crate) fn open_beside<R>(
-        &self,
-        stored: Stored,
-        meanwhile: impl FnOnce() -> R,
-    ) -> (Result<Opened, Error>, R) {
+    /// Verifies and decrypts a segment in the pool. Workers do not do that themselves: if every worker that holds a block
+    /// computed at once, everything else in the node would wait for a core.
+    pub(crate) fn open(&self, stored: Stored) -> Pending<Result<Opened, Error>> {
         let opener = Arc::clone(&self.opener);
-        self.node.pool.beside(move || opener.open(stored), meanwhile)
+        self.node.pool.begin(move || opener.open(stored))
+    }
+
+    /// The same, and reads it there as well. `None`: no thread can be spared for that, or there is no block.
+    pub(crate) fn read_and_open(&self, index: u32) -> Option<Pending<Result<Opened, Error>>> {
+        let spared = self.node.pool.spare()?;
+        let block = self.try_block()?;
+        let (sealed, opener) = (Arc::clone(&self.sealed), Arc::clone(&self.opener));
+        Some(self.node.pool.begin(move || {
+            let stored = Stored::read(&sealed, index, block)?;
+            drop(spared);
+            opener.open(stored)
+        }))
+    }
+
+    /// A block, in the turn of `client`, who must hold none.
+    pub(crate) fn block(&self, client: IpAddr) -> Block {
+        self.node.blocks.take_for(client)
+    }
+
+    /// A block, if one is free.
+    pub(crate) fn try_block(&self) -> Option<Block> {
+        self.node.blocks.try_take()
     }
 }
 
@@ -182,11 +168,6 @@ impl Stored {
 }
 
 impl Opened {
-    /// Which segment of the file this is.
-    pub(crate) fn index(&self) -> u32 {
-        self.0.index
-    }
-
     /// Where its plaintext begins in that of the file.
     pub(crate) fn offset(&self) -> u64 {
         seal::segment_start(self.0.index)

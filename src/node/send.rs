@@ -9,7 +9,8 @@ use std::ops::{ControlFlow, Range};
 
 use super::counters::Counters;
 use super::error::Error;
-use super::opening::{Opened, Source, Stored};
+use super::opening::Source;
+use super::segments::Segments;
 use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::seal::{self, SEGMENT_BYTES};
@@ -82,7 +83,7 @@ fn note_damage(node: &Node, id: &ImageId, error: &Error) {
 }
 
 /// Sends `range` of the image. Three things go on at a time, if the pool can spare a thread that reads; otherwise the worker
-/// reads when it has sent.
+/// reads before it sends.
 ///
 /// ```text
 /// worker   send segment i   │ send segment i+1 │ …
@@ -91,67 +92,37 @@ fn note_damage(node: &Node, id: &ImageId, error: &Error) {
 /// ```
 fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u64>) -> Result<(), Error> {
     let client = outgoing.socket.client();
-    let end = seal::segments(source.plain_bytes()) - 1;
-    let first = seal::segment_at(range.start);
-    let last = seal::segment_at(range.end.saturating_sub(1).max(range.start));
-    if last != end && *range != (0..source.plain_bytes()) {
-        source.segment_and_next(client, end, end)?;
+    let count = seal::segments(source.plain_bytes());
+    let end = 1 + seal::segment_at(range.end.saturating_sub(1).max(range.start));
+    if end != count && *range != (0..source.plain_bytes()) {
+        Segments::new(source, count - 1..count).next(client)?;
     }
-    let mut ready = source.segment_and_next(client, first, last)?;
-    outgoing.head()?;
     let mut at = range.start;
-    while let Some(stalled_at) = send_from(source, outgoing, ready, at..range.end, last)? {
+    loop {
+        let mut segments = Segments::new(source, seal::segment_at(at)..end);
+        let mut stalled_at = None;
+        while let Some(segment) = segments.next(client)? {
+            if outgoing.head.is_some() {
+                outgoing.head()?;
+            }
+            let part = outgoing.send_part(
+                segment.block(),
+                segment.text(),
+                segment.offset(),
+                &(at..range.end),
+            )?;
+            if let ControlFlow::Break(offset) = part {
+                stalled_at = Some(offset);
+                break;
+            }
+        }
+        let Some(stalled_at) = stalled_at else {
+            return Ok(());
+        };
         // Others need the blocks, and this client takes its time: verify again when it is ready.
+        drop(segments);
         outgoing.await_output()?;
         at = stalled_at;
-        ready = source.segment_and_next(client, seal::segment_at(at), last)?;
-    }
-    Ok(())
-}
-
-/// Sends `range`, which begins in the segment that is `ready` and ends in segment `last`. Returns where it stopped if
-/// the client stalls while others wait for a block; by then it has given its own back.
-fn send_from(
-    source: &Source<'_>,
-    outgoing: &mut Outgoing<'_>,
-    (mut front, mut back): (Opened, Option<Stored>),
-    range: Range<u64>,
-    last: u32,
-) -> Result<Option<u64>, Error> {
-    loop {
-        let unread = front.index() + 1 + u32::from(back.is_some());
-        let ahead = (back.is_some() && unread <= last)
-            .then(|| source.read_ahead(unread))
-            .flatten();
-        let send_and_read = || {
-            if let ControlFlow::Break(stalled_at) =
-                outgoing.send_part(front.block(), front.text(), front.offset(), &range)?
-            {
-                return Ok(ControlFlow::Break(stalled_at));
-            }
-            let block = front.into_block();
-            let read = match ahead {
-                Some(ahead) => Some(ahead.wait()),
-                None => (unread <= last).then(|| source.read(unread, block)),
-            };
-            Ok::<_, Error>(ControlFlow::Continue(read.transpose()?))
-        };
-        let (opened, sent) = match back {
-            Some(back) => {
-                let (opened, sent) = source.open_beside(back, send_and_read);
-                (Some(opened), sent?)
-            }
-            None => (None, send_and_read()?),
-        };
-        let read = match sent {
-            ControlFlow::Continue(read) => read,
-            ControlFlow::Break(stalled_at) => return Ok(Some(stalled_at)),
-        };
-        (front, back) = match (opened.transpose()?, read) {
-            (Some(opened), read) => (opened, read),
-            (None, Some(read)) => source.open_and_read_next(read, last)?,
-            (None, None) => return Ok(None),
-        };
     }
 }
 

@@ -61,8 +61,7 @@ pub(crate) fn image(
         let (_, opener) = opened_by.as_ref().expect("made with the first segment");
         let opener = Arc::clone(opener);
         let stored = Stored::new(block, index, wanted);
-        let (opened, ()) = node.pool.beside(move || opener.open(stored).map(drop), || ());
-        opened?;
+        node.pool.begin(move || opener.open(stored).map(drop)).wait()?;
         done += wanted as u64;
         index += 1;
     }

@@ -67,34 +67,17 @@ impl SealingPool {
         self.queue.put(Work::Seal(job));
     }
 
-    /// Does `work` in the pool while the calling thread does `meanwhile`; returns when both are done.
-    pub(crate) fn beside<A: Send + 'static, B>(
-        &self,
-        work: impl FnOnce() -> A + Send + 'static,
-        meanwhile: impl FnOnce() -> B,
-    ) -> (A, B) {
+    /// Does `work` as soon as a thread has time.
+    pub(crate) fn begin<A: Send + 'static>(&self, work: impl FnOnce() -> A + Send + 'static) -> Pending<A> {
         let done = Arc::new(Mailbox::default());
         let there = Arc::clone(&done);
         self.queue.put(Work::Call(Box::new(move || there.put(work()))));
-        let other = meanwhile();
-        (done.take(), other)
+        Pending(done)
     }
 
-    /// Does `work`, which waits for a disk, in the pool, if a thread can be spared for it.
-    pub(crate) fn spare<A: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> A + Send + 'static,
-    ) -> Option<Pending<A>> {
-        let spared = self.spare.take().filter(|_| self.queue.is_empty())?;
-        let done = Arc::new(Mailbox::default());
-        let there = Arc::clone(&done);
-        let work = move || {
-            let outcome = work();
-            drop(spared);
-            there.put(outcome);
-        };
-        self.queue.put(Work::Call(Box::new(work)));
-        Some(Pending(done))
+    /// The right to have a thread wait for a disk, if nothing waits to be sealed.
+    pub(crate) fn spare(&self) -> Option<Spared> {
+        self.spare.take().filter(|_| self.queue.is_empty())
     }
 }
 
@@ -165,7 +148,7 @@ mod tests {
                 outlet: Arc::clone(&outlet),
             });
             if number % 3 == 0 {
-                assert_eq!(pool.beside(move || number, || "meanwhile"), (number, "meanwhile"));
+                assert_eq!(pool.begin(move || number).wait(), number);
             }
         }
         let mut numbers: Vec<u8> = Vec::new();

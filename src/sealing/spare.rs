@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct Spare(Arc<AtomicUsize>);
 
 /// A thread that may, until this is dropped.
-pub(super) struct Spared(Spare);
+pub(crate) struct Spared(Spare);
 
 impl Spare {
     /// Of so many threads in all.
