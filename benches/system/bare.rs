@@ -38,6 +38,8 @@ const KEY: [u8; 32] = [7; 32];
 pub enum WriteMode {
     /// Past the page cache, with fdatasync for each file.
     Direct,
+    /// The same, and then the file gets its name, which outlives a power loss: a rename and the folder's fsync.
+    Named,
     /// Into the page cache, without waiting for the disk.
     Cached,
 }
@@ -54,12 +56,13 @@ pub enum Sealing {
 }
 
 impl WriteMode {
-    const ALL: [WriteMode; 2] = [WriteMode::Direct, WriteMode::Cached];
+    const ALL: [WriteMode; 3] = [WriteMode::Direct, WriteMode::Named, WriteMode::Cached];
 
     /// The word for it on the command line.
     fn word(self) -> &'static str {
         match self {
             WriteMode::Direct => "direct",
+            WriteMode::Named => "named",
             WriteMode::Cached => "cached",
         }
     }
@@ -163,10 +166,14 @@ fn receive(
 ) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    if pipeline.write == WriteMode::Direct {
+    if pipeline.write != WriteMode::Cached {
         options.custom_flags(OFlags::DIRECT.bits().cast_signed());
     }
-    let file = options.open(path)?;
+    let nameless = path.with_extension("part");
+    let file = match pipeline.write {
+        WriteMode::Named => options.open(&nameless)?,
+        WriteMode::Direct | WriteMode::Cached => options.open(path)?,
+    };
     let keys = Keys::new();
     let (mut left, mut offset) = (bytes, 0);
     while left > 0 {
@@ -177,8 +184,12 @@ fn receive(
         left -= count as u64;
         offset += SEGMENT_BYTES as u64;
     }
-    if pipeline.write == WriteMode::Direct {
+    if pipeline.write != WriteMode::Cached {
         file.sync_data()?;
+    }
+    if pipeline.write == WriteMode::Named {
+        std::fs::rename(&nameless, path)?;
+        File::open(path.parent().expect("it is in the folder"))?.sync_all()?;
     }
     Ok(())
 }

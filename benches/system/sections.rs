@@ -18,6 +18,8 @@ const LARGE_COUNT: u64 = 40;
 
 const BARE: Subject = bare(Sealing::Gcm, WriteMode::Direct);
 const BARE_CACHED: Subject = bare(Sealing::Gcm, WriteMode::Cached);
+/// What it takes at least that a file and its name outlive a power loss.
+const BARE_NAMED: Subject = bare(Sealing::Gcm, WriteMode::Named);
 /// What nothing can be faster than that makes images durable.
 const BOUND: Subject = bare(Sealing::Nothing, WriteMode::Direct);
 const PIXSEAL: Subject = pixseal(3, Durability::Fsync, Audience::All);
@@ -140,11 +142,12 @@ pub fn small(bench: &Bench) -> Result<(), String> {
         pixseal(3, Durability::Rename, Audience::Assigned),
         BARE,
         BARE_CACHED,
+        BARE_NAMED,
     ];
-    let mut pairs = vec![(0, 4), (1, 4), (2, 5), (3, 5)];
+    let mut pairs = vec![(0, 4), (1, 4), (6, 4), (0, 6), (1, 6), (2, 5), (3, 5)];
     if has_nginx() {
         who.push(NGINX);
-        pairs.extend([(2, 6), (3, 6)]);
+        pairs.extend([(2, 7), (3, 7)]);
     }
     let mut rows: Vec<Row<'_>> = who
         .into_iter()

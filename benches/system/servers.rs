@@ -64,6 +64,7 @@ impl fmt::Display for Subject {
                 };
                 let write = match write {
                     WriteMode::Direct => "fdatasync",
+                    WriteMode::Named => "fdatasync, rename and fsync of the folder",
                     WriteMode::Cached => "page cache",
                 };
                 write!(f, "bare pipeline{sealing}, {write}")

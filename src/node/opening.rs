@@ -10,7 +10,7 @@ use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
-use crate::sealing::blocks::Block;
+use crate::sealing::blocks::{Block, Transfer};
 use crate::sealing::pool::Pending;
 use crate::store::sealed::Sealed;
 
@@ -103,7 +103,7 @@ impl<'n> Source<'n> {
 
     /// A block, in the turn of `client`, who must hold none.
     pub(crate) fn block(&self, client: IpAddr) -> Block {
-        self.node.blocks.take_for(client)
+        self.node.blocks.take_for(Transfer::Download, client)
     }
 
     /// A block, if one is free.

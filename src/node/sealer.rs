@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::Error;
 use super::shared::Node;
 use crate::seal::{SEGMENT_BYTES, SegmentCipher};
-use crate::sealing::blocks::Block;
+use crate::sealing::blocks::{Block, Transfer};
 use crate::sealing::outlet::{Outlet, Sealed};
 use crate::sealing::pool::Job;
 use crate::sealing::segment::Segment;
@@ -67,7 +67,7 @@ impl<'n> Sealer<'n> {
             return Ok(block);
         }
         self.write_until(0)?;
-        Ok(self.node.blocks.take_for(client))
+        Ok(self.node.blocks.take_for(Transfer::Upload, client))
     }
 
     pub(crate) fn into_draft(self) -> Draft {

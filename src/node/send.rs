@@ -14,7 +14,7 @@ use super::segments::Segments;
 use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::seal::{self, SEGMENT_BYTES};
-use crate::sealing::blocks::{Block, Blocks};
+use crate::sealing::blocks::{Block, Blocks, Transfer};
 use crate::socket::pace::Pace;
 use crate::socket::{Socket, is_stall};
 use crate::store::sealed::Sealed;
@@ -132,7 +132,12 @@ fn send_sealed(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u
     while at < range.end {
         let index = u32::try_from(at / SEGMENT_BYTES as u64).expect("segments are counted in 32 bits");
         let start = u64::from(index) * SEGMENT_BYTES as u64;
-        let stored = source.read(index, outgoing.blocks.take_for(outgoing.socket.client()))?;
+        let stored = source.read(
+            index,
+            outgoing
+                .blocks
+                .take_for(Transfer::Download, outgoing.socket.client()),
+        )?;
         at = match outgoing.send_part(stored.block(), stored.bytes(), start, &(at..range.end))? {
             ControlFlow::Continue(()) => start + stored.bytes().len() as u64,
             ControlFlow::Break(stalled_at) => {
@@ -174,7 +179,12 @@ impl Outgoing<'_> {
         };
         let (mut at, to) = (within(range.start), within(range.end));
         while at < to {
-            match self.socket.write_some(&bytes[at..to], &mut self.pace) {
+            let written = if self.blocks.are_scarce() {
+                self.socket.write_briefly(&bytes[at..to], &mut self.pace)
+            } else {
+                self.socket.write_some(&bytes[at..to], &mut self.pace)
+            };
+            match written {
                 Ok(count) => {
                     at += count;
                     if at < to && block.is_overdue() {

@@ -3,8 +3,9 @@
 //! Memory is bounded here and nowhere else: an upload that finds no free block waits, and TCP makes its sender
 //! wait. No thread holds a block while it waits for a second one, so there is always one that goes on.
 //!
-//! Blocks are shared fairly: clients that wait take turns, and nobody passes those who wait. A client that neither stalls
-//! nor gets on may keep its block for [`HOLD_TIME_MAX`] while others wait.
+//! Blocks are shared fairly: uploads and downloads that wait take turns, of each the clients, and nobody passes those who
+//! wait. A crowd that downloads does not keep an upload waiting, nor the other way round. A client that neither stalls nor
+//! gets on may keep its block for [`HOLD_TIME_MAX`] while others wait.
 
 #![allow(
     clippy::disallowed_methods,
@@ -43,7 +44,25 @@ struct FreeBlocks {
     /// Blocks that are not allocated yet.
     unallocated: usize,
     /// Where those wait who found none. While somebody waits there is no free block.
-    waiting: Turns<Arc<Mailbox<Vec<u8>>>>,
+    waiting: Waiting,
+}
+
+#[derive(Default)]
+struct Waiting {
+    uploads: Turns<Place>,
+    downloads: Turns<Place>,
+    /// Whose turn it is, if both wait.
+    is_download_turn: bool,
+}
+
+/// Where one waits for a block.
+type Place = Arc<Mailbox<Vec<u8>>>;
+
+/// What a block is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transfer {
+    Upload,
+    Download,
 }
 
 /// One stalled upload's right to keep a segment in memory outside the pool, until dropped.
@@ -66,7 +85,7 @@ impl Blocks {
         let state = FreeBlocks {
             free: Vec::with_capacity(count),
             unallocated: count,
-            waiting: Turns::default(),
+            waiting: Waiting::default(),
         };
         Blocks(Arc::new(BlockPool {
             state: Mutex::new(state),
@@ -82,17 +101,17 @@ impl Blocks {
 
     /// A block for what the node does by itself, as [`take_for`](Blocks::take_for).
     pub fn take(&self) -> Block {
-        self.take_for(Ipv4Addr::UNSPECIFIED.into())
+        self.take_for(Transfer::Upload, Ipv4Addr::UNSPECIFIED.into())
     }
 
     /// A block, as soon as one is free and it is this client's turn. The caller must hold none.
-    pub(crate) fn take_for(&self, client: IpAddr) -> Block {
+    pub(crate) fn take_for(&self, transfer: Transfer, client: IpAddr) -> Block {
         let mut state = self.0.lock();
         let memory = match state.take_free() {
             Some(memory) => memory,
             None => {
                 let place = Arc::new(Mailbox::default());
-                state.waiting.push(client, Arc::clone(&place));
+                state.waiting.of(transfer).push(client, Arc::clone(&place));
                 drop(state);
                 place.take()
             }
@@ -147,6 +166,28 @@ impl FreeBlocks {
         }
         self.unallocated = self.unallocated.checked_sub(1)?;
         Some(vec![0; SEGMENT_BYTES + DIRECT_BYTES_ALIGNMENT])
+    }
+}
+
+impl Waiting {
+    fn of(&mut self, transfer: Transfer) -> &mut Turns<Place> {
+        match transfer {
+            Transfer::Upload => &mut self.uploads,
+            Transfer::Download => &mut self.downloads,
+        }
+    }
+
+    fn pop(&mut self) -> Option<Place> {
+        let (first, second) = match self.is_download_turn {
+            true => (&mut self.downloads, &mut self.uploads),
+            false => (&mut self.uploads, &mut self.downloads),
+        };
+        self.is_download_turn = !self.is_download_turn;
+        first.pop().or_else(|| second.pop())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.uploads.is_empty() && self.downloads.is_empty()
     }
 }
 
@@ -237,22 +278,35 @@ mod tests {
         let held = blocks.take();
         let served = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            for (last, waiting) in [(1, "first"), (1, "second"), (2, "other")] {
-                let before = blocks.0.lock().waiting.len();
+            use Transfer::{Download, Upload};
+            for (transfer, last, waiting) in [
+                (Upload, 1, "first"),
+                (Upload, 1, "second"),
+                (Upload, 2, "other"),
+                (Download, 1, "download"),
+            ] {
+                let count = || {
+                    let mut state = blocks.0.lock();
+                    state.waiting.of(Upload).len() + state.waiting.of(Download).len()
+                };
+                let before = count();
                 let client = IpAddr::from([10, 0, 0, last]);
                 let (blocks, served) = (&blocks, &served);
                 scope.spawn(move || {
-                    let _block = blocks.take_for(client);
+                    let _block = blocks.take_for(transfer, client);
                     served.lock().unwrap().push(waiting);
                 });
-                while blocks.0.lock().waiting.len() == before {
+                while count() == before {
                     std::thread::yield_now();
                 }
             }
             assert!(blocks.are_scarce() && blocks.try_take().is_none());
             drop(held);
         });
-        assert_eq!(served.into_inner().unwrap(), ["first", "other", "second"]);
+        assert_eq!(
+            served.into_inner().unwrap(),
+            ["first", "download", "other", "second"]
+        );
         assert!(!blocks.are_scarce() && blocks.try_take().is_some());
     }
 
