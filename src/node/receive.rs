@@ -78,7 +78,7 @@ fn store(
     }
     let bytes = intake.finish(offer.digest)?;
     sealer.write_until(0)?;
-    // Headers and tags are not counted, and AES-CTR adds nothing.
+    // Headers and tags are not counted, and the ciphertext is as long as the image.
     log::info!(
         "Node {}: Image encrypted ({bytes} bytes -> {bytes} bytes)",
         node.id

@@ -14,7 +14,7 @@ use super::segments::Segments;
 use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::seal::{self, SEGMENT_BYTES};
-use crate::sealing::blocks::{Block, Blocks, Transfer};
+use crate::sealing::blocks::{Block, Blocks};
 use crate::socket::pace::Pace;
 use crate::socket::{Socket, is_stall};
 use crate::store::sealed::Sealed;
@@ -102,9 +102,7 @@ fn send_plain(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u6
         let mut segments = Segments::new(source, seal::segment_at(at)..end);
         let mut stalled_at = None;
         while let Some(segment) = segments.next(client)? {
-            if outgoing.head.is_some() {
-                outgoing.head()?;
-            }
+            outgoing.head()?;
             let part = outgoing.send_part(
                 segment.block(),
                 segment.text(),
@@ -132,12 +130,8 @@ fn send_sealed(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u
     while at < range.end {
         let index = u32::try_from(at / SEGMENT_BYTES as u64).expect("segments are counted in 32 bits");
         let start = u64::from(index) * SEGMENT_BYTES as u64;
-        let stored = source.read(
-            index,
-            outgoing
-                .blocks
-                .take_for(Transfer::Download, outgoing.socket.client()),
-        )?;
+        let block = source.block(outgoing.socket.client());
+        let stored = source.read(index, block)?;
         at = match outgoing.send_part(stored.block(), stored.bytes(), start, &(at..range.end))? {
             ControlFlow::Continue(()) => start + stored.bytes().len() as u64,
             ControlFlow::Break(stalled_at) => {
@@ -160,8 +154,9 @@ struct Outgoing<'c> {
 }
 
 impl Outgoing<'_> {
+    /// Sends the head, if it was not sent before.
     fn head(&mut self) -> Result<(), Error> {
-        let head = self.head.take().expect("a head goes out once");
+        let head = self.head.take().unwrap_or_default();
         self.socket.write_all(&head).map_err(|e| lost(&e))
     }
 
