@@ -49,7 +49,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 const KEEP_CLOCK_EVERY: Duration = Duration::from_secs(5);
 /// How many threads hand over. More would only take the disk from uploads.
 const HANDING_OVER: usize = 2;
-/// Each of them rests twice as long as it worked, at most so long: uploads come first.
+/// Each of them rests so many times as long as it worked: uploads come first, and a hand-over costs as much as several of them
+/// (docs/measurements.md).
+const REST: u32 = 6;
+/// At most so long.
 const REST_MAX: Duration = Duration::from_millis(200);
 /// A tombstone of this age that waits for a member is told of.
 const TOMBSTONE_WARNING_MS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -237,7 +240,7 @@ impl Settler {
             Counters::add(&self.node.counters.images_handed_over, 1);
             self.node.misplaced.one_less();
         }
-        thread::sleep((begun.elapsed() * 2).min(REST_MAX));
+        thread::sleep((begun.elapsed() * REST).min(REST_MAX));
         taken
     }
 
