@@ -20,8 +20,8 @@
 //!   it had heard of this node ([`Leases::floor`]), and no later than [`Facts::stored`](facts::Facts::stored).
 //! - A node that is clean knows only what the other one was assigned. That is enough: copies that it might be asked about lie
 //!   on nodes that are not clean, and those have noted each name.
-//! - It confirmed nothing later than the last time that it announced ([`Facts::reserve`](facts::Facts::reserve)): a node confirms a write only
-//!   once all others of its view have heard of a later reserve.
+//! - It confirmed nothing later than the last time that it announced ([`Facts::reserve`](facts::Facts::reserve)): a node
+//!   confirms a write only once all others of its view have heard of a later reserve.
 //!
 //! A pause loses nothing of that: what others wrote meanwhile is of a known span of time. Nor does a node that leaves in
 //! peace and starts again: it leaves what it knows to its next life ([`knowledge`]).
@@ -85,7 +85,8 @@ pub struct Leases {
     /// Members that were heard in this life of the node.
     heard: Arc<BTreeSet<NodeId>>,
     view: Option<(ViewId, Roster)>,
-    /// Rosters since the cluster was settled under which peers may have written without declaring it to this node, each once.
+    /// Rosters since the cluster was settled under which peers may have written without declaring it to this node, each
+    /// once.
     epochs: Arc<Vec<Epoch>>,
     /// Peers that may have written under the present roster without declaring it to this node.
     undeclaring: BTreeSet<NodeId>,

@@ -33,7 +33,8 @@ use crate::http::inbox::Inbox;
 const UNSENT_BYTES_MAX: u32 = 128 << 10;
 /// How long a read or a write waits before it returns to the caller.
 const TICK: Duration = Duration::from_millis(20);
-/// The same for a write while others wait for the memory that it is from. A client that takes 10 MB/s makes room within it.
+/// The same for a write while others wait for the memory that it is from. A client that takes 13 MB/s makes room
+/// within it: the kernel says that there is some when half of [`UNSENT_BYTES_MAX`] is gone.
 const BRIEF_TICK: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 5_000_000,

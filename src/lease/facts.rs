@@ -6,8 +6,8 @@ use crate::condition::Condition;
 use crate::roster::{NodeId, ViewId};
 use crate::version::Time;
 
-/// How far ahead of the wall clock a node announces what times its writes may have. Less than [`EXPIRY`](super::EXPIRY): a node that
-/// takes the names of a silent one need not set its clock forward.
+/// How far ahead of the wall clock a node announces what times its writes may have. Less than [`EXPIRY`](super::EXPIRY): a
+/// node that takes the names of a silent one need not set its clock forward.
 pub const RESERVE_MS: u64 = 500;
 /// The same where its clock is ahead of the wall clock.
 const RESERVE_AHEAD_MS: u64 = 200;

@@ -1,7 +1,8 @@
 //! What other nodes have said that they are about to write, while the cluster was not settled.
 //!
-//! A node gives nothing a name before every other node of its view has noted the name, under that view. Whoever has
-//! listened to a node all the time knows what it can hold once it is away: nothing that it has not declared.
+//! A node gives nothing a name before every other node of its view that is not known to be clean has noted the name, under
+//! that view. Whoever has listened to a node all the time, and was not clean, knows what it can hold once it is away:
+//! nothing that it has not declared.
 //!
 //! Workers note and ask; what was noted before the cluster was last settled counts no more, and goes with the first note
 //! after that.

@@ -297,8 +297,8 @@ fn look_alone(node: &Node, id: &ImageId, standing: &Standing) -> Result<Option<L
     }))
 }
 
-/// Makes a change if this node takes writes of the name in this very view, and the others know of it. Nobody reports this node as clean in a later
-/// view while that goes on: see `settle`.
+/// Makes a change if this node takes writes of the name in this very view, and the others know of it. Nobody reports this
+/// node as clean in a later view while that goes on: see `settle`.
 pub(super) fn in_view(
     node: &Node,
     id: &ImageId,

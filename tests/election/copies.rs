@@ -83,8 +83,8 @@ impl Images {
         self.confirmations += 1;
     }
 
-    /// Every node of the view of `node` that is not known to be clean notes what it is about to write; none that cannot be asked, or goes by another
-    /// view.
+    /// Every node of the view of `node` that is not known to be clean notes what it is about to write; none that cannot be
+    /// asked, or goes by another view.
     fn declare(&self, node: NodeId, name: &str, time: Time) -> bool {
         let holder = &self.process(node).expect("it runs").leaseholder;
         let are_noted = holder.standing.declared_to.iter().all(|&other| {
