@@ -6,7 +6,7 @@
 //! - [`blocks`]: a fixed number of 1 MiB buffers; memory is bounded here
 //! - [`segment`]: one segment of an upload while it arrives, is sealed and is written
 //!
-//! Knows nothing of sockets or HTTP, and of files only what writes to one. What is computed is `seal`'s.
+//! Knows nothing of sockets, files or HTTP. What is computed is `seal`'s.
 
 pub mod blocks;
 pub(crate) mod mailbox;

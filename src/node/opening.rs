@@ -10,7 +10,7 @@ use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::keyset::Keyset;
 use crate::seal::{self, HEADER_BYTES, Header, SEGMENT_BYTES, SegmentCipher, TAG_BYTES};
-use crate::sealing::blocks::{Block, Transfer};
+use crate::sealing::blocks::{Block, Direction};
 use crate::sealing::pool::Pending;
 use crate::store::sealed::Sealed;
 
@@ -89,12 +89,17 @@ impl<'n> Source<'n> {
         self.node.pool.begin(move || opener.open(stored))
     }
 
-    /// The same, and reads it there as well. `None`: no thread can be spared for that, or there is no block.
-    pub(crate) fn read_and_open(&self, index: u32) -> Option<Pending<Result<Opened, Error>>> {
-        let spared = self.node.pool.spare()?;
-        let block = self.try_block()?;
+    /// The same with segment `index`, which is read there as well, if a thread can be spared for that.
+    pub(crate) fn read_and_open(
+        &self,
+        index: u32,
+        block: Block,
+    ) -> Result<Pending<Result<Opened, Error>>, Error> {
+        let Some(spared) = self.node.pool.spare() else {
+            return Ok(self.open(self.read(index, block)?));
+        };
         let (sealed, opener) = (Arc::clone(&self.sealed), Arc::clone(&self.opener));
-        Some(self.node.pool.begin(move || {
+        Ok(self.node.pool.begin(move || {
             let stored = Stored::read(&sealed, index, block)?;
             drop(spared);
             opener.open(stored)
@@ -103,7 +108,7 @@ impl<'n> Source<'n> {
 
     /// A block, in the turn of `client`, who must hold none.
     pub(crate) fn block(&self, client: IpAddr) -> Block {
-        self.node.blocks.take_for(Transfer::Download, client)
+        self.node.blocks.take_for(Direction::Download, client)
     }
 
     /// A block, if one is free.

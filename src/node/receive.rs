@@ -27,8 +27,8 @@ use crate::seal::{self, Header, SegmentCipher};
 use crate::socket::Socket;
 use crate::version::WriteOutcome;
 
-/// Segments of one upload that are read, sealed and written at a time: one of each. More would take blocks from
-/// other uploads and gain nothing.
+/// Segments of one upload that are read, sealed and written at a time: one of each. More would take blocks from other
+/// uploads.
 const IN_FLIGHT_MAX: usize = 3;
 
 /// Receives the body, seals it, stores it under `id` and counts it.

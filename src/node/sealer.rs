@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::error::Error;
 use super::shared::Node;
 use crate::seal::{SEGMENT_BYTES, SegmentCipher};
-use crate::sealing::blocks::{Block, Transfer};
-use crate::sealing::outlet::{Outlet, Sealed};
+use crate::sealing::blocks::{Block, Direction};
+use crate::sealing::outlet::{Outlet, SealedSegment};
 use crate::sealing::pool::Job;
 use crate::sealing::segment::Segment;
 use crate::store::draft::Draft;
@@ -35,9 +35,9 @@ impl<'n> Sealer<'n> {
     pub(crate) fn begin(&mut self, index: u32, last: bool, segment: Segment) {
         self.in_flight += 1;
         if segment.is_whole_block()
-            && let Some(writer) = self.draft.writer()
+            && let Some(write) = self.draft.writer()
         {
-            self.outlet.may_write(writer);
+            self.outlet.may_write(write);
         }
         self.node.pool.seal(Job {
             cipher: Arc::clone(&self.cipher),
@@ -54,8 +54,10 @@ impl<'n> Sealer<'n> {
             let sealed = self.outlet.take();
             self.in_flight -= 1;
             match sealed {
-                Sealed::Unwritten(offset, segment) => self.draft.write(offset, segment.sealed())?,
-                Sealed::Written(offset, written) => self.draft.was_written(offset, SEGMENT_BYTES, written)?,
+                SealedSegment::Unwritten(offset, segment) => self.draft.write(offset, segment.sealed())?,
+                SealedSegment::Written(offset, written) => {
+                    self.draft.was_written(offset, SEGMENT_BYTES, written)?
+                }
             }
         }
         Ok(())
@@ -67,7 +69,7 @@ impl<'n> Sealer<'n> {
             return Ok(block);
         }
         self.write_until(0)?;
-        Ok(self.node.blocks.take_for(Transfer::Upload, client))
+        Ok(self.node.blocks.take_for(Direction::Upload, client))
     }
 
     pub(crate) fn into_draft(self) -> Draft {

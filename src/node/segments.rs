@@ -6,11 +6,9 @@ use std::ops::Range;
 
 use super::error::Error;
 use super::opening::{Opened, Source};
-use crate::sealing::blocks::Block;
 use crate::sealing::pool::Pending;
 
-/// How many are read and opened beforehand: while one is opened, the next is read. More would take blocks from others and
-/// gain nothing.
+/// How many are read and opened beforehand: while one is opened, the next is read. More would take blocks from others.
 const AHEAD_MAX: usize = 2;
 
 pub(crate) struct Segments<'s, 'n> {
@@ -35,7 +33,9 @@ impl<'s, 'n> Segments<'s, 'n> {
         let next = match self.ahead.pop_front() {
             Some(next) => next,
             None => match self.unread.next() {
-                Some(index) => self.open(index, self.source.block(client))?,
+                Some(index) => self
+                    .source
+                    .open(self.source.read(index, self.source.block(client))?),
                 None => return Ok(None),
             },
         };
@@ -45,22 +45,13 @@ impl<'s, 'n> Segments<'s, 'n> {
 
     /// Begins with those after the next one, as far as there are blocks for them.
     fn go_ahead(&mut self) -> Result<(), Error> {
-        while self.ahead.len() < AHEAD_MAX && !self.unread.is_empty() {
-            let index = self.unread.start;
-            let ahead = match self.source.read_and_open(index) {
-                Some(ahead) => ahead,
-                None => match self.source.try_block() {
-                    Some(block) => self.open(index, block)?,
-                    None => break,
-                },
-            };
-            self.unread.start += 1;
-            self.ahead.push_back(ahead);
+        while self.ahead.len() < AHEAD_MAX
+            && !self.unread.is_empty()
+            && let Some(block) = self.source.try_block()
+            && let Some(index) = self.unread.next()
+        {
+            self.ahead.push_back(self.source.read_and_open(index, block)?);
         }
         Ok(())
-    }
-
-    fn open(&self, index: u32, block: Block) -> Result<Pending<Result<Opened, Error>>, Error> {
-        Ok(self.source.open(self.source.read(index, block)?))
     }
 }

@@ -10,7 +10,7 @@ use super::shared::Node;
 use crate::http::body::{self, Body};
 use crate::image_id::ImageId;
 use crate::seal::{HEADER_BYTES, Header, SEGMENT_BYTES};
-use crate::sealing::blocks::Transfer;
+use crate::sealing::blocks::Direction;
 use crate::socket::pace::Pace;
 use crate::socket::{Socket, is_stall};
 use crate::store::draft::Draft;
@@ -46,7 +46,7 @@ pub(crate) fn image(
     // One at a time has a block for this: nodes that hand over must not take them all from uploads.
     let _turn = node.taking_over.lock().unwrap_or_else(PoisonError::into_inner);
     while done < sealed_bytes {
-        let mut block = node.blocks.take_for(Transfer::Upload, socket.client());
+        let mut block = node.blocks.take_for(Direction::Upload, socket.client());
         let wanted =
             usize::try_from(sealed_bytes - done).map_or(SEGMENT_BYTES, |left| left.min(SEGMENT_BYTES));
         read_exact(socket, body, &mut block.bytes_mut()[..wanted])?;

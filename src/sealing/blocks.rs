@@ -58,9 +58,9 @@ struct Waiting {
 /// Where one waits for a block.
 type Place = Arc<Mailbox<Vec<u8>>>;
 
-/// What a block is for.
+/// Which way the bytes of a block go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transfer {
+pub(crate) enum Direction {
     Upload,
     Download,
 }
@@ -101,17 +101,17 @@ impl Blocks {
 
     /// A block for what the node does by itself, as [`take_for`](Blocks::take_for).
     pub fn take(&self) -> Block {
-        self.take_for(Transfer::Upload, Ipv4Addr::UNSPECIFIED.into())
+        self.take_for(Direction::Upload, Ipv4Addr::UNSPECIFIED.into())
     }
 
     /// A block, as soon as one is free and it is this client's turn. The caller must hold none.
-    pub(crate) fn take_for(&self, transfer: Transfer, client: IpAddr) -> Block {
+    pub(crate) fn take_for(&self, direction: Direction, client: IpAddr) -> Block {
         let mut state = self.0.lock();
         let memory = match state.take_free() {
             Some(memory) => memory,
             None => {
                 let place = Arc::new(Mailbox::default());
-                state.waiting.of(transfer).push(client, Arc::clone(&place));
+                state.waiting.of(direction).push(client, Arc::clone(&place));
                 drop(state);
                 place.take()
             }
@@ -170,10 +170,10 @@ impl FreeBlocks {
 }
 
 impl Waiting {
-    fn of(&mut self, transfer: Transfer) -> &mut Turns<Place> {
-        match transfer {
-            Transfer::Upload => &mut self.uploads,
-            Transfer::Download => &mut self.downloads,
+    fn of(&mut self, direction: Direction) -> &mut Turns<Place> {
+        match direction {
+            Direction::Upload => &mut self.uploads,
+            Direction::Download => &mut self.downloads,
         }
     }
 
@@ -278,8 +278,8 @@ mod tests {
         let held = blocks.take();
         let served = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
-            use Transfer::{Download, Upload};
-            for (transfer, last, waiting) in [
+            use Direction::{Download, Upload};
+            for (direction, last, waiting) in [
                 (Upload, 1, "first"),
                 (Upload, 1, "second"),
                 (Upload, 2, "other"),
@@ -293,7 +293,7 @@ mod tests {
                 let client = IpAddr::from([10, 0, 0, last]);
                 let (blocks, served) = (&blocks, &served);
                 scope.spawn(move || {
-                    let _block = blocks.take_for(transfer, client);
+                    let _block = blocks.take_for(direction, client);
                     served.lock().unwrap().push(waiting);
                 });
                 while count() == before {

@@ -17,10 +17,22 @@ use crate::vital;
 
 /// One thread for each core, at the workers' priority.
 pub(crate) struct SealingPool {
-    /// Unbounded, but each worker waits for at most two entries.
-    queue: Arc<Mailbox<Work>>,
-    spare: Spare,
+    desk: Arc<Desk>,
     threads: rayon::ThreadPool,
+}
+
+/// What the threads share.
+struct Desk {
+    /// Unbounded, but each worker waits for at most a few entries.
+    queue: Mailbox<Work>,
+    spare: Spare,
+}
+
+impl Desk {
+    /// The right to have a thread wait for a disk, if nothing waits to be sealed.
+    fn spare(&self) -> Option<Spared> {
+        self.spare.take().filter(|_| self.queue.is_empty())
+    }
 }
 
 enum Work {
@@ -50,34 +62,33 @@ impl SealingPool {
             // Whoever waits for what the thread had taken would wait for ever.
             .panic_handler(|_| vital::end("seal"))
             .build()?;
-        let queue = Arc::new(Mailbox::default());
-        let there = Arc::clone(&queue);
-        let spare = Spare::of(threads.current_num_threads());
-        let spared = spare.clone();
-        threads.spawn_broadcast(move |_| work(&there, &spared));
-        Ok(SealingPool {
-            queue,
-            spare,
-            threads,
-        })
+        let desk = Arc::new(Desk {
+            queue: Mailbox::default(),
+            spare: Spare::of(threads.current_num_threads()),
+        });
+        let there = Arc::clone(&desk);
+        threads.spawn_broadcast(move |_| work(&there));
+        Ok(SealingPool { desk, threads })
     }
 
     /// Seals a segment as soon as a thread has time.
     pub(crate) fn seal(&self, job: Job) {
-        self.queue.put(Work::Seal(job));
+        self.desk.queue.put(Work::Seal(job));
     }
 
     /// Does `work` as soon as a thread has time.
     pub(crate) fn begin<A: Send + 'static>(&self, work: impl FnOnce() -> A + Send + 'static) -> Pending<A> {
         let done = Arc::new(Mailbox::default());
         let there = Arc::clone(&done);
-        self.queue.put(Work::Call(Box::new(move || there.put(work()))));
+        self.desk
+            .queue
+            .put(Work::Call(Box::new(move || there.put(work()))));
         Pending(done)
     }
 
-    /// The right to have a thread wait for a disk, if nothing waits to be sealed.
+    /// See [`Desk::spare`].
     pub(crate) fn spare(&self) -> Option<Spared> {
-        self.spare.take().filter(|_| self.queue.is_empty())
+        self.desk.spare()
     }
 }
 
@@ -94,16 +105,16 @@ impl<A> Pending<A> {
 impl Drop for SealingPool {
     fn drop(&mut self) {
         for _ in 0..self.threads.current_num_threads() {
-            self.queue.put(Work::End);
+            self.desk.queue.put(Work::End);
         }
     }
 }
 
 /// What each thread of the pool does until it is told to end.
-fn work(queue: &Mailbox<Work>, spare: &Spare) {
+fn work(desk: &Desk) {
     loop {
-        match queue.take() {
-            Work::Seal(job) => job.run(|| if queue.is_empty() { spare.take() } else { None }),
+        match desk.queue.take() {
+            Work::Seal(job) => job.run(|| desk.spare()),
             Work::Call(call) => call(),
             Work::End => return,
         }
@@ -111,7 +122,7 @@ fn work(queue: &Mailbox<Work>, spare: &Spare) {
 }
 
 impl Job {
-    fn run(mut self, spare: impl Fn() -> Option<Spared>) {
+    fn run(mut self, spare: impl FnOnce() -> Option<Spared>) {
         let Job { index, last, .. } = self;
         self.cipher.seal(index, last, self.segment.text_and_tag_mut());
         let offset = u64::from(index) * SEGMENT_BYTES as u64;
@@ -121,7 +132,7 @@ impl Job {
 
 #[cfg(test)]
 mod tests {
-    use super::super::outlet::Sealed;
+    use super::super::outlet::SealedSegment;
     use super::*;
     use crate::keyset::{KEY_BYTES, Key};
     use crate::seal::{Header, SALT_AND_PREFIX_BYTES};
@@ -153,7 +164,7 @@ mod tests {
         }
         let mut numbers: Vec<u8> = Vec::new();
         for _ in 0..100 {
-            let Sealed::Unwritten(0, mut segment) = outlet.take() else {
+            let SealedSegment::Unwritten(0, mut segment) = outlet.take() else {
                 panic!("nothing writes it");
             };
             let buf = segment.text_and_tag_mut();

@@ -1,11 +1,5 @@
 //! An image on its way into the store: bytes, then durable, then a name.
 
-#![allow(
-    clippy::disallowed_types,
-    reason = "part of the store, which is the edge to the file system"
-)]
-
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -24,21 +18,6 @@ pub(crate) struct Draft {
     direct: bool,
     /// How far it reaches.
     bytes: u64,
-}
-
-/// Writes to a draft from other threads.
-pub(crate) struct DraftWriter(Arc<File>);
-
-impl DraftWriter {
-    #[cfg(test)]
-    pub(crate) fn to(file: Arc<File>) -> DraftWriter {
-        DraftWriter(file)
-    }
-
-    /// Writes `bytes` at `offset`; past the page cache, if they are aligned.
-    pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
-    }
 }
 
 impl Draft {
@@ -72,23 +51,26 @@ impl Draft {
         if bytes.is_empty() {
             return Ok(());
         }
-        let file = self.temporary.file();
-        if direct != self.direct {
-            self.direct = set_direct(file, direct);
-        }
-        let written = file.write_all_at(bytes, offset);
+        self.set_direct(direct);
+        let written = self.temporary.file().write_all_at(bytes, offset);
         self.was_written(offset, bytes.len(), written)
     }
 
-    /// Writes to this draft, for another thread; of no use unless the file system can write past the page cache.
-    pub(crate) fn writer(&mut self) -> Option<DraftWriter> {
-        if !self.direct {
-            self.direct = set_direct(self.temporary.file(), true);
+    fn set_direct(&mut self, direct: bool) {
+        if direct != self.direct {
+            self.direct = set_direct(self.temporary.file(), direct);
         }
-        self.direct.then(|| DraftWriter(self.temporary.share()))
     }
 
-    /// What became of `count` bytes at `offset` that a [`DraftWriter`] has written.
+    /// What another thread may write aligned blocks with, at an offset, if they go past the page cache. Should this one write
+    /// its tail meanwhile, they go through it, which is slower and as right.
+    pub(crate) fn writer(&mut self) -> Option<impl Fn(u64, &[u8]) -> io::Result<()> + Send + Sync + 'static> {
+        self.set_direct(true);
+        let file = self.direct.then(|| self.temporary.share())?;
+        Some(move |offset, bytes: &[u8]| file.write_all_at(bytes, offset))
+    }
+
+    /// What became of `count` bytes at `offset` that were written with [`Draft::writer`].
     pub(crate) fn was_written(
         &mut self,
         offset: u64,
@@ -121,7 +103,7 @@ impl Draft {
 
     /// To be called before [`Draft::read`]: reads come in any length.
     pub(crate) fn prepare_to_read(&mut self) {
-        self.direct = set_direct(self.temporary.file(), false);
+        self.set_direct(false);
     }
 
     /// Fills all of `buf` with the bytes from `offset` on.
