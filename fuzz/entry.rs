@@ -13,8 +13,13 @@ use pixseal::http::inbox::Inbox;
 use pixseal::http::response;
 use pixseal::http::target::Target;
 use pixseal::image::{self, Check};
+use pixseal::image_id::ImageId;
 use pixseal::keyset::Keyset;
+use pixseal::roster::{NodeId, ViewId};
 use pixseal::seal::{self, Header, SegmentCipher, TAG_BYTES, whole};
+use pixseal::ticket::{Claims, LIFETIME_MS, Purpose, Scope, TicketKey};
+use pixseal::tokens::Tokens;
+use pixseal::version::Version;
 use sha2::Sha256;
 
 const OWNER: &[u8] = b"alice/cat.png";
@@ -44,6 +49,63 @@ pub(crate) fn keyset(bytes: &[u8]) {
             Keyset::parse(std::str::from_utf8(&written).expect("JSON is UTF-8")).expect("our own text");
         assert!(*again.to_json() == *written);
     }
+}
+
+/// A file of tokens that is accepted is written and read back the same. None of its lines is a token, and neither is
+/// anything else that is not the secret: the hash of what is presented would have to be in the file.
+pub(crate) fn tokens(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(tokens) = Tokens::parse(text) {
+        let written = tokens.to_text();
+        let again = Tokens::parse(&written).expect("our own text");
+        assert_eq!(again.to_text(), written);
+        for line in text.lines().chain(text.split_whitespace()) {
+            assert!(tokens.find(line.as_bytes(), 0).is_none());
+        }
+    }
+}
+
+/// Any bytes instead of a ticket are none, and neither is a ticket with any of its bytes changed, cut or added. The first
+/// byte says what the ticket is for, the rest is changed in as `open_sealed` has it.
+pub(crate) fn ticket(bytes: &[u8]) {
+    let key = TicketKey::new(&CLUSTER_KEY);
+    let id = ImageId::new("alice", "cat.png").expect("a good name");
+    let (scope, node) = (Scope::image("PUT", &id), NodeId(1));
+    let verify = |text: &[u8]| {
+        let text = std::str::from_utf8(text).ok()?;
+        key.verify(text, node, scope, 0)
+    };
+    assert!(verify(bytes).is_none());
+
+    let Some((purpose, changes)) = bytes.split_first() else {
+        return;
+    };
+    let claims = Claims {
+        purpose: [
+            Purpose::Redirect,
+            Purpose::AuthorizedRedirect,
+            Purpose::HandOver,
+            Purpose::Read,
+        ][usize::from(*purpose) % 4],
+        node,
+        view: ViewId::default(),
+        hops: 1,
+        expiry_ms: LIFETIME_MS,
+        version: Version::default(),
+    };
+    let ticket = key.sign(&claims, scope).into_bytes();
+    let mut changed = ticket.clone();
+    let (changes, length) = changes.as_chunks::<2>();
+    for [at, mask] in changes {
+        let at = usize::from(*at) % ticket.len();
+        changed[at] ^= mask;
+    }
+    if let [cut] = length {
+        changed.truncate(ticket.len() - usize::from(*cut) % ticket.len());
+    }
+    assert_eq!(verify(&changed).is_some(), changed == ticket);
 }
 
 /// Any bytes instead of a file are forged, and so is a file with any byte of it changed, cut or added. The first two

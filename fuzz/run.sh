@@ -11,7 +11,7 @@ missing() {
 }
 cargo +nightly --version >/dev/null 2>&1 || missing "nightly Rust" "rustup toolchain install nightly"
 cargo fuzz --version >/dev/null 2>&1 || missing "cargo-fuzz" "cargo install cargo-fuzz"
-[ $# -gt 0 ] || set -- image keyset open_sealed datagram http_head http_body
+[ $# -gt 0 ] || set -- image keyset open_sealed datagram http_head http_body tokens ticket
 # No sanitizer: our code has no unsafe parts, and those of its dependencies are fuzzed by their own projects.
 cargo +nightly fuzz build --sanitizer none
 for target in "$@"; do

@@ -5,6 +5,7 @@
 //! until the others have noticed, and an upload that ended in doubt may be sent again.
 //!
 //! - [`error`]: what can go wrong
+//! - [`bearer_token`]: the token that is shown to the nodes
 //! - [`connection`]: one connection, a request out, an answer in
 //! - [`nodes`]: the connections to all members, and which of them answer
 //! - [`ask`]: requests without a body, and their answers
@@ -22,6 +23,7 @@
 
 pub mod ask;
 mod backoff;
+pub mod bearer_token;
 pub mod connection;
 pub mod download;
 pub mod error;
@@ -34,6 +36,7 @@ pub mod upload;
 use std::time::Instant;
 
 use self::ask::{Answered, target_of};
+use self::bearer_token::BearerToken;
 use self::download::Download;
 use self::error::Error;
 use self::nodes::{Nodes, Patience};
@@ -59,6 +62,12 @@ impl Client {
             nodes: Nodes::new(members, patience),
             buf: Vec::new(),
         }
+    }
+
+    /// Shows this token with every request.
+    pub fn with_token(mut self, token: Option<BearerToken>) -> Client {
+        self.nodes.token = token;
+        self
     }
 
     /// Ids and addresses of the members, in rising order of id.

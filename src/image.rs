@@ -33,6 +33,8 @@ const U31_MAX: u32 = i32::MAX as u32;
 /// Why an image is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
+    /// There are no bytes.
+    Empty,
     /// The first bytes are not those of a PNG.
     NotPng,
     /// It begins as a PNG, but its structure breaks this rule.
@@ -50,6 +52,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NotPng => f.write_str("not a PNG image"),
+            Error::Empty => f.write_str("the image has no bytes at all"),
             Error::Broken(rule) => write!(f, "broken PNG: {rule}"),
             Error::TooManyPixels { pixels, pixels_max } => {
                 write!(
@@ -132,6 +135,7 @@ impl Check {
         match (self.error, self.stage) {
             (Some(error), _) => Err(error),
             (None, Stage::Ended) => Ok(()),
+            (None, Stage::Opening) if self.gathered_bytes == 0 => Err(Error::Empty),
             (None, Stage::Opening) if self.gathered_bytes < SIGNATURE.len() => Err(Error::NotPng),
             (None, _) => broken("it ends too early"),
         }

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | a connection is accepted, and given to a worker | [`server::acceptor`], [`server::workers`] |
 //! | a request is read, let in and understood | [`server::serve`], [`server::gate`], [`server::request`] |
+//! | its sender may have it done, or not | [`server::authorize`], by [`tokens`] and [`ticket`] |
 //! | an upload is admitted or sent to another node | [`node::admit`], by [`balancer`] |
 //! | its bytes arrive and are checked | [`node::intake`], by [`image`] |
 //! | they are encrypted | [`node::sealer`], in the threads of [`sealing::pool`], by [`seal`] |
@@ -38,7 +39,8 @@
 //! - [`roster`]: node ids, and the sorted set of those that are alive
 //! - [`balancer`]: user, name and roster → who takes the image
 //! - [`version`]: the order of writes, and which of several copies is the image
-//! - [`ticket`]: signed claims: redirects, and what only nodes may ask each other
+//! - [`ticket`]: signed claims: redirects, and what nodes ask each other
+//! - [`tokens`]: who may do what
 //! - [`condition`]: whether a node can take images, and why not
 //! - [`lease`]: what a node may answer alone, and what absent nodes can hold
 //! - [`image_id`]: user and name, checked, and the file name that maps back to them
@@ -57,6 +59,7 @@
 //! - [`secrets`]: the keys on disk
 //! - [`store`]: the sealed images on disk
 //! - [`journal`]: the lines people watch
+//! - [`standard_output`]: what the programs print
 //! - [`priority`]: threads that work for clients give way to the heartbeat
 //! - [`vital`]: threads without which a node must not go on
 //! - [`sealing`]: the threads that encrypt, and the memory that images pass through
@@ -119,7 +122,9 @@ pub mod sealing;
 pub mod secrets;
 pub mod server;
 mod socket;
+pub mod standard_output;
 pub mod store;
 pub mod ticket;
+pub mod tokens;
 pub mod version;
 mod vital;

@@ -145,8 +145,9 @@ pub struct HeldCopy {
     pub modified: u64,
 }
 
-/// `GET /cluster`: what a node says about itself and the others.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+/// `GET /cluster`: what a node says about itself and the others. With a token that is not an admin's: who the nodes are,
+/// where they are, and who of them takes what.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Status {
     /// Who answers.
     pub node: NodeId,
@@ -214,7 +215,7 @@ pub struct Status {
 }
 
 /// Another node, as one hears it.
-#[derive(Clone, Debug, Serialize, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Peer {
     /// Its id.
     pub id: NodeId,

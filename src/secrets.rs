@@ -4,11 +4,12 @@
 //! secrets/              0700
 //!   keyset.json         0600   see `keyset`
 //!   cluster.key         0600   32 bytes as 64 hexadecimal digits, and a newline
+//!   tokens              0600   see `tokens`; without it, everybody may do everything
 //! ```
 //!
 //! What is missing is created, safely when several nodes start at once: each writes its own temporary file and commits
 //! it without replacing; the first one wins, and all then read what is there. What exists is changed only by
-//! [`update_keyset`]. Files that others could read, links and anything else that is
+//! [`update_keyset`] and [`update_tokens`]. Files that others could read, links and anything else that is
 //! not a plain file are refused.
 //!
 //! The only room that reads keys from files and draws the random numbers that they are made of.
@@ -31,6 +32,7 @@ use zeroize::Zeroizing;
 
 use crate::durable::{self, Durability, Replace, TemporaryFile};
 use crate::keyset::{self, Keyset};
+use crate::tokens::{self, Tokens};
 
 /// The folder where it is not named.
 pub const FOLDER: &str = "secrets";
@@ -38,6 +40,9 @@ pub const FOLDER: &str = "secrets";
 pub(crate) const KEYSET_FILE: &str = "keyset.json";
 /// The file with the key of the cluster.
 pub(crate) const CLUSTER_FILE: &str = "cluster.key";
+
+/// The file with the tokens of users.
+pub const TOKENS_FILE: &str = "tokens";
 
 const CLUSTER_KEY_BYTES: usize = 32;
 
@@ -105,12 +110,42 @@ pub fn update_keyset<T>(
     change: impl FnOnce(&mut Keyset) -> Result<T, keyset::Error>,
 ) -> Result<T, Error> {
     let folder = SecretsFolder::open(dir)?;
-    // Held until `folder` is dropped.
-    rustix::fs::flock(folder.0.file(), FlockOperation::LockExclusive).map_err(|e| cannot("lock", dir, e))?;
+    folder.lock()?;
     let mut keyset = folder.keyset()?;
     let changed = change(&mut keyset).map_err(|why| Error(why.to_string()))?;
-    let temporary = folder.write_temporary(&keyset.to_json())?;
-    temporary.commit(&folder.0, KEYSET_FILE, Replace::Allowed, Durability::Fsync)?;
+    folder.replace(KEYSET_FILE, &keyset.to_json())?;
+    Ok(changed)
+}
+
+/// Reads the tokens in `dir`; `None` if there is no file of them.
+pub fn load_tokens(dir: &Path) -> Result<Option<Tokens>, Error> {
+    let folder = SecretsFolder::open(dir)?;
+    match folder.holds(TOKENS_FILE)? {
+        true => folder.tokens().map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Changes the tokens in `dir`; folder and file are created if they are missing. As [`update_keyset`].
+pub fn update_tokens<T>(
+    dir: &Path,
+    change: impl FnOnce(&mut Tokens) -> Result<T, tokens::Error>,
+) -> Result<T, Error> {
+    let folder = SecretsFolder::create(dir)?;
+    folder.lock()?;
+    let mut tokens = match folder.holds(TOKENS_FILE)? {
+        true => folder.tokens()?,
+        false => Tokens::default(),
+    };
+    let changed = change(&mut tokens).map_err(|why| Error(why.to_string()))?;
+    let text = tokens.to_text();
+    if text.len() > tokens::FILE_BYTES_MAX {
+        return error(
+            &folder.path(TOKENS_FILE),
+            &format!("would be longer than {} bytes: revoke tokens first", tokens::FILE_BYTES_MAX),
+        );
+    }
+    folder.replace(TOKENS_FILE, text.as_bytes())?;
     Ok(changed)
 }
 
@@ -158,6 +193,19 @@ impl SecretsFolder {
         }
     }
 
+    /// Lets others wait who change what is here, until this is dropped.
+    fn lock(&self) -> Result<(), Error> {
+        let locked = rustix::fs::flock(self.0.file(), FlockOperation::LockExclusive);
+        locked.map_err(|e| cannot("lock", self.0.path(), e))
+    }
+
+    /// Gives `bytes` the name, in place of what had it.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let temporary = self.write_temporary(bytes)?;
+        temporary.commit(&self.0, name, Replace::Allowed, Durability::Fsync)?;
+        Ok(())
+    }
+
     /// Gives `bytes` the name unless another node was faster, in which case nothing happens.
     fn publish(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let temporary = self.write_temporary(bytes)?;
@@ -198,14 +246,23 @@ impl SecretsFolder {
                 &format!("can be read by other users: chmod 600 {}", path.display()),
             );
         }
-        // One allocation of the final size, so that no copy is left behind that is not wiped.
-        let mut text = Zeroizing::new(String::with_capacity(bytes_max + 2));
-        let read = file.take(bytes_max as u64 + 1).read_to_string(&mut text);
-        read.map_err(|e| cannot("read", &path, e))?;
-        match text.len() <= bytes_max {
-            true => Ok(text),
-            false => error(&path, &format!("is longer than {bytes_max} bytes")),
+        let bytes = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+        if bytes > bytes_max {
+            return error(&path, &format!("is longer than {bytes_max} bytes"));
         }
+        // One allocation of the final size, so that no copy is left behind that is not wiped.
+        let mut text = Zeroizing::new(String::with_capacity(bytes + 2));
+        let read = file.take(bytes as u64 + 1).read_to_string(&mut text);
+        read.map_err(|e| cannot("read", &path, e))?;
+        match text.len() <= bytes {
+            true => Ok(text),
+            false => error(&path, "has changed while it was read: try again"),
+        }
+    }
+
+    fn tokens(&self) -> Result<Tokens, Error> {
+        let text = self.read(TOKENS_FILE, tokens::FILE_BYTES_MAX)?;
+        Tokens::parse(&text).map_err(|why| Error(format!("{}, {why}", self.path(TOKENS_FILE).display())))
     }
 
     fn keyset(&self) -> Result<Keyset, Error> {

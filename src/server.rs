@@ -7,7 +7,7 @@
 //! - [`config`]: everything that can be set
 //! - [`acceptor`]: the thread that accepts connections and keeps the idle ones; [`acceptor_handle`]: how it gets them back
 //! - [`workers`]: the threads that serve, and their queue
-//! - [`quota`]: how much each address may have; [`gate`]: which requests are let in
+//! - [`quota`]: how much each address may have; [`gate`]: which requests are let in; [`authorize`]: who may do what
 //! - [`connection`]: one client's connection
 //! - [`mod@serve`]: request after request; [`request`]: what a head asks for; [`handle`]: one request, from head to answer
 //! - [`answers`]: the one table of statuses; [`error`]: what it says of a refused request
@@ -20,6 +20,7 @@
 pub(crate) mod acceptor;
 pub(crate) mod acceptor_handle;
 pub(crate) mod answers;
+pub(crate) mod authorize;
 pub mod config;
 pub(crate) mod connection;
 pub(crate) mod download;
@@ -38,6 +39,7 @@ pub(crate) mod workers;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
@@ -47,6 +49,7 @@ use arc_swap::ArcSwap;
 
 use self::acceptor::Acceptor;
 use self::acceptor_handle::AcceptorHandle;
+use self::authorize::Access;
 use self::config::Config;
 use self::gate::Gate;
 use self::quota::Quota;
@@ -85,6 +88,8 @@ const BACKLOG: i32 = 4096;
 pub struct Server {
     service: Arc<Service>,
     listen: SocketAddr,
+    allow_hosts: Vec<String>,
+    secrets: PathBuf,
     acceptor: thread::JoinHandle<Workers>,
     settling: Settling,
     grace: Duration,
@@ -95,9 +100,19 @@ impl Server {
     /// Takes the port, opens folder and keys, joins the cluster and begins to serve. An error is one sentence.
     pub fn start(config: Config) -> Result<Server, String> {
         let (listen, limits, grace) = (config.listen, config.limits, config.grace);
-        let secrets = secrets::load_or_create(&config.secrets).map_err(|e| e.to_string())?;
+        let folder = config.secrets.clone();
+        let secrets = secrets::load_or_create(&folder).map_err(|e| e.to_string())?;
+        let access = Access {
+            tokens: secrets::load_tokens(&folder).map_err(|e| e.to_string())?,
+            is_metrics_open: config.metrics_open,
+        };
+        let is_open_to_all = access.tokens.is_none() && !listen.ip().is_loopback();
+        if is_open_to_all && !config.insecure_allow_remote {
+            return Err(open_to_all(&config));
+        }
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
-        let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen));
+        let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen, &config.allow_hosts));
+        let allow_hosts = config.allow_hosts.clone();
         let (node, met) = start_node(config, secrets)?;
         let cannot_start = |e: io::Error| format!("cannot start a thread: {e}");
         // Before the first request.
@@ -107,13 +122,24 @@ impl Server {
         let service = Arc::new(Service {
             node: Arc::clone(&node),
             gate,
+            access: ArcSwap::from_pointee(access),
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
+            is_remote: !listen.ip().is_loopback(),
             closed: AtomicBool::new(false),
         });
         let worker_quota = Quota::shared_fairly(limits.workers);
         let acceptor =
             Acceptor::new(listener, Arc::clone(&service), returns, worker_quota).map_err(cannot_watch)?;
+        match &service.access.load().tokens {
+            Some(tokens) => log::info!(
+                "Node {}: Tokens known: {}; nobody gets in without one",
+                node.id,
+                tokens.iter().count()
+            ),
+            None if service.is_remote => log::warn!("Node {}: {}", node.id, status::OPEN_TO_ALL),
+            None => {}
+        }
         let serving = Arc::clone(&service);
         let workers = Workers::new(limits.workers, limits.queue, move |connection, queue| {
             serve(&serving, connection, queue);
@@ -125,6 +151,8 @@ impl Server {
         Ok(Server {
             service,
             listen,
+            allow_hosts,
+            secrets: folder,
             acceptor,
             settling,
             grace,
@@ -137,8 +165,27 @@ impl Server {
     pub fn set_members(&self, members: Members) {
         let node = &self.service.node;
         let hosts = members.and(&node.members());
-        self.service.gate.store(Arc::new(Gate::new(&hosts, self.listen)));
+        self.service.gate.store(Arc::new(Gate::new(&hosts, self.listen, &self.allow_hosts)));
         node.cluster.set_members(members);
+    }
+
+    /// Reads the tokens again, and returns how many there are; `None`: there is no file of them, and there was none. An error
+    /// changes nothing: whoever takes the file away does not open the node to everybody.
+    pub fn reload_tokens(&self) -> Result<Option<usize>, String> {
+        let loaded = secrets::load_tokens(&self.secrets).map_err(|e| e.to_string())?;
+        let access = self.service.access.load();
+        let count = loaded.as_ref().map(|tokens| tokens.iter().count());
+        if loaded.is_none() && access.tokens.is_some() {
+            return Err(format!(
+                "{} is gone: the tokens that it held stay good until this node is restarted",
+                self.secrets.join(secrets::TOKENS_FILE).display()
+            ));
+        }
+        self.service.access.store(Arc::new(Access {
+            tokens: loaded,
+            is_metrics_open: access.is_metrics_open,
+        }));
+        Ok(count)
     }
 
     /// Leaves the cluster, and returns once everything has ended that this node was doing, or when the grace is over.
@@ -263,6 +310,16 @@ fn recall(text: &str) -> Option<Knowledge> {
             None
         }
     }
+}
+
+fn open_to_all(config: &Config) -> String {
+    format!(
+        "whoever can reach {} could read, overwrite and delete every image, since there are no tokens: make some with `seal \
+         token add USER --secrets {}` for whoever is to use this cluster, or listen on 127.0.0.1 only, or allow it with \
+         --insecure-allow-remote",
+        config.listen,
+        config.secrets.display()
+    )
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> String {

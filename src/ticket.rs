@@ -1,9 +1,9 @@
 //! Signed claims: what one node says to another through a client, or asks of it directly.
 //!
-//! A redirect carries a ticket in its `Location`: who redirected by which view, and how often the request was
-//! redirected before. What only nodes may ask each other carries one as well. Nobody without the cluster's key can
-//! make one, and a ticket is good for one method, one name, one node and [`LIFETIME_MS`]: a `Location` that a client
-//! kept is an ordinary request tomorrow.
+//! A redirect carries a ticket in its `Location`: who redirected by which view, how often the request was
+//! redirected before, and whether a token for it was seen. What nodes ask each other carries one as well. Nobody without
+//! the cluster's key can make one, and a ticket is good for one method, one name, one node and [`LIFETIME_MS`]: a
+//! `Location` that a client kept is an ordinary request tomorrow.
 //!
 //! ```text
 //! ticket   base64url( purpose 1 · node 4 · term 8 · leader 4 · number 8 · hops 1 · expiry 8 · version 12 · MAC 16 )
@@ -35,12 +35,72 @@ const TICKET_BYTES: usize = CLAIMS_BYTES + MAC_BYTES;
 pub enum Purpose {
     /// A request that another node redirected.
     Redirect,
+    /// The same, and its sender has shown that node a token that allows it.
+    AuthorizedRedirect,
     /// A node hands over a copy: an image with PUT, a tombstone with DELETE.
     HandOver,
     /// A node hands over an upload, which is a write of the view that the ticket names.
     Upload,
     /// A node is about to write a name, in the view that the ticket names.
     Intent,
+    /// A node reads what is held of a name, or lists what is held of a user.
+    Read,
+}
+
+impl Purpose {
+    const ALL: [Purpose; 6] = [
+        Purpose::Redirect,
+        Purpose::AuthorizedRedirect,
+        Purpose::HandOver,
+        Purpose::Upload,
+        Purpose::Intent,
+        Purpose::Read,
+    ];
+
+    fn byte(self) -> u8 {
+        match self {
+            Purpose::Redirect => 0,
+            Purpose::HandOver => 1,
+            Purpose::Upload => 2,
+            Purpose::Intent => 3,
+            Purpose::Read => 4,
+            Purpose::AuthorizedRedirect => 5,
+        }
+    }
+
+    /// Whether a client comes with it, sent by a node.
+    pub fn is_redirect(self) -> bool {
+        matches!(self, Purpose::Redirect | Purpose::AuthorizedRedirect)
+    }
+}
+
+/// What a ticket is good for.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'s> {
+    method: &'s str,
+    user: &'s str,
+    /// Empty: the list of the user's images.
+    name: &'s str,
+}
+
+impl<'s> Scope<'s> {
+    /// A request for an image.
+    pub fn image(method: &'s str, id: &'s ImageId) -> Scope<'s> {
+        Scope {
+            method,
+            user: id.user(),
+            name: id.name(),
+        }
+    }
+
+    /// The list of a user's images.
+    pub fn list(user: &'s str) -> Scope<'s> {
+        Scope {
+            method: "GET",
+            user,
+            name: "",
+        }
+    }
 }
 
 /// What a ticket says.
@@ -75,41 +135,31 @@ impl TicketKey {
     }
 
     /// The ticket, ready for a URL.
-    pub fn sign(&self, claims: &Claims, method: &str, id: &ImageId) -> String {
+    pub fn sign(&self, claims: &Claims, scope: Scope<'_>) -> String {
         let mut bytes = [0; TICKET_BYTES];
         bytes[..CLAIMS_BYTES].copy_from_slice(&claims.encode());
-        let tag = self
-            .mac(&bytes[..CLAIMS_BYTES], method, id)
-            .finalize()
-            .into_bytes();
+        let tag = self.mac(&bytes[..CLAIMS_BYTES], scope).finalize().into_bytes();
         bytes[CLAIMS_BYTES..].copy_from_slice(&tag[..MAC_BYTES]);
         Base64UrlUnpadded::encode_string(&bytes)
     }
 
     /// What `text` says, if a node of this cluster signed it for `node` and for this request, and it has not expired.
-    pub fn verify(
-        &self,
-        text: &str,
-        node: NodeId,
-        method: &str,
-        id: &ImageId,
-        now_ms: u64,
-    ) -> Option<Claims> {
+    pub fn verify(&self, text: &str, node: NodeId, scope: Scope<'_>, now_ms: u64) -> Option<Claims> {
         let mut buf = [0; TICKET_BYTES];
         let bytes = Base64UrlUnpadded::decode(text, &mut buf).ok()?;
         let (claims, tag) = bytes.split_at_checked(CLAIMS_BYTES)?;
         if tag.len() != MAC_BYTES {
             return None;
         }
-        self.mac(claims, method, id).verify_truncated_left(tag).ok()?;
+        self.mac(claims, scope).verify_truncated_left(tag).ok()?;
         let claims = Claims::decode(claims.try_into().expect("split there"))?;
         (claims.node == node && now_ms < claims.expiry_ms).then_some(claims)
     }
 
-    fn mac(&self, claims: &[u8], method: &str, id: &ImageId) -> Hmac<Sha256> {
+    fn mac(&self, claims: &[u8], scope: Scope<'_>) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         mac.update(claims);
-        for part in [method, "\0", id.user(), "\0", id.name()] {
+        for part in [scope.method, "\0", scope.user, "\0", scope.name] {
             mac.update(part.as_bytes());
         }
         mac
@@ -118,14 +168,8 @@ impl TicketKey {
 
 impl Claims {
     fn encode(&self) -> [u8; CLAIMS_BYTES] {
-        let purpose: u8 = match self.purpose {
-            Purpose::Redirect => 0,
-            Purpose::HandOver => 1,
-            Purpose::Upload => 2,
-            Purpose::Intent => 3,
-        };
         let mut bytes = Vec::with_capacity(CLAIMS_BYTES);
-        bytes.push(purpose);
+        bytes.push(self.purpose.byte());
         bytes.extend(self.node.0.to_be_bytes());
         bytes.extend(self.view.term.to_be_bytes());
         bytes.extend(self.view.leader.0.to_be_bytes());
@@ -138,15 +182,9 @@ impl Claims {
 
     fn decode(bytes: &[u8; CLAIMS_BYTES]) -> Option<Claims> {
         let mut rest = &bytes[..];
-        let purpose = match take::<1>(&mut rest)? {
-            [0] => Purpose::Redirect,
-            [1] => Purpose::HandOver,
-            [2] => Purpose::Upload,
-            [3] => Purpose::Intent,
-            _ => return None,
-        };
+        let [purpose] = take(&mut rest)?;
         Some(Claims {
-            purpose,
+            purpose: Purpose::ALL.into_iter().find(|known| known.byte() == purpose)?,
             node: NodeId(u32::from_be_bytes(take(&mut rest)?)),
             view: ViewId {
                 term: u64::from_be_bytes(take(&mut rest)?),
@@ -198,18 +236,12 @@ mod tests {
     #[test]
     fn a_ticket_says_what_was_signed() {
         let key = TicketKey::new(&[7; 32]);
-        for purpose in [
-            Purpose::Redirect,
-            Purpose::HandOver,
-            Purpose::Upload,
-            Purpose::Intent,
-        ] {
+        let image = id("cat.png");
+        let scope = Scope::image("PUT", &image);
+        for purpose in Purpose::ALL {
             let claims = Claims { purpose, ..claims() };
-            let ticket = key.sign(&claims, "PUT", &id("cat.png"));
-            assert_eq!(
-                key.verify(&ticket, NodeId(2), "PUT", &id("cat.png"), NOW),
-                Some(claims)
-            );
+            let ticket = key.sign(&claims, scope);
+            assert_eq!(key.verify(&ticket, NodeId(2), scope, NOW), Some(claims));
             assert!(
                 ticket
                     .bytes()
@@ -221,9 +253,10 @@ mod tests {
     #[test]
     fn a_ticket_is_good_for_one_request_at_one_node_and_a_while() {
         let key = TicketKey::new(&[7; 32]);
-        let ticket = key.sign(&claims(), "PUT", &id("cat.png"));
+        let ticket = key.sign(&claims(), Scope::image("PUT", &id("cat.png")));
         let verify = |key: &TicketKey, node, method, name, now| {
-            key.verify(&ticket, NodeId(node), method, &id(name), now)
+            let image = id(name);
+            key.verify(&ticket, NodeId(node), Scope::image(method, &image), now)
                 .is_some()
         };
         assert!(verify(&key, 2, "PUT", "cat.png", NOW + LIFETIME_MS - 1));
@@ -235,21 +268,21 @@ mod tests {
             !verify(&TicketKey::new(&[8; 32]), 2, "PUT", "cat.png", NOW),
             "another cluster"
         );
+        let listed = key.verify(&ticket, NodeId(2), Scope::list("alice"), NOW);
+        assert_eq!(listed, None, "the list of the user");
     }
 
     #[test]
     fn a_changed_ticket_is_none() {
         let key = TicketKey::new(&[7; 32]);
-        let ticket = key.sign(&claims(), "PUT", &id("cat.png"));
+        let image = id("cat.png");
+        let scope = Scope::image("PUT", &image);
+        let ticket = key.sign(&claims(), scope);
         for at in 0..ticket.len() {
             let mut changed = ticket.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert_eq!(
-                key.verify(&changed, NodeId(2), "PUT", &id("cat.png"), NOW),
-                None,
-                "{at}"
-            );
+            assert_eq!(key.verify(&changed, NodeId(2), scope, NOW), None, "{at}");
         }
         for text in [
             "",
@@ -259,7 +292,7 @@ mod tests {
             &format!("{ticket}A"),
             &"A".repeat(10_000),
         ] {
-            assert_eq!(key.verify(text, NodeId(2), "PUT", &id("cat.png"), NOW), None);
+            assert_eq!(key.verify(text, NodeId(2), scope, NOW), None);
         }
     }
 }

@@ -69,6 +69,18 @@ proptest! {
         entry::http_body(&bytes);
         entry::http_body(&seed);
     }
+
+    #[test]
+    fn tokens_hold_for_any_bytes(bytes in vec(any::<u8>(), 0..600), seed in mutated("tokens")) {
+        entry::tokens(&bytes);
+        entry::tokens(&seed);
+    }
+
+    #[test]
+    fn ticket_holds_for_any_bytes(bytes in vec(any::<u8>(), 0..200), seed in mutated("ticket")) {
+        entry::ticket(&bytes);
+        entry::ticket(&seed);
+    }
 }
 
 /// A seed that is refused at once leads the fuzzer nowhere.

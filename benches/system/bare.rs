@@ -38,7 +38,8 @@ const KEY: [u8; 32] = [7; 32];
 pub enum WriteMode {
     /// Past the page cache, with fdatasync for each file.
     Direct,
-    /// The same, and then the file gets its name, which outlives a power loss: a rename and the folder's fsync.
+    /// Into the page cache, with fdatasync for each file, and then the file gets its name, which outlives a power loss: a
+    /// rename and the folder's fsync. Past the page cache a small file would wait for the disk once more.
     Named,
     /// Into the page cache, without waiting for the disk.
     Cached,
@@ -166,7 +167,7 @@ fn receive(
 ) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    if pipeline.write != WriteMode::Cached {
+    if pipeline.write == WriteMode::Direct {
         options.custom_flags(OFlags::DIRECT.bits().cast_signed());
     }
     let nameless = path.with_extension("part");
@@ -248,7 +249,7 @@ impl Keys {
 
 /// O_DIRECT takes whole blocks only: what is left of the last segment goes through the page cache.
 fn write(file: &File, way: WriteMode, offset: u64, segment: &[u8]) -> io::Result<()> {
-    if way == WriteMode::Cached {
+    if way != WriteMode::Direct {
         return file.write_all_at(segment, offset);
     }
     let (blocks, rest) = segment.split_at(segment.len() - segment.len() % ALIGNMENT);

@@ -1,4 +1,4 @@
-//! `seal`: keys, and sealed images on disk, without a server.
+//! `seal`: keys, tokens, and sealed images on disk, without a server.
 #![allow(
     clippy::disallowed_types,
     reason = "the edge of a command line tool: it reads and writes files"
@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
 
 use getopts::{Matches, Options};
 use pixseal::durable::{Durability, Folder, Replace};
@@ -16,25 +17,38 @@ use pixseal::image_id::ImageId;
 use pixseal::keyset::{KeyStatus, Keyset};
 use pixseal::seal::whole;
 use pixseal::secrets;
+use pixseal::standard_output::{print, say};
+use pixseal::tokens::Rights;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 const USAGE: &str = "\
-Keys, and sealed images on disk, without a server.
+Keys, tokens, and sealed images on disk, without a server.
 
 usage: seal keyset new             create keyset.json and cluster.key, if there are none
        seal keyset add             add a key: it opens, but does not seal yet
        seal keyset promote ID      seal new images with this key from the next start of the nodes on
        seal keyset list            number and status of every key
+       seal token add USER         make a token for USER, and print it: it cannot be printed again
+       seal token list             id, user, rights and end of every token
+       seal token revoke ID        make a token worthless
        seal open FILE              write the image in FILE to standard output
        seal verify DIR             open every sealed image in DIR and say which do not
 
   -o, --output FILE     open: write to FILE instead, which appears only when all of it is verified
       --as USER/NAME    open: the image that FILE holds, if its file name does not say so
-      --secrets DIR     where the keys are (default: secrets)
+      --rights LIST     token add: some of read, write, delete and list, which are for the images of
+                        USER, and admin, which is for the state of the cluster (default: all but admin)
+      --expires TIME    token add: good for so long: 12h, 30d, 52w (default: for ever)
+      --secrets DIR     where keys and tokens are (default: secrets)
       --help, --version
 
 Exit status: 0 done, 1 failed or an image is bad, 2 wrong usage.
 ";
+
+/// The end of the year 9999, the last that a date of HTTP has room for.
+const LAST_SECOND: u64 = 253_402_300_799;
+/// A hundred years: longer is a mistake.
+const LIFETIME_MAX: u64 = 100 * 366 * 86_400;
 
 struct Config {
     secrets: PathBuf,
@@ -52,6 +66,14 @@ enum Command {
         output: Option<PathBuf>,
     },
     Verify(PathBuf),
+    AddToken {
+        user: String,
+        rights: Rights,
+        /// How many seconds it is good for.
+        lifetime: Option<u64>,
+    },
+    ListTokens,
+    RevokeToken(String),
 }
 
 fn main() -> ExitCode {
@@ -59,16 +81,16 @@ fn main() -> ExitCode {
     options
         .optopt("o", "output", "", "FILE")
         .optopt("", "as", "", "USER/NAME")
+        .optopt("", "rights", "", "LIST")
+        .optopt("", "expires", "", "TIME")
         .optopt("", "secrets", "", "DIR");
     options.optflag("", "help", "").optflag("", "version", "");
     let config = match options.parse(std::env::args_os().skip(1)) {
         Ok(matches) if matches.opt_present("help") => {
-            print!("{USAGE}");
-            return ExitCode::SUCCESS;
+            return outcome(print(USAGE).map_err(Into::into));
         }
         Ok(matches) if matches.opt_present("version") => {
-            println!("seal {}", env!("CARGO_PKG_VERSION"));
-            return ExitCode::SUCCESS;
+            return outcome(say(format_args!("seal {}", env!("CARGO_PKG_VERSION"))).map_err(Into::into));
         }
         Ok(matches) => config(&matches),
         Err(e) => Err(e.to_string()),
@@ -80,10 +102,22 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    run(&config).unwrap_or_else(|why| {
-        eprintln!("seal: {why}");
-        ExitCode::FAILURE
-    })
+    run(&config).unwrap_or_else(|why| outcome(Err(why)))
+}
+
+/// An exit code; what is wrong is printed. A reader that has had enough is no error.
+fn outcome(done: Result<(), Box<dyn Error>>) -> ExitCode {
+    let is_closed = |why: &(dyn Error + 'static)| {
+        why.downcast_ref::<io::Error>()
+            .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    };
+    match done {
+        Err(why) if !is_closed(&*why) => {
+            eprintln!("seal: {why}");
+            ExitCode::FAILURE
+        }
+        Ok(()) | Err(_) => ExitCode::SUCCESS,
+    }
 }
 
 fn config(matches: &Matches) -> Result<Config, String> {
@@ -99,6 +133,16 @@ fn config(matches: &Matches) -> Result<Config, String> {
             output: matches.opt_str("output").map(PathBuf::from),
         },
         ["verify", dir] => Command::Verify(dir.into()),
+        ["token", "add", user] => Command::AddToken {
+            user: user.to_owned(),
+            rights: match matches.opt_str("rights") {
+                None => Rights::of_images(),
+                Some(text) => Rights::parse(&text).map_err(|why| format!("--rights: {why}"))?,
+            },
+            lifetime: matches.opt_str("expires").map(|text| lifetime(&text)).transpose()?,
+        },
+        ["token", "list"] => Command::ListTokens,
+        ["token", "revoke", id] => Command::RevokeToken(id.to_owned()),
         [] => return Err("no command".to_owned()),
         _ => {
             return Err(format!(
@@ -111,11 +155,25 @@ fn config(matches: &Matches) -> Result<Config, String> {
     if !opens && (matches.opt_present("as") || matches.opt_present("output")) {
         return Err("--as and --output belong to open".to_owned());
     }
+    let adds = matches!(command, Command::AddToken { .. });
+    if !adds && (matches.opt_present("rights") || matches.opt_present("expires")) {
+        return Err("--rights and --expires belong to token add".to_owned());
+    }
     let secrets = matches
         .opt_str("secrets")
         .unwrap_or_else(|| secrets::FOLDER.to_owned())
         .into();
     Ok(Config { secrets, command })
+}
+
+/// Seconds: a number and a unit.
+fn lifetime(text: &str) -> Result<u64, String> {
+    let units = [("m", 60), ("h", 3600), ("d", 86_400), ("w", 7 * 86_400)];
+    let parsed = units.into_iter().find_map(|(unit, seconds)| {
+        let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
+        count.checked_mul(seconds).filter(|seconds| (1..=LIFETIME_MAX).contains(seconds))
+    });
+    parsed.ok_or_else(|| format!("--expires takes minutes, hours, days or weeks, as in 30m, 12h, 30d or 52w, not {text:?}"))
 }
 
 fn image_id(file: &str, owner: Option<&str>) -> Result<ImageId, String> {
@@ -164,9 +222,74 @@ fn run(config: &Config) -> Result<ExitCode, Box<dyn Error>> {
                 Some(output) => open_into(&keyset, file, id, output)?,
             }
         }
+        Command::AddToken {
+            user,
+            rights,
+            lifetime,
+        } => add_token(dir, (user, rights, *lifetime), &mut out)?,
+        Command::ListTokens => list_tokens(dir, &mut out)?,
+        Command::RevokeToken(id) => {
+            let revoked = secrets::update_tokens(dir, |tokens| tokens.revoke(id))?;
+            writeln!(
+                out,
+                "revoked token {id} of {}: it ends once every node has this file, and was sent SIGHUP or started anew",
+                revoked.user
+            )?;
+        }
         Command::Verify(images) => return verify(&secrets::load_keyset(dir)?, images, &mut out),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn add_token(
+    dir: &Path,
+    (user, rights, lifetime): (&str, &Rights, Option<u64>),
+    out: &mut impl Write,
+) -> Result<(), Box<dyn Error>> {
+    let is_first = secrets::load_tokens(dir).is_ok_and(|tokens| tokens.is_none()) || !dir.exists();
+    let random = secrets::random()?;
+    let expiry = lifetime.map(|seconds| unix_seconds(SystemTime::now()).saturating_add(seconds));
+    let (id, token) = secrets::update_tokens(dir, |tokens| {
+        tokens.add(&random, user, rights.clone(), expiry)
+    })?;
+    writeln!(out, "{}", *token)?;
+    out.flush()?;
+    // Beside the token, which is often taken by a program.
+    eprintln!(
+        "token {id} of {user} ({rights}) in {}: it is good once every node has this file, and was sent SIGHUP or started anew",
+        dir.join(secrets::TOKENS_FILE).display()
+    );
+    if is_first {
+        eprintln!("from then on, nobody gets in without a token");
+    }
+    Ok(())
+}
+
+fn list_tokens(dir: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let Some(tokens) = secrets::load_tokens(dir)? else {
+        writeln!(out, "no tokens: everybody may do everything (seal token add USER)")?;
+        return Ok(());
+    };
+    let now = unix_seconds(SystemTime::now());
+    for (id, token) in tokens.iter() {
+        let end = match token.expiry {
+            None => "for ever".to_owned(),
+            Some(expiry) => {
+                let date = SystemTime::UNIX_EPOCH + Duration::from_secs(expiry.min(LAST_SECOND));
+                let date = httpdate::fmt_http_date(date);
+                match token.is_expired(now) {
+                    true => format!("ended {date}"),
+                    false => format!("until {date}"),
+                }
+            }
+        };
+        writeln!(out, "{id}  {:<16}  {:<28}  {end}", token.user, token.rights.to_string())?;
+    }
+    Ok(())
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn list(keyset: &Keyset, out: &mut impl Write) -> io::Result<()> {

@@ -59,7 +59,11 @@ pub fn target_of(image: &ImageId) -> String {
 impl Nodes {
     /// What one node says about itself and the cluster.
     pub(super) fn status(&mut self, id: NodeId) -> Result<Status, Error> {
-        self.ask(id, "GET", "/cluster")?.json()
+        let answered = self.ask(id, "GET", "/cluster")?;
+        match answered.response.status {
+            200 => answered.json(),
+            _ => Err(answered.error()),
+        }
     }
 
     /// Asks one node and reads the whole answer, whatever its status.

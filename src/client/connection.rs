@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::bearer_token::BearerToken;
 use super::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::http::inbox::Inbox;
@@ -24,6 +25,7 @@ pub struct NodeConnection {
     inbox: Inbox,
     out: Vec<u8>,
     reused: bool,
+    token: Option<BearerToken>,
 }
 
 impl NodeConnection {
@@ -43,12 +45,19 @@ impl NodeConnection {
                         inbox: Inbox::default(),
                         out: Vec::new(),
                         reused: false,
+                        token: None,
                     });
                 }
                 Err(e) => last = e,
             }
         }
         Err(unreachable(last))
+    }
+
+    /// Shows this token with every request.
+    pub fn with_token(mut self, token: Option<BearerToken>) -> NodeConnection {
+        self.token = token;
+        self
     }
 
     /// Whether an answer has been read on it before: only then may it have been closed for being idle.
@@ -68,12 +77,13 @@ impl NodeConnection {
     ) -> Result<(), Error> {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        let head = write!(
-            out,
-            "{method} {target} HTTP/1.1\r\nHost: {}\r\n{fields}\r\n",
-            self.address
-        );
-        head.expect("writing to memory does not fail");
+        let written = write!(out, "{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address).and_then(|()| {
+            match &self.token {
+                Some(token) => write!(out, "Authorization: Bearer {}\r\n{fields}\r\n", token.text()),
+                None => write!(out, "{fields}\r\n"),
+            }
+        });
+        written.expect("writing to memory does not fail");
         let sent = self.send_slices(&mut [IoSlice::new(&out), IoSlice::new(body)], deadline);
         self.out = out;
         sent

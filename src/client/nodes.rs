@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::bearer_token::BearerToken;
 use super::connection::NodeConnection;
 use super::error::Error;
 use crate::http::response::Response;
@@ -46,6 +47,8 @@ pub(super) struct Nodes {
     pub(super) patience: Patience,
     /// Who is believed to be alive: decides only who is asked first.
     pub(super) alive: Roster,
+    /// Shown with every request.
+    pub(super) token: Option<BearerToken>,
     /// When a node was last asked who the members are.
     learnt: Option<Instant>,
 }
@@ -75,6 +78,7 @@ impl Nodes {
             alive: Roster::new(first, members.keys().copied()),
             members,
             patience,
+            token: None,
             learnt: None,
         }
     }
@@ -102,15 +106,16 @@ impl Nodes {
 
     /// The connection to a node, kept or new; the caller gives it back with `keep`.
     pub(super) fn take(&mut self, id: NodeId) -> Result<NodeConnection, Error> {
-        let connect = self.patience.connect;
+        let (connect, token) = (self.patience.connect, self.token.clone());
+        let open = |address: &str| Ok(NodeConnection::open(address, connect)?.with_token(token.clone()));
         let member = self.member(id);
         if let Some(connection) = member.connection.take() {
             return Ok(connection);
         }
-        let opened = NodeConnection::open(&member.address, connect);
+        let opened = open(&member.address);
         if opened.is_err()
             && let Some(other) = &mut member.other_address
-            && let Ok(connection) = NodeConnection::open(other, connect)
+            && let Ok(connection) = open(other)
         {
             std::mem::swap(&mut member.address, other);
             return Ok(connection);

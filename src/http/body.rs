@@ -185,9 +185,13 @@ fn line_length(bytes: &[u8]) -> Result<Option<usize>, Error> {
     }
 }
 
-/// `1*HEXDIG [ ";" ext ]`. Extensions are ignored, but there is nothing between the size and the semicolon.
+/// `1*HEXDIG *( BWS ";" BWS ext )`, RFC 9112 section 7.1.1. Extensions are ignored. Space is forgiven before a semicolon,
+/// where the RFC has it, and nowhere else.
 fn chunk_size(line: &[u8]) -> Result<u64, Error> {
-    let size = line.split(|&b| b == b';').next().unwrap_or_default();
+    let size = match line.iter().position(|&b| b == b';') {
+        Some(end) => line[..end].trim_ascii_end(),
+        None => line,
+    };
     let text = std::str::from_utf8(size)
         .ok()
         .filter(|t| t.bytes().all(|b| b.is_ascii_hexdigit()));
@@ -256,7 +260,7 @@ mod tests {
 
     #[test]
     fn chunks_are_joined_and_trailers_dropped() {
-        let wire = b"5;a=b\r\nhello\r\n006\r\n world\r\n0\r\nX: y\r\nZ: w\r\n\r\nGET /";
+        let wire = b"5;a=b\r\nhello\r\n006 \t;c\r\n world\r\n0 ; d=\"e\"\r\nX: y\r\nZ: w\r\n\r\nGET /";
         for step in 1..20 {
             let (content, rest) = read_all(Framing::Chunked, wire, step).unwrap();
             assert_eq!((&content[..], &rest[..]), (&b"hello world"[..], &b"GET /"[..]));

@@ -85,12 +85,12 @@ pub struct Head<'b> {
 /// Fields that change how a request is understood and that must therefore not come twice.
 const SINGLE: [&str; 15] = [
     "host",
+    "authorization",
     "content-length",
     "transfer-encoding",
     "expect",
     "content-encoding",
     "content-range",
-    "content-digest",
     "content-type",
     "range",
     "if-match",
@@ -102,7 +102,7 @@ const SINGLE: [&str; 15] = [
 ];
 
 impl<'b> Fields<'b> {
-    /// The value of the field `name` (ASCII case does not matter), if it came and is visible ASCII.
+    /// The value of the field `name` (ASCII case does not matter), if it came and is text.
     pub(crate) fn text(&self, name: &str) -> Option<&'b str> {
         std::str::from_utf8(self.bytes(name)?).ok()
     }
@@ -112,6 +112,16 @@ impl<'b> Fields<'b> {
         self.iter()
             .find(|field| field.name.eq_ignore_ascii_case(name))
             .map(|field| trim(field.value))
+    }
+
+    /// The values of all fields `name` as one list, which they are (RFC 9110 section 5.3).
+    pub(crate) fn list(&self, name: &str) -> Option<Vec<u8>> {
+        let values: Vec<&[u8]> = self
+            .iter()
+            .filter(|field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| trim(field.value))
+            .collect();
+        (!values.is_empty()).then(|| values.join(&b", "[..]))
     }
 
     fn iter(&self) -> impl Iterator<Item = &httparse::Header<'b>> {
@@ -252,12 +262,14 @@ fn method(name: &str) -> Method {
 
 fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>) -> Result<Head<'b>, Error> {
     for name in SINGLE {
-        if fields
+        let mut values = fields
             .iter()
-            .filter(|field| field.name.eq_ignore_ascii_case(name))
-            .count()
-            > 1
-        {
+            .filter(|field| field.name.eq_ignore_ascii_case(name));
+        // Read as absent, an `Origin` would let a page in, and an `If-None-Match` would let a write through.
+        if values.next().is_some_and(|field| !field.value.is_ascii()) {
+            return Err(Error::Malformed("a field that matters holds something other than ASCII"));
+        }
+        if values.next().is_some() {
             return Err(Error::Malformed("a field that must be single comes twice"));
         }
     }

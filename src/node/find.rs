@@ -13,7 +13,7 @@ use crate::report::Holding;
 use crate::roster::NodeId;
 use crate::store::held::Held;
 use crate::store::sealed::Sealed;
-use crate::ticket::Claims;
+use crate::ticket::{Claims, Scope};
 use crate::version::Newest;
 
 /// A copy that was found elsewhere may be handed over before it is asked for, and one that was found here as well.
@@ -100,7 +100,9 @@ fn find_settled(
         return Ok(None);
     }
     let target = format!("/images/{id}?version");
-    let answer = node.ask::<Holding>(&[assigned], &target).pop();
+    let answer = node
+        .ask::<Holding>(&[assigned], (&target, Scope::image("GET", id)))
+        .pop();
     let Some((_, Some(holding))) = answer else {
         return Ok(None);
     };

@@ -19,7 +19,7 @@ use crate::report::TakenOver;
 use crate::roster::NodeId;
 use crate::store;
 use crate::store::held::Held;
-use crate::ticket::{Claims, Purpose};
+use crate::ticket::{Claims, Purpose, Scope};
 use crate::version::WriteOutcome;
 
 /// A node that takes nothing for this long, or gives no receipt, has failed.
@@ -88,7 +88,7 @@ fn give(node: &Node, id: &ImageId, claims: &Claims, cargo: &Cargo<'_>) -> Given 
         Cargo::Sealed(..) => "PUT",
         Cargo::Tombstone => "DELETE",
     };
-    let ticket = node.tickets.sign(claims, method, id);
+    let ticket = node.tickets.sign(claims, Scope::image(method, id));
     let target = format!("/images/{id}?ticket={ticket}");
     // A kept connection may have been closed meanwhile; a new one tells the truth.
     let attempt = || send(node, claims.node, (method, &target), cargo);

@@ -8,7 +8,7 @@ use super::shared::Node;
 use crate::image_id::ImageId;
 use crate::report::Noted;
 use crate::roster::ViewId;
-use crate::ticket::{Claims, Purpose};
+use crate::ticket::{Claims, Purpose, Scope};
 use crate::version::Version;
 
 /// Has the other nodes of the view note that this name is about to be written here. `false`: one did not, or goes by
@@ -23,7 +23,7 @@ pub(crate) fn declare(node: &Node, id: &ImageId, (version, view): (Version, View
     }
     let target = |to| {
         let claims = node.claims(to, Purpose::Intent, (version, view));
-        format!("/images/{id}?ticket={}", node.tickets.sign(&claims, "POST", id))
+        format!("/images/{id}?ticket={}", node.tickets.sign(&claims, Scope::image("POST", id)))
     };
     let answers = node.ask_each::<Noted>(&standing.declared_to, "POST", &target);
     answers.iter().all(|(_, noted)| noted.is_some())

@@ -17,6 +17,7 @@ use crate::report::{Item, Page};
 use crate::roster::NodeId;
 use crate::seal;
 use crate::store::StoredImage;
+use crate::ticket::Scope;
 use crate::version::{self, Copy, Newest, Time};
 
 /// The particulars of a listing.
@@ -82,7 +83,7 @@ fn gather(node: &Node, list: &List, standing: &Standing, gathered: &mut Gathered
         .others()
         .filter(separate)
         .partition(|other| standing.roster.contains(*other));
-    let pages = node.ask::<Page>(&present, &target);
+    let pages = node.ask::<Page>(&present, (&target, Scope::list(&list.user)));
     gathered.add(node.id, own_page(node, list)?);
     for (other, page) in pages {
         match page {

@@ -16,6 +16,7 @@ use crate::report::{HeldCopy, Holding};
 use crate::roster::{NodeId, ViewId};
 use crate::store;
 use crate::store::held::Held;
+use crate::ticket::Scope;
 use crate::version::{self, Copy, Newest, Time};
 
 /// How long a lookup is repeated while nodes do not answer or go by different views.
@@ -48,7 +49,7 @@ fn attempt(node: &Node, id: &ImageId) -> Result<(Lookup, bool), store::error::Er
     let assigned = standing.assigned(id.user(), id.name());
     let ask = |nodes: &[NodeId]| {
         let target = format!("/images/{id}?version");
-        node.ask::<Holding>(nodes, &target)
+        node.ask::<Holding>(nodes, (&target, Scope::image("GET", id)))
     };
     let mut found = Answers::new(&standing, id);
     let separate = |other: &NodeId| *other != node.id && !standing.companions.contains(other);

@@ -20,7 +20,7 @@ use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
 use crate::store::Store;
 use crate::store::disk::MinFree;
-use crate::ticket::{Claims, LIFETIME_MS, Purpose, TicketKey};
+use crate::ticket::{Claims, LIFETIME_MS, Purpose, Scope, TicketKey};
 use crate::version::{Clock, Version};
 
 pub(crate) struct Node {
@@ -71,13 +71,17 @@ impl Node {
         others.into_iter()
     }
 
-    /// What these nodes answer to a GET of `target`. One that is dead by now is not waited for.
+    /// What these nodes answer to a GET of `target`, a path with a query, which is `scope`. One that is dead by now is not
+    /// waited for.
     pub(crate) fn ask<T: DeserializeOwned>(
         &self,
         nodes: &[NodeId],
-        target: &str,
+        (target, scope): (&str, Scope<'_>),
     ) -> Vec<(NodeId, Option<T>)> {
-        self.ask_each(nodes, "GET", &|_| target.to_owned())
+        self.ask_each(nodes, "GET", &|to| {
+            let claims = self.claims(to, Purpose::Read, Default::default());
+            format!("{target}&ticket={}", self.tickets.sign(&claims, scope))
+        })
     }
 
     /// What these nodes answer, each to a question of its own. One that is dead by now is not waited for.

@@ -29,7 +29,6 @@ use super::acceptor_handle::{Return, Returns};
 use super::answers;
 use super::connection::{Connection, HEAD_TIME_MAX, IDLE_TIME_MAX};
 use super::error::Error;
-use super::gate::Gate;
 use super::quota::Quota;
 use super::service::Service;
 use super::status;
@@ -283,7 +282,7 @@ impl Acceptor {
     }
 
     fn dispatch(&mut self, mut connection: Connection, workers: &Workers) {
-        if asks_for_health(&connection, &self.service.gate.load()) {
+        if asks_for_health(&connection) {
             // A node is alive also when all its workers are busy.
             self.refuse(connection, &status::healthz());
             return;
@@ -345,17 +344,15 @@ impl Acceptor {
     }
 }
 
-/// Whether all that arrived is one whole `GET /healthz` that the gate lets in. A worker answers everything else.
-fn asks_for_health(connection: &Connection, gate: &Gate) -> bool {
+/// Whether all that arrived is one whole `GET /healthz`, which everybody may ask under any name. A worker answers everything else.
+fn asks_for_health(connection: &Connection) -> bool {
     let mut bytes = [0; HEALTH_HEAD_BYTES_MAX];
     let count = connection.socket.peek(&mut bytes);
     if !bytes.starts_with(b"GET /healthz ") || !connection.socket.inbox.unread().is_empty() {
         return false;
     }
     match head::parse(&bytes[..count]) {
-        Ok(Some((head, length))) => {
-            length == count && head.framing == Framing::None && gate.admit(&head, None).is_ok()
-        }
+        Ok(Some((head, length))) => length == count && head.framing == Framing::None,
         Ok(None) | Err(_) => false,
     }
 }

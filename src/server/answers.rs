@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::connection::HEAD_TIME_MAX;
-use super::error::Error;
+use super::error::{Credential, Error};
 use crate::condition::Condition;
 use crate::http::answer::Answer;
 use crate::http::head;
@@ -15,7 +15,7 @@ use crate::node::find::Missing;
 use crate::node::shared::Node;
 use crate::report::{Holding, Noted, Page, Rebalance, Receipt, TakenOver};
 use crate::store;
-use crate::ticket::{Claims, LIFETIME_MS, Purpose};
+use crate::ticket::{Claims, LIFETIME_MS, Purpose, Scope};
 use crate::version::{Version, WriteOutcome};
 
 /// 201 for a new name, 200 for one that was taken.
@@ -25,24 +25,28 @@ pub(crate) fn receipt(receipt: &Receipt) -> Answer {
     Answer::json(status, json).field("ETag", &receipt.etag)
 }
 
-/// 307: another node has or takes the image. `query` goes on with `&`.
+/// 307: another node has or takes the image. `query` goes on with `&`. With the ticket goes the right to do it there: a
+/// client that follows leaves its token behind.
 pub(crate) fn redirect(
     node: &Node,
-    referred: Referred,
+    (referred, is_authorized): (Referred, bool),
     (method, id): (&str, &ImageId),
     query: &str,
     text: impl Display,
 ) -> Answer {
     let Referred { to, view, hops } = referred;
     let claims = Claims {
-        purpose: Purpose::Redirect,
+        purpose: match is_authorized {
+            true => Purpose::AuthorizedRedirect,
+            false => Purpose::Redirect,
+        },
         node: to,
         view,
         hops,
         expiry_ms: node.wall_ms() + LIFETIME_MS,
         version: Version::default(),
     };
-    let ticket = node.tickets.sign(&claims, method, id);
+    let ticket = node.tickets.sign(&claims, Scope::image(method, id));
     let members = node.members();
     let base = members.base_url(to).unwrap_or_default();
     let location = format_args!("{base}/images/{id}?ticket={ticket}{query}");
@@ -110,6 +114,11 @@ pub(crate) fn missing(missing: &Missing) -> Answer {
     }
 }
 
+/// 401, RFC 6750 section 3.
+fn unauthorized(challenge: &str, text: &str) -> Answer {
+    Answer::text(401, text).field("WWW-Authenticate", challenge)
+}
+
 /// A request that is refused before the node is asked.
 pub(crate) fn refusal(error: &Error) -> Answer {
     match error {
@@ -121,6 +130,18 @@ pub(crate) fn refusal(error: &Error) -> Answer {
         Error::Target(why) => Answer::text(400, format_args!("{why}.")),
         Error::Host => Answer::text(421, "This node does not answer for that host."),
         Error::Origin => Answer::text(403, "Pages of other sites cannot write here."),
+        Error::Unauthorized(Credential::None) => unauthorized(
+            "Bearer realm=\"pixseal\"",
+            "This needs a token: send Authorization: Bearer TOKEN. Whoever runs this cluster makes one with: seal token add USER",
+        ),
+        Error::Unauthorized(Credential::Bad) => unauthorized(
+            "Bearer realm=\"pixseal\", error=\"invalid_token\"",
+            "This token is not known here, was revoked or has expired.",
+        ),
+        Error::Forbidden => Answer::text(403, "Your token does not allow this.").field(
+            "WWW-Authenticate",
+            "Bearer realm=\"pixseal\", error=\"insufficient_scope\"",
+        ),
         Error::MethodUnknown => Answer::text(501, "This server knows GET, HEAD, PUT and DELETE."),
         Error::Method(allowed) => {
             Answer::text(405, format_args!("Allowed here: {allowed}.")).field("Allow", allowed)
@@ -202,7 +223,7 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
         Error::Image(refusal) => {
             let status = match refusal {
                 image::Error::NotPng => 415,
-                image::Error::Broken(_) => 422,
+                image::Error::Empty | image::Error::Broken(_) => 422,
                 image::Error::TooManyPixels { .. } => 413,
             };
             Answer::text(status, format_args!("{refusal}; nothing was kept."))

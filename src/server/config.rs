@@ -32,6 +32,12 @@ pub struct Config {
     pub grace: Duration,
     /// With less room on its disk the node takes no images.
     pub disk_min_free: MinFree,
+    /// Further hosts that this node answers for, each with a port or without.
+    pub allow_hosts: Vec<String>,
+    /// `/metrics` needs no token.
+    pub metrics_open: bool,
+    /// Listen where others than this machine can connect, although there are no tokens.
+    pub insecure_allow_remote: bool,
     /// Bounds on what clients can make this node spend.
     pub limits: Limits,
 }

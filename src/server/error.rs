@@ -2,6 +2,15 @@
 
 use crate::http::head;
 
+/// What a client that is not known has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// No `Authorization`.
+    None,
+    /// One that is no token, or a token that is unknown, revoked or has expired.
+    Bad,
+}
+
 #[derive(Debug)]
 pub(crate) enum Error {
     /// The head is malformed or too large.
@@ -14,6 +23,10 @@ pub(crate) enum Error {
     Host,
     /// A page of another site writes.
     Origin,
+    /// No token, or one that is not good.
+    Unauthorized(Credential),
+    /// The token does not allow this.
+    Forbidden,
     /// The method is not known here.
     MethodUnknown,
     /// The method is not allowed there; these are.

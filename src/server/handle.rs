@@ -3,6 +3,7 @@
 use std::io;
 
 use super::answers;
+use super::authorize::Grant;
 use super::connection::Connection;
 use super::download::{self, Reply, Sent};
 use super::error;
@@ -39,7 +40,11 @@ pub(crate) enum After {
 }
 
 /// Answers a request whose body was not read yet.
-pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &Request) -> After {
+pub(crate) fn handle(
+    service: &Service,
+    connection: &mut Connection,
+    (request, grant): (&Request, &Grant),
+) -> After {
     let node = &service.node;
     Counters::add(&node.counters.requests, 1);
     // Until the answer was sent: a node that leaves waits for that.
@@ -56,14 +61,14 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
         .then(|| node.store.check_in_place());
     let answer = match &request.action {
         _ if let Some(Err(lost)) = lost => answers::failure(&Error::Store(lost)),
-        Action::Put(id, put) => put_image(service, connection, request, (id, put), &mut body),
+        Action::Put(id, put) => put_image(service, connection, (request, grant), (id, put), &mut body),
         Action::Get(id, get) => {
             let reusable = keep_alive && body.content.is_done();
             let reply = Reply {
                 head_only: request.head_only,
                 keep_alive: reusable,
             };
-            match get_image(service, connection, id, get, &reply) {
+            match get_image(service, connection, grant, (id, get), &reply) {
                 Sent::Answer(answer) => Some(answer),
                 Sent::Whole if reusable => return After::Reuse,
                 Sent::Whole if connection.socket.has_input() => return After::Drain,
@@ -71,11 +76,11 @@ pub(crate) fn handle(service: &Service, connection: &mut Connection, request: &R
                 Sent::Cut => return After::Reset,
             }
         }
-        Action::Delete(id, wanted) => delete_image(service, id, wanted),
+        Action::Delete(id, wanted) => delete_image(service, grant, (id, wanted)),
         Action::Holding(id) => holding(service, id),
-        Action::Note(id, ticket) => note(service, id, ticket),
+        Action::Note(id) => note(service, id, grant.claims),
         Action::List(wanted) => list_images(service, wanted),
-        Action::Cluster => Some(status::cluster(service)),
+        Action::Cluster => Some(status::cluster(service, grant.is_whole)),
         Action::Healthz => Some(status::healthz()),
         Action::Readyz => Some(status::readyz(service)),
         Action::Metrics => Some(metrics::metrics(service)),
@@ -142,17 +147,11 @@ struct RequestBody {
     continued: bool,
 }
 
-/// What the ticket of a request says, if it is a valid one for this request.
-fn claims(service: &Service, ticket: Option<&str>, method: &str, id: &ImageId) -> Option<Claims> {
-    let node = &service.node;
-    node.tickets.verify(ticket?, node.id, method, id, node.wall_ms())
-}
-
 /// `None`: the client is gone.
 fn put_image(
     service: &Service,
     connection: &mut Connection,
-    request: &Request,
+    (request, grant): (&Request, &Grant),
     (id, put): (&ImageId, &Put),
     body: &mut RequestBody,
 ) -> Option<Answer> {
@@ -161,8 +160,8 @@ fn put_image(
         Framing::Length(length) => Some(length),
         Framing::None | Framing::Chunked => None,
     };
-    let referral = claims(service, put.ticket.as_deref(), "PUT", id);
-    if let Some(claims) = referral.filter(|claims| claims.purpose != Purpose::Redirect) {
+    let referral = grant.claims;
+    if let Some(claims) = referral.filter(|claims| !claims.purpose.is_redirect()) {
         let Some(sealed_bytes) = length else {
             return Some(answers::refusal(&error::Error::CopyLength));
         };
@@ -178,7 +177,13 @@ fn put_image(
         Err(error) => answers::failure(&error),
         Ok(Admission::At(referred)) => {
             let text = format_args!("Request assigned to Node {}", referred.to);
-            Some(answers::redirect(node, referred, ("PUT", id), "", text))
+            Some(answers::redirect(
+                node,
+                (referred, grant.is_authorized),
+                ("PUT", id),
+                "",
+                text,
+            ))
         }
         Ok(Admission::Here(admitted)) => {
             body.continued = request.expects_continue;
@@ -236,9 +241,14 @@ fn take_in(
     }
 }
 
-fn get_image(service: &Service, connection: &Connection, id: &ImageId, get: &Get, reply: &Reply) -> Sent {
-    let referral = claims(service, get.ticket.as_deref(), "GET", id);
-    match find(&service.node, id, get.reach, referral.as_ref()) {
+fn get_image(
+    service: &Service,
+    connection: &Connection,
+    grant: &Grant,
+    (id, get): (&ImageId, &Get),
+    reply: &Reply,
+) -> Sent {
+    match find(&service.node, id, get.reach, grant.claims.as_ref()) {
         Ok(Found::Here(sealed)) => download::send(service, &connection.socket, (id, sealed), get, reply),
         Ok(Found::At(referred)) => {
             let query = match get.form {
@@ -248,7 +258,7 @@ fn get_image(service: &Service, connection: &Connection, id: &ImageId, get: &Get
             let text = format_args!("Held by Node {}", referred.to);
             Sent::Answer(answers::redirect(
                 &service.node,
-                referred,
+                (referred, grant.is_authorized),
                 ("GET", id),
                 query,
                 text,
@@ -259,9 +269,13 @@ fn get_image(service: &Service, connection: &Connection, id: &ImageId, get: &Get
     }
 }
 
-fn delete_image(service: &Service, id: &ImageId, wanted: &Delete) -> Option<Answer> {
+fn delete_image(
+    service: &Service,
+    grant: &Grant,
+    (id, wanted): (&ImageId, &Delete),
+) -> Option<Answer> {
     let node = &service.node;
-    let referral = claims(service, wanted.ticket.as_deref(), "DELETE", id);
+    let referral = grant.claims;
     if let Some(claims) = referral.filter(|claims| claims.purpose == Purpose::HandOver) {
         return match take_over::tombstone(node, id, claims.version) {
             Ok(outcome) => Some(answers::taken_over(outcome)),
@@ -272,7 +286,13 @@ fn delete_image(service: &Service, id: &ImageId, wanted: &Delete) -> Option<Answ
         Ok(Deleted::Gone) => Some(answers::deleted()),
         Ok(Deleted::At(referred)) => {
             let text = format_args!("Request assigned to Node {}", referred.to);
-            Some(answers::redirect(node, referred, ("DELETE", id), "", text))
+            Some(answers::redirect(
+                node,
+                (referred, grant.is_authorized),
+                ("DELETE", id),
+                "",
+                text,
+            ))
         }
         Ok(Deleted::Missing) => Some(answers::missing(&Missing::Everywhere)),
         Err(error) => answers::failure(&error),
@@ -293,8 +313,7 @@ fn holding(service: &Service, id: &ImageId) -> Option<Answer> {
     }
 }
 
-fn note(service: &Service, id: &ImageId, ticket: &str) -> Option<Answer> {
-    let claims = claims(service, Some(ticket), "POST", id);
+fn note(service: &Service, id: &ImageId, claims: Option<Claims>) -> Option<Answer> {
     let Some(claims) = claims.filter(|claims| claims.purpose == Purpose::Intent) else {
         return Some(answers::refusal(&error::Error::Method(IMAGE_METHODS)));
     };

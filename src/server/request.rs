@@ -27,6 +27,8 @@ pub(crate) struct Request {
     pub(crate) offer: bool,
     /// HEAD: the answer's content is left out.
     pub(crate) head_only: bool,
+    /// `?ticket=`, as sent.
+    pub(crate) ticket: Option<String>,
 }
 
 /// What may be done with an image.
@@ -38,7 +40,7 @@ pub(crate) enum Action {
     /// Tell another node what is here of a name.
     Holding(ImageId),
     /// Note what another node is about to write, if the ticket is one for that.
-    Note(ImageId, String),
+    Note(ImageId),
     /// Send an image.
     Get(ImageId, Get),
     /// Remove an image.
@@ -77,8 +79,6 @@ impl Action {
 
 /// The particulars of an upload.
 pub(crate) struct Put {
-    /// `?ticket=`, as sent.
-    pub(crate) ticket: Option<String>,
     pub(crate) conditions: Conditions,
     /// `Content-Digest`: SHA-256 of the image.
     pub(crate) digest: Option<[u8; 32]>,
@@ -86,8 +86,6 @@ pub(crate) struct Put {
 
 /// The particulars of a delete.
 pub(crate) struct Delete {
-    /// `?ticket=`, as sent.
-    pub(crate) ticket: Option<String>,
     pub(crate) conditions: Conditions,
 }
 
@@ -99,8 +97,6 @@ pub(crate) struct Get {
     pub(crate) form: Form,
     /// `Range`, as sent.
     pub(crate) range: Option<String>,
-    /// `?ticket=`, as sent.
-    pub(crate) ticket: Option<String>,
     pub(crate) conditions: Conditions,
     /// `If-Range`, as sent.
     pub(crate) if_range: Option<String>,
@@ -138,6 +134,7 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
         keep_alive: head.keep_alive,
         offer: head.offer,
         head_only: head.method == Method::Head,
+        ticket: target.value("ticket").map(str::to_owned),
     })
 }
 
@@ -150,7 +147,7 @@ fn reading(head: &Head<'_>, allowed: &'static str) -> Result<(), Error> {
 
 fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Error> {
     match head.method {
-        Method::Put => put(head, target).map(|put| Action::Put(id, put)),
+        Method::Put => put(head).map(|put| Action::Put(id, put)),
         Method::Get if target.asks("version") => Ok(Action::Holding(id)),
         Method::Get | Method::Head => Ok(Action::Get(
             id,
@@ -162,7 +159,6 @@ fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Er
                     Form::Image
                 },
                 range: head.fields.text("range").map(str::to_owned),
-                ticket: ticket(target),
                 conditions: conditions(head)?,
                 if_range: head.fields.text("if-range").map(str::to_owned),
             },
@@ -172,11 +168,10 @@ fn image(head: &Head<'_>, target: &Target<'_>, id: ImageId) -> Result<Action, Er
         Method::Delete => Ok(Action::Delete(
             id,
             Delete {
-                ticket: ticket(target),
                 conditions: conditions(head)?,
             },
         )),
-        Method::Post if let Some(ticket) = ticket(target) => Ok(Action::Note(id, ticket)),
+        Method::Post if target.asks("ticket") => Ok(Action::Note(id)),
         Method::Post | Method::Other | Method::Unknown => Err(Error::Method(IMAGE_METHODS)),
     }
 }
@@ -189,7 +184,7 @@ fn reach(target: &Target<'_>) -> Reach {
     }
 }
 
-fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Error> {
+fn put(head: &Head<'_>) -> Result<Put, Error> {
     if head.framing == Framing::None {
         return Err(Error::LengthMissing);
     }
@@ -203,20 +198,17 @@ fn put(head: &Head<'_>, target: &Target<'_>) -> Result<Put, Error> {
     if head.fields.text("content-range").is_some() {
         return Err(Error::ContentRange);
     }
-    let digest = head
-        .fields
-        .bytes("content-digest")
-        .map(digest)
-        .transpose()?
-        .flatten();
+    let digests = head.fields.list("content-digest");
+    let digest = digests.as_deref().map(digest).transpose()?.flatten();
     Ok(Put {
-        ticket: ticket(target),
         conditions: conditions(head)?,
         digest,
     })
 }
 
-/// RFC 9530 section 2: a dictionary of algorithms (RFC 9651). Unknown algorithms and parameters are ignored, as it asks.
+/// RFC 9530 section 2: a dictionary of algorithms (RFC 9651). Unknown algorithms and parameters are ignored, as it asks; of
+/// two digests of one kind the last counts. What does not parse is refused, which RFC 9651 section 4.2 leaves open: who
+/// sends a digest wants it to be checked.
 fn digest(field: &[u8]) -> Result<Option<[u8; 32]>, Error> {
     let dictionary: Dictionary = Parser::new(field).parse().map_err(|_| Error::ContentDigest)?;
     let Some(member) = dictionary.get("sha-256") else {
@@ -231,10 +223,6 @@ fn digest(field: &[u8]) -> Result<Option<[u8; 32]>, Error> {
     };
     let digest = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Error::ContentDigest)?;
     Ok(Some(digest))
-}
-
-fn ticket(target: &Target<'_>) -> Option<String> {
-    target.value("ticket").map(str::to_owned)
 }
 
 /// RFC 9110 section 13.1. A tag that is malformed is refused, a date that is none is passed over, as the RFC asks.
@@ -365,18 +353,34 @@ mod tests {
     }
 
     #[test]
+    fn digests_in_several_lines_are_one_list() {
+        let zero = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+        let fields = format!(
+            "Content-Length: 1\r\nContent-Digest: md5=:AA==:\r\nContent-Digest: sha-256=:{zero}:\r\n"
+        );
+        let Ok(Action::Put(_, put)) = understood("PUT /images/a/b.png", &fields).map(|request| request.action)
+        else {
+            panic!("not understood as an upload");
+        };
+        assert_eq!(put.digest, Some([0; 32]));
+        let broken = fields.replace("md5=:AA==:", "SHA-256=:AA==:");
+        assert_eq!(understood("PUT /images/a/b.png", &broken).err(), Some(400));
+    }
+
+    #[test]
     fn a_put_carries_its_ticket_its_conditions_and_its_digest() {
         let fields = "Content-Length: 1\r\nIf-None-Match: *\r\n\
                       Content-Digest: md5=:AA==:, sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:\r\n";
         let Ok(Request {
             action: Action::Put(id, put),
+            ticket,
             ..
         }) = understood("PUT /images/a/b.png?ticket=abc&term=5", fields)
         else {
             panic!("not understood as an upload");
         };
         assert_eq!(id.to_string(), "a/b.png");
-        assert_eq!(put.ticket.as_deref(), Some("abc"));
+        assert_eq!(ticket.as_deref(), Some("abc"));
         assert_eq!(put.conditions.if_none_match, Some(Tags::Any));
         assert_eq!(put.digest, Some([0; 32]));
     }

@@ -3,6 +3,7 @@
 use crossbeam_channel::Receiver;
 
 use super::answers;
+use super::authorize::{self, Grant};
 use super::connection::Connection;
 use super::error::Error;
 use super::handle::{After, handle, respond};
@@ -18,7 +19,7 @@ pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Recei
         // Waits for this client's next request only while no other client waits for a worker.
         let wait = queue.is_empty() && !service.is_closed();
         match next_request(service, &mut connection, wait) {
-            Next::Request(request) => match handle(service, &mut connection, &request) {
+            Next::Request(request, grant) => match handle(service, &mut connection, (&request, &grant)) {
                 After::Reuse if !service.is_closed() => {}
                 After::Reuse | After::Close => return,
                 After::Reset => return connection.socket.reset(),
@@ -38,7 +39,7 @@ pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Recei
 }
 
 enum Next {
-    Request(Box<Request>),
+    Request(Box<Request>, Box<Grant>),
     /// No complete head yet.
     Quiet,
     /// Not understood or not let in; `true`: the answer goes without its content.
@@ -55,7 +56,7 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
                 connection.socket.inbox.consume(length);
                 connection.head_since = None;
                 return match request {
-                    Ok(request) => Next::Request(Box::new(request)),
+                    Ok((request, grant)) => Next::Request(Box::new(request), Box::new(grant)),
                     Err(error) => Next::Refused(error, head_only),
                 };
             }
@@ -73,8 +74,18 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
     }
 }
 
-fn understand(service: &Service, head: &Head<'_>) -> Result<Request, Error> {
+/// Whether it is let in, what is asked, and whether that may be done.
+fn understand(service: &Service, head: &Head<'_>) -> Result<(Request, Grant), Error> {
     let target = Target::parse(head.target).map_err(|why| Error::Target(why.0))?;
-    service.gate.load().admit(head, target.authority)?;
-    request::understand(head, &target)
+    service.gate.load().admit(head, target.authority, &target.segments)?;
+    let request = request::understand(head, &target)?;
+    let (node, now_ms) = (&service.node, service.node.wall_ms());
+    let claims = request.ticket.as_deref().and_then(|ticket| {
+        let scope = authorize::scope(&request.action)?;
+        node.tickets.verify(ticket, node.id, scope, now_ms)
+    });
+    let authorization = head.fields.bytes("authorization");
+    let access = service.access.load();
+    let grant = access.authorize(&request, claims, authorization, now_ms / 1000)?;
+    Ok((request, grant))
 }

@@ -8,16 +8,52 @@ use super::process;
 use super::service::Service;
 use crate::http::answer::Answer;
 use crate::lease::standing::Standing;
-use crate::node::shared::Node;
 use crate::node::unable::unable;
-use crate::report::Status;
+use crate::report::{Peer, Status};
 
-/// `GET /cluster`.
-pub(crate) fn cluster(service: &Service) -> Answer {
+/// Told at the start as well.
+pub(crate) const OPEN_TO_ALL: &str = "Whoever can reach this node can read, overwrite and delete every image \
+    (--insecure-allow-remote, and no tokens): make tokens with seal token add USER, then send SIGHUP to the nodes.";
+
+/// `GET /cluster`; of it, what a client has to know, unless it `is_whole`.
+pub(crate) fn cluster(service: &Service, is_whole: bool) -> Answer {
+    let status = match is_whole {
+        true => whole(service),
+        false => for_clients(whole(service)),
+    };
+    // By way of a value, which has its fields in alphabetical order.
+    let json = serde_json::to_value(&status).expect("a status has only plain fields");
+    Answer::json(200, format!("{json:#}\n"))
+}
+
+/// Who the nodes are, where they are, and who of them takes what.
+fn for_clients(status: Status) -> Status {
+    let peers = status.peers.into_iter().map(|peer| Peer {
+        id: peer.id,
+        address: peer.address,
+        url: peer.url,
+        ..Peer::default()
+    });
+    Status {
+        node: status.node,
+        address: status.address,
+        url: status.url,
+        leader: status.leader,
+        term: status.term,
+        alive: status.alive,
+        reading: status.reading,
+        view: status.view,
+        ready: status.ready,
+        peers: peers.collect(),
+        ..Status::default()
+    }
+}
+
+fn whole(service: &Service) -> Status {
     let node = &service.node;
     let (view, report) = (node.cluster.view(), node.cluster.report());
     let standing = node.cluster.standing();
-    let status = Status {
+    Status {
         node: node.id,
         address: node.members().address(node.id).unwrap_or_default().to_owned(),
         url: node.members().url(node.id).map(str::to_owned),
@@ -31,7 +67,7 @@ pub(crate) fn cluster(service: &Service) -> Answer {
         ready: standing.is_ready,
         settled: standing.is_settled,
         misplaced: standing.view.and_then(|view| node.misplaced.in_view(view)),
-        warnings: warnings(node, &standing, &report.warnings),
+        warnings: warnings(service, &standing, &report.warnings),
         peers: report.peers.clone(),
         counters: serde_json::to_value(&node.counters).expect("counters are plain numbers"),
         connections: service.connections.used(),
@@ -40,14 +76,13 @@ pub(crate) fn cluster(service: &Service) -> Answer {
         history: report.history.clone(),
         process: Some(process::read()),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    // By way of a value, which has its fields in alphabetical order.
-    let json = serde_json::to_value(&status).expect("a status has only plain fields");
-    Answer::json(200, format!("{json:#}\n"))
+    }
 }
 
 /// What a person has to know of the cluster, in sentences.
-fn warnings(node: &Node, standing: &Standing, of_cluster: &[String]) -> Vec<String> {
+fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Vec<String> {
+    let node = &service.node;
+    let open = service.is_open_to_all().then(|| OPEN_TO_ALL.to_owned());
     let unable = unable(node).map(|(_, why)| format!("Node {} {why}.", node.id));
     let away = standing.away().map(|away| {
         format!(
@@ -55,7 +90,11 @@ fn warnings(node: &Node, standing: &Standing, of_cluster: &[String]) -> Vec<Stri
         )
     });
     let of_cluster = of_cluster.iter().cloned();
-    unable.into_iter().chain(of_cluster).chain(away).collect()
+    open.into_iter()
+        .chain(unable)
+        .chain(of_cluster)
+        .chain(away)
+        .collect()
 }
 
 /// `GET /healthz`: alive.

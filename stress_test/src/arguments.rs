@@ -25,6 +25,8 @@ The load:
 
 The cluster:
       --cluster FILE     the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003)
+      --token-file FILE  a file with a token of USER, with all rights (default: the environment variable
+                         PIXSEAL_TOKEN, if it is set; not needed where the nodes have no tokens)
       --spawn N          start N nodes in a temporary folder, and stop them afterwards
       --drill STEP       with --spawn: kill:leader@50%, kill:2@50%, pause:1@30%..60%, restart:each (may be repeated)
 
@@ -90,7 +92,7 @@ fn options() -> Options {
     }
     for long in [
         "rate", "offer", "source", "user", "timeout", "cluster", "spawn", "verify", "json", "csv", "html",
-        "log",
+        "log", "token-file",
     ] {
         options.optopt("", long, "", "VALUE");
     }

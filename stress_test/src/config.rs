@@ -1,9 +1,10 @@
 //! The checked options of a run. Every wrong option is an error here, before anything is done.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use getopts::Matches;
+use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::upload::Audience;
 use pixseal::cluster_file;
 use pixseal::image_id::ImageId;
@@ -66,6 +67,8 @@ pub struct RunConfig {
     /// The nodes; replaced if they are spawned.
     pub(crate) members: Members,
     pub(crate) spawn: Option<u32>,
+    /// Shown to the nodes.
+    pub(crate) token: Option<BearerToken>,
     /// For spawned nodes only.
     pub(crate) drill: Vec<DrillStep>,
     pub(crate) verify: Verify,
@@ -125,6 +128,7 @@ impl RunConfig {
             timeout: Duration::from_secs(number(matches, "timeout", 1200, 1..=86_400 * 30)?),
             members: cluster_file::read(text("cluster").as_deref())?,
             spawn,
+            token: BearerToken::find(text("token-file").as_deref().map(Path::new))?,
             drill: drill?.concat(),
             verify: choice(matches, "verify", &VERIFICATIONS)?.unwrap_or(Verify::All),
             thresholds: thresholds.map_err(|e: String| format!("--fail-if: {e}"))?,

@@ -97,7 +97,8 @@ impl<'a> Load<'a> {
 
     /// The work of one thread, until there are no more images.
     pub(crate) fn work(&self, samples: &Sender<Sample>) {
-        let mut client = Client::new(&self.config.members, Patience::default());
+        let client = Client::new(&self.config.members, Patience::default());
+        let mut client = client.with_token(self.config.token.clone());
         let mut buffer = Vec::new();
         while let Some(number) = self.next() {
             let start_at = self.await_start(number);

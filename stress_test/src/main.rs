@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use pixseal::standard_output::{print, say};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use stress_test::arguments::{Mode, USAGE};
@@ -23,9 +24,9 @@ fn main() -> ExitCode {
 
 fn act(arguments: &[String]) -> Result<u8, String> {
     match Mode::parse(arguments).map_err(|why| format!("{why}\nsee stress_test --help"))? {
-        Mode::Help => print!("{USAGE}"),
-        Mode::Version => println!("stress_test {}", env!("CARGO_PKG_VERSION")),
-        Mode::Compare(a, b) => print!("{}", compare::files(&a, &b)?),
+        Mode::Help => print(USAGE)?,
+        Mode::Version => say(format_args!("stress_test {}", env!("CARGO_PKG_VERSION")))?,
+        Mode::Compare(a, b) => print(compare::files(&a, &b)?)?,
         Mode::Run(config) => {
             let stop = Arc::new(StopSignal::default());
             heed_signals(&stop)?;

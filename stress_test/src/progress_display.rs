@@ -7,6 +7,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pixseal::standard_output::say;
 
 use crate::report::units::bytes;
 use crate::tally::Tally;
@@ -71,7 +72,8 @@ impl ProgressDisplay {
         if let Some(live) = &self.live {
             live.main.set_position(done);
         } else if self.due(LINE_EVERY) {
-            println!("  {}: {done} of {}", self.what, self.total);
+            // What cannot be printed is said with the report.
+            let _ = say(format_args!("  {}: {done} of {}", self.what, self.total));
         }
     }
 
@@ -118,10 +120,10 @@ impl ProgressDisplay {
             totals.retried
         );
         let Some(live) = &self.live else {
-            println!(
+            let _ = say(format_args!(
                 "  {} of {} ({:.0} s left)  {figures}",
                 totals.done, self.total, left
-            );
+            ));
             return;
         };
         live.main.set_position(totals.done);

@@ -6,15 +6,16 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use pixseal::client::Client;
-use pixseal::members::Members;
+use pixseal::client::error::ErrorKind;
 use pixseal::report::Status;
+use pixseal::standard_output::{print, say};
 
 use crate::acknowledged::{Acknowledged, Acknowledgements};
 use crate::config::{AUDIENCES, RunConfig, SOURCES, SourceKind, VERIFICATIONS};
@@ -62,13 +63,13 @@ pub fn run(mut config: RunConfig, stop: &StopSignal) -> Result<u8, String> {
         .transpose()?;
     if let Some(cluster) = &cluster {
         config.members = cluster.members.clone();
-        println!(
+        say(format_args!(
             "started {} nodes in {}",
             config.members.count(),
             cluster.folder().display()
-        );
+        ))?;
     }
-    await_leader(&config.members, stop)?;
+    await_leader(&config, stop)?;
     let source = choose_source(&config)?;
     confirm(&config, source)?;
     let mut upload_log = UploadLog::open(&config).map_err(|e| e.to_string())?;
@@ -84,8 +85,9 @@ pub fn run(mut config: RunConfig, stop: &StopSignal) -> Result<u8, String> {
     upload_log.close().map_err(|e| e.to_string())?;
     outcome?;
     summary.verdict = judgement::judge(&summary, stop.end(), &config.thresholds);
-    print!("{}", text(&summary, colours(&config)));
+    let printed = print(text(&summary, colours(&config)));
     output_file::write_all(&config, &summary)?;
+    printed?;
     // Only now are servers stopped and files removed: with many small files that takes longer than the run.
     Ok(summary.verdict.exit_code())
 }
@@ -98,8 +100,9 @@ fn colours(config: &RunConfig) -> Colours {
 }
 
 /// Asks every node who leads; says which do not answer. Waits a little for a cluster that was just started.
-fn await_leader(members: &Members, stop: &StopSignal) -> Result<(), String> {
-    let mut client = Client::new(members, PATIENCE);
+fn await_leader(config: &RunConfig, stop: &StopSignal) -> Result<(), String> {
+    let members = &config.members;
+    let mut client = Client::new(members, PATIENCE).with_token(config.token.clone());
     let deadline = Instant::now() + LEADER_PATIENCE;
     loop {
         let told: Vec<_> = members
@@ -110,6 +113,17 @@ fn await_leader(members: &Members, stop: &StopSignal) -> Result<(), String> {
             .iter()
             .filter_map(|(_, _, status)| status.as_ref().ok())
             .collect();
+        let refused = told.iter().find_map(|(_, _, status)| match status {
+            Err(error) if error.kind == ErrorKind::Refused => Some(error),
+            Ok(_) | Err(_) => None,
+        });
+        if let Some(refused) = refused {
+            return Err(format!(
+                "{refused}\nset PIXSEAL_TOKEN, or --token-file, to a token made with: seal token add {} --rights \
+                 read,write,delete,list,admin",
+                config.user
+            ));
+        }
         if up.is_empty() {
             let addresses: Vec<&str> = members.iter().map(|(_, address)| address).collect();
             return Err(format!(
@@ -118,9 +132,13 @@ fn await_leader(members: &Members, stop: &StopSignal) -> Result<(), String> {
             ));
         }
         if up.iter().any(|status| status.leader.is_some()) || Instant::now() >= deadline || stop.is_raised() {
+            // Only admins are told more than where the nodes are.
+            if up.iter().any(|status| status.version.is_empty()) {
+                say(format_args!("note: the token has no admin right, so what the nodes say of themselves is missing in the report"))?;
+            }
             for (id, address, status) in &told {
                 if let Err(failure) = status {
-                    println!("node {id} ({address}) does not answer: {failure}");
+                    say(format_args!("node {id} ({address}) does not answer: {failure}"))?;
                 }
             }
             return Ok(());
@@ -134,7 +152,7 @@ fn choose_source(config: &RunConfig) -> Result<SourceKind, String> {
     let machine = Machine::look(&config.members)?;
     let found = preflight::check(config, &machine, config.plan.bytes_total(config.images));
     for note in &found.notes {
-        println!("note: {note}");
+        say(format_args!("note: {note}"))?;
     }
     match found.obstacles.is_empty() {
         true => Ok(found.source),
@@ -144,7 +162,7 @@ fn choose_source(config: &RunConfig) -> Result<SourceKind, String> {
 
 fn confirm(config: &RunConfig, source: SourceKind) -> Result<(), String> {
     let total = bytes(config.plan.bytes_total(config.images) as f64);
-    println!(
+    say(format_args!(
         "{} images of {} to {} px, {total}, seed {}; {} nodes, {} uploads at a time; images {}",
         config.images,
         config.plan.side_min,
@@ -156,10 +174,9 @@ fn confirm(config: &RunConfig, source: SourceKind) -> Result<(), String> {
             SourceKind::Disk => "are generated to disk first",
             SourceKind::Memory => "are painted before each upload",
         }
-    );
+    ))?;
     if !config.yes && io::stdin().is_terminal() && io::stdout().is_terminal() {
-        print!("Press ENTER to start ");
-        io::stdout().flush().map_err(|e| e.to_string())?;
+        print("Press ENTER to start ")?;
         io::stdin()
             .lock()
             .read_line(&mut String::new())
@@ -215,7 +232,7 @@ impl Run<'_> {
         let folder =
             TemporaryFolder::new("images", config.keep).map_err(|e| format!("temporary folder: {e}"))?;
         if config.keep {
-            println!("generated images stay in {}", folder.path().display());
+            say(format_args!("generated images stay in {}", folder.path().display()))?;
         }
         let painted = AtomicU64::new(0);
         let mut progress = ProgressDisplay::new("Generating", config.images, 0, live);
@@ -262,7 +279,7 @@ impl Run<'_> {
         thread::scope(|scope| {
             let _done = RaiseOnDrop(&done);
             watch
-                .start(scope, &config.members, &done)
+                .start(scope, config, &done)
                 .map_err(|e| format!("a thread could not be started: {e}"))?;
             let load = Load::new(config, images, &watch, stop, deadline, &acknowledged);
             let before = ProcessUsage::now();

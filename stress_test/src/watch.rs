@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
-use pixseal::members::Members;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
 
+use crate::config::RunConfig;
 use crate::membership::{Membership, MembershipSeen};
 use crate::stop_signal::StopSignal;
 use crate::summary;
@@ -50,14 +50,15 @@ impl Watch {
     pub(crate) fn start<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
-        members: &'env Members,
+        config: &'env RunConfig,
         done: &'env StopSignal,
     ) -> std::io::Result<()> {
-        for (id, _) in members.iter() {
+        for (id, _) in config.members.iter() {
             thread::Builder::new()
                 .name(format!("watch-{id}"))
                 .spawn_scoped(scope, move || {
-                    let mut client = Client::new(members, PATIENCE);
+                    let client = Client::new(&config.members, PATIENCE);
+                    let mut client = client.with_token(config.token.clone());
                     while !done.is_raised() {
                         match client.status(id) {
                             Ok(status) => self.heard(&status),

@@ -132,6 +132,63 @@ fn play(cluster: &TestCluster, row: &Case) -> Result<(), String> {
     }
 }
 
+fn all_rows(host: &str) -> Vec<Case> {
+    let rows: Vec<Case> = [
+        framing::rows(host),
+        heads::rows(host),
+        limits::rows(host),
+        chunks::rows(host),
+        names::rows(host),
+        pictures::broken_rows(host),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    assert!(rows.len() >= ROWS_MIN, "{} rows", rows.len());
+    rows
+}
+
+/// The whole table once more, from strangers and from a user whose token is for other images than alice's and the healthy
+/// client's: nothing of it gets further than without tokens, and nothing changes.
+#[test]
+fn with_tokens_no_hostile_request_gets_further() {
+    let mut cluster = TestCluster::prepare(1, &[]);
+    let owner = cluster.add_token("healthy", "read,write,delete,list");
+    let rogue = cluster.add_token("rogue", "read,write,delete,list");
+    cluster.show_token(&owner);
+    cluster.start_all();
+    let node = cluster.node(1);
+    let host = node.address.to_string();
+    assert_eq!(node.put(HEALTHY, &picture::noise(10, 10, 1)).status, 201);
+    let files = node.files();
+    let shown = format!("\r\nAuthorization: Bearer {rogue}\r\nHost:");
+    let (mut wrong, mut refused) = (Vec::new(), 0);
+    for row in all_rows(&host) {
+        let mut as_rogue = row.clone();
+        if let Some(at) = find(&row.bytes, b"\r\nHost:") {
+            as_rogue.bytes.splice(at..at + b"\r\nHost:".len(), shown.bytes());
+        }
+        for row in [row, as_rogue] {
+            let mut wire = Wire::connect(node.address);
+            wire.send(&row.bytes);
+            wire.finish_sending();
+            for status in statuses(&mut wire) {
+                refused += usize::from(matches!(status, 401 | 403));
+                if !row.accepted.contains(&status) && !matches!(status, 401 | 403) {
+                    wrong.push(format!("{}: {status} instead of one of {:?}", row.what, row.accepted));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(refused > ROWS_MIN / 2, "only {refused} were refused for want of a token");
+    assert_eq!(node.files(), files);
+}
+
+fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
+    bytes.windows(part.len()).position(|window| window == part)
+}
+
 #[test]
 fn every_hostile_request_is_refused_once_and_harms_nobody() {
     let cluster = TestCluster::start(1);
@@ -139,18 +196,7 @@ fn every_hostile_request_is_refused_once_and_harms_nobody() {
     let host = node.address.to_string();
     let image = picture::noise(10, 10, 1);
     assert_eq!(node.put(HEALTHY, &image).status, 201);
-    let rows: Vec<Case> = [
-        framing::rows(&host),
-        heads::rows(&host),
-        limits::rows(&host),
-        chunks::rows(&host),
-        names::rows(&host),
-        pictures::broken_rows(&host),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    assert!(rows.len() >= ROWS_MIN, "{} rows", rows.len());
+    let rows = all_rows(&host);
     let mut wrong = Vec::new();
     for row in &rows {
         wrong.extend(play(&cluster, row).err());

@@ -23,5 +23,6 @@ mod placement;
 mod reading;
 mod removal;
 mod status;
+mod tokens;
 mod unwritable;
 mod upload;

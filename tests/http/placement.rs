@@ -13,7 +13,7 @@ use pixseal::members::Members;
 use pixseal::report::Holding;
 use pixseal::roster::{NodeId, Roster, ViewId};
 use pixseal::secrets;
-use pixseal::ticket::{Claims, Purpose, TicketKey};
+use pixseal::ticket::{Claims, Purpose, Scope, TicketKey};
 use pixseal::version::Version;
 use rustix::process::Signal;
 use serde_json::json;
@@ -131,7 +131,7 @@ fn sign(cluster: &TestCluster, claims: &Claims, method: &str, target: &str) -> S
     let id = ImageId::new(USER, name).unwrap();
     format!(
         "{target}?ticket={}",
-        TicketKey::new(&key).sign(claims, method, &id)
+        TicketKey::new(&key).sign(claims, Scope::image(method, &id))
     )
 }
 

@@ -237,7 +237,7 @@ fn refusals_keep_nothing_and_say_why() {
         (413, [chunked_head(node, ""), chunked(&too_long, 50_000)].concat()),
         (413, fixed(&many_pixels, "")),
         (415, fixed(b"GIF89a, which is not a PNG", "")),
-        (415, fixed(b"", "")),
+        (422, fixed(b"", "")),
         (415, fixed(&image, "Content-Encoding: gzip\r\n")),
         (400, fixed(&image, "Content-Range: bytes 0-9/10\r\n")),
         (417, fixed(&image, "Expect: something\r\n")),

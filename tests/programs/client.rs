@@ -18,10 +18,16 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) fn client(folder: &Path, login: &str, arguments: &[&str]) -> Outcome {
+    client_with(folder, login, None, arguments)
+}
+
+/// The same with this token in the environment.
+fn client_with(folder: &Path, login: &str, token: Option<&str>, arguments: &[&str]) -> Outcome {
     let output = Command::new(env!("CARGO_BIN_EXE_client"))
         .args(arguments)
         .current_dir(folder)
         .env("USER", login)
+        .env("PIXSEAL_TOKEN", token.unwrap_or_default())
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -157,4 +163,52 @@ fn a_cluster_file_that_names_one_node_is_enough() {
     assert_eq!(run(&["ls"], &[]).lines().count(), 3);
     run(&["rm"], &names);
     assert_eq!(run(&["ls"], &[]), "");
+}
+
+#[test]
+fn a_token_comes_from_the_environment_or_a_file_and_is_never_printed() {
+    let mut cluster = TestCluster::prepare(3, &[]);
+    let admin = cluster.add_token("ops", "admin");
+    let token = cluster.add_token("alice", "read,write,delete,list");
+    cluster.show_token(&admin);
+    cluster.start_all();
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("cluster.toml"), &cluster.node(1).members).unwrap();
+    fs::write(folder.path().join("cat.png"), picture::dot()).unwrap();
+    fs::write(folder.path().join("token"), format!("{token}\n")).unwrap();
+    fs::write(folder.path().join("half"), &token[..20]).unwrap();
+    let run = |shown: Option<&str>, arguments: &[&str]| {
+        let outcome = client_with(folder.path(), "alice", shown, arguments);
+        let said = format!("{}{}", outcome.stdout, outcome.stderr);
+        for token in [&token, &admin] {
+            let secret = token.rsplit('_').next().unwrap();
+            assert!(!said.contains(secret), "a token is printed: {said}");
+        }
+        (outcome.status, said)
+    };
+    let file = ["--token-file", "token"];
+    let with_file = |arguments: &[&str]| run(None, &[arguments, &file].concat()).0;
+    assert_eq!(run(Some(&token), &["put", "cat.png"]).0, 0);
+    assert_eq!(with_file(&["ls"]), 0);
+    assert_eq!(with_file(&["get", "cat.png", "-o", "."]), 0);
+    assert_eq!(run(Some("pixseal_wrong"), &["ls", "--token-file", "token"]).0, 0);
+    let (status, said) = run(None, &["ls"]);
+    assert_eq!((status, said.contains("seal token add USER")), (1, true), "{said}");
+    let (status, said) = run(Some(&token), &["ls", "--user", "bob"]);
+    assert_eq!((status, said.contains("403")), (1, true), "{said}");
+    for (shown, arguments, word) in [
+        (Some("pixseal_wrong"), &["ls"][..], "PIXSEAL_TOKEN"),
+        (None, &["ls", "--token-file", "half"], "half"),
+        (None, &["ls", "--token-file", "none"], "none"),
+    ] {
+        let (status, said) = run(shown, arguments);
+        assert_eq!((status, said.contains(word)), (2, true), "{said}");
+    }
+    let (status, said) = run(Some(&token), &["status"]);
+    assert_eq!((status, said.contains("admin")), (1, true), "{said}");
+    let (status, said) = run(Some(&token), &["rebalance"]);
+    assert_eq!((status, said.contains("403")), (1, true), "{said}");
+    wait_for("the nodes are ready", || (run(Some(&admin), &["status"]).0 == 0).then_some(()));
+    assert_eq!(run(Some(&admin), &["rebalance"]).0, 0);
+    assert_eq!(with_file(&["rm", "cat.png"]), 0);
 }

@@ -221,3 +221,46 @@ fn verify_names_every_bad_image_and_exits_with_1() {
     assert_eq!(lines[2], "1 verified, 2 bad, 1 others not looked at");
     assert_eq!(folder.seal(&["verify", "nowhere"]).0, 1);
 }
+
+#[test]
+fn a_token_is_printed_once_listed_and_revoked() {
+    let folder = SealFolder::new();
+    let Told(status, _, said) = folder.seal(&["token", "list"]);
+    assert_eq!((status, said.contains("secrets")), (1, true), "{said}");
+    let Told(status, token, said) = folder.seal(&["token", "add", "alice", "--expires", "30d"]);
+    assert_eq!((status, token.lines().count()), (0, 1), "{said}");
+    assert!(token.starts_with("pixseal_"));
+    assert!(said.contains("nobody gets in without a token"), "{said}");
+    let file = folder.path("secrets").join(secrets::TOKENS_FILE);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = token.trim().rsplit_once('_').unwrap().1;
+    assert!(!fs::read_to_string(&file).unwrap().contains(secret));
+    let Told(status, _, said) = folder.seal(&["token", "add", "ops", "--rights", "admin"]);
+    assert_eq!((status, said.contains("without a token")), (0, false), "{said}");
+    let Told(0, listed, _) = folder.seal(&["token", "list"]) else {
+        panic!("not listed");
+    };
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    let of = |user: &str| *lines.iter().find(|line| line.contains(user)).unwrap();
+    assert!(of("alice").contains("read,write,delete,list") && of("alice").contains("until "));
+    assert!(of("ops").contains("admin") && of("ops").contains("for ever"));
+    let id = of("alice").split_whitespace().next().unwrap();
+    assert_eq!(folder.seal(&["token", "revoke", id]).0, 0);
+    let Told(status, _, said) = folder.seal(&["token", "revoke", id]);
+    assert_eq!((status, said.contains("no token")), (1, true), "{said}");
+    assert!(!folder.seal(&["token", "list"]).1.contains("alice"));
+    for (arguments, word) in [
+        (&["token", "add"][..], "number of words"),
+        (&["token", "add", "alice", "--rights", "fly"], "--rights"),
+        (&["token", "add", "alice", "--expires", "0d"], "--expires"),
+        (&["token", "add", "alice", "--expires", "soon"], "--expires"),
+        (&["token", "add", "alice", "--expires", "999999w"], "--expires"),
+        (&["token", "list", "--rights", "read"], "token add"),
+    ] {
+        let Told(status, _, said) = folder.seal(arguments);
+        assert_eq!((status, said.contains(word)), (2, true), "{arguments:?}: {said}");
+    }
+    let Told(status, _, said) = folder.seal(&["token", "add", "al.ice"]);
+    assert_eq!((status, said.contains("user")), (1, true), "{said}");
+}

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
+use rustix::process::Signal;
+
 use crate::support::address::free_address;
 use crate::support::cluster::TestCluster;
 use crate::support::picture;
@@ -76,6 +78,39 @@ fn a_taken_port_is_said_in_one_line() {
         cluster.node(1).put("/images/a/b.png", &picture::dot()).status,
         201
     );
+}
+
+#[test]
+fn a_node_does_not_open_itself_to_everybody_by_mistake() {
+    let mut cluster = TestCluster::prepare(1, &[]);
+    let port = cluster.node(1).address.port();
+    let everywhere = format!("0.0.0.0:{port}");
+    let (status, said) = outcome(cluster.node(1).command().args(["--listen", &everywhere]));
+    assert_eq!((status, said.lines().count()), (2, 1), "{said}");
+    for word in [
+        &everywhere,
+        "seal token add USER",
+        "127.0.0.1",
+        "--insecure-allow-remote",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    cluster.node_mut(1).options = vec!["--listen".to_owned(), everywhere, "--insecure-allow-remote".to_owned()];
+    cluster.start_all();
+    let warning = "Whoever can reach this node can read, overwrite and delete every image";
+    let warnings = |cluster: &TestCluster| cluster.node(1).state().unwrap()["warnings"].to_string();
+    assert!(warnings(&cluster).contains(warning));
+    assert!(cluster.node(1).log().contains(warning));
+    let token = cluster.add_token("ops", "admin");
+    cluster.show_token(&token);
+    cluster.node(1).signal(Signal::HUP);
+    wait_for("the node knows its tokens", || {
+        (cluster.node(1).ask_as(None, "GET", "/cluster").status == 401).then_some(())
+    });
+    assert!(!warnings(&cluster).contains(warning));
+    cluster.node_mut(1).options.pop();
+    cluster.node_mut(1).stop();
+    cluster.node_mut(1).start();
 }
 
 #[test]

@@ -11,6 +11,8 @@ use pixseal::balancer;
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
 use pixseal::roster::{NodeId, Roster};
+use pixseal::secrets;
+use pixseal::tokens::Rights;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -34,6 +36,8 @@ pub struct TestNode {
     pub prefix: Vec<String>,
     /// Its options, but those for its files.
     pub options: Vec<String>,
+    /// What is shown to it, if it has tokens.
+    pub token: Option<String>,
     server: PathBuf,
     images: PathBuf,
     secrets: PathBuf,
@@ -125,6 +129,7 @@ impl TestCluster {
                 images: images.join("images"),
                 secrets: folder.path().join("secrets"),
                 options: layout.options.clone(),
+                token: None,
                 process: None,
                 tap: None,
                 root,
@@ -185,6 +190,7 @@ impl TestCluster {
             members: original.members.clone(),
             prefix: original.prefix.clone(),
             options,
+            token: original.token.clone(),
             server: original.server.clone(),
             images: root.join("images"),
             secrets: original.secrets.clone(),
@@ -203,6 +209,22 @@ impl TestCluster {
     /// The nodes that run.
     pub fn running(&self) -> impl Iterator<Item = &TestNode> {
         self.nodes.iter().filter(|node| node.process.is_some())
+    }
+
+    /// Makes a token for `user`, which the nodes know from their next start, or SIGHUP, on.
+    pub fn add_token(&self, user: &str, rights: &str) -> String {
+        let (random, rights) = (secrets::random().unwrap(), Rights::parse(rights).unwrap());
+        let added = secrets::update_tokens(&self.node(1).secrets(), |tokens| {
+            tokens.add(&random, user, rights, None)
+        });
+        added.unwrap().1.to_string()
+    }
+
+    /// From now on, this token is shown to all nodes.
+    pub fn show_token(&mut self, token: &str) {
+        for node in &mut self.nodes {
+            node.token = Some(token.to_owned());
+        }
     }
 
     /// Waits until every running node sees exactly the running nodes and follows the highest of them, which is how
@@ -415,19 +437,28 @@ impl TestNode {
 
     /// `/cluster`, if the node answers.
     pub fn state(&self) -> Option<Value> {
-        let answer = wire::try_ask(self.address, "GET", "/cluster")?;
+        let answer = wire::try_ask_as(self.address, "GET", "/cluster", self.token())?;
         serde_json::from_slice(&answer.body).ok()
     }
 
     /// A request without a body, on a connection of its own.
     pub fn ask(&self, method: &str, target: &str) -> ReceivedAnswer {
-        wire::try_ask(self.address, method, target)
+        self.ask_as(self.token(), method, target)
+    }
+
+    /// The same with this token, or with none.
+    pub fn ask_as(&self, token: Option<&str>, method: &str, target: &str) -> ReceivedAnswer {
+        wire::try_ask_as(self.address, method, target, token)
             .unwrap_or_else(|| panic!("node {} gave no answer to {method} {target}", self.id))
     }
 
     /// An upload with a length, on a connection of its own.
     pub fn put(&self, target: &str, image: &[u8]) -> ReceivedAnswer {
-        wire::put(self.address, target, image)
+        wire::put_as(self.address, target, image, self.token())
+    }
+
+    fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// The same as [`TestNode::ask`], and redirects are followed.

@@ -173,18 +173,40 @@ pub fn put_head(address: SocketAddr, target: &str, length: usize, more: &str) ->
     format!("PUT {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n{more}\r\n").into_bytes()
 }
 
+/// The field that shows a token, with its CRLF.
+pub fn authorization(token: Option<&str>) -> String {
+    token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"))
+}
+
 /// A request without a body on a connection of its own; `None` if the server is not there or says nothing.
 pub fn try_ask(address: SocketAddr, method: &str, target: &str) -> Option<ReceivedAnswer> {
+    try_ask_as(address, method, target, None)
+}
+
+/// The same with a token.
+pub fn try_ask_as(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    token: Option<&str>,
+) -> Option<ReceivedAnswer> {
     let mut wire = Wire::try_connect(address).ok()?;
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    let shown = authorization(token);
+    let head =
+        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{shown}Connection: close\r\n\r\n");
     wire.send(head.as_bytes());
     wire.read_answer(method == "HEAD")
 }
 
 /// An upload with a length, on a connection of its own.
 pub fn put(address: SocketAddr, target: &str, image: &[u8]) -> ReceivedAnswer {
+    put_as(address, target, image, None)
+}
+
+/// The same with a token.
+pub fn put_as(address: SocketAddr, target: &str, image: &[u8], token: Option<&str>) -> ReceivedAnswer {
     let mut wire = Wire::connect(address);
-    wire.send(&put_head(address, target, image.len(), ""));
+    wire.send(&put_head(address, target, image.len(), &authorization(token)));
     wire.send(image);
     wire.answer().expect("an upload is answered")
 }

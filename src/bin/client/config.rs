@@ -1,9 +1,10 @@
 //! What the arguments of the client mean: whose images, which nodes, for how long.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use getopts::Matches;
+use pixseal::client::bearer_token::BearerToken;
 use pixseal::cluster_file;
 use pixseal::image_id;
 use pixseal::members::Members;
@@ -23,6 +24,8 @@ pub(super) struct Config {
     pub(super) output: PathBuf,
     /// None: each command has its own.
     pub(super) timeout: Option<Duration>,
+    /// Shown to the nodes.
+    pub(super) token: Option<BearerToken>,
 }
 
 impl Config {
@@ -44,6 +47,7 @@ impl Config {
                 .opt_str("timeout")
                 .map(|seconds| timeout(&seconds))
                 .transpose()?,
+            token: BearerToken::find(matches.opt_str("token-file").as_deref().map(Path::new))?,
         })
     }
 

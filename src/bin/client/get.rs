@@ -9,6 +9,7 @@ use pixseal::client::download::Download;
 use pixseal::client::upload::PIECE_BYTES;
 use pixseal::durable::{Durability, Folder, Replace};
 use pixseal::image_id::ImageId;
+use pixseal::standard_output::say;
 
 use super::config::Config;
 
@@ -22,15 +23,18 @@ pub(super) fn get(client: &mut Client, config: &Config, name: &str) -> Result<()
     let wrong = |e: std::io::Error| format!("{image}: {e}");
     if config.output == Path::new("-") {
         let mut out = std::io::stdout().lock();
-        copy(&mut download, &mut out, deadline)
-            .and_then(|_| out.flush())
-            .map_err(wrong)?;
+        let copied = copy(&mut download, &mut out, deadline).and_then(|_| out.flush());
+        // Whoever was reading may have had enough.
+        copied.or_else(|e| match e.kind() {
+            std::io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(wrong(e)),
+        })?;
     } else {
         std::fs::create_dir_all(&config.output).map_err(wrong)?;
         let path = config.output.join(name);
         let bytes =
             save(&mut download, &config.output, name, deadline).map_err(|e| format!("{image}: {e}"))?;
-        println!("{}: {bytes} bytes from node {}", path.display(), download.node);
+        say(format_args!("{}: {bytes} bytes from node {}", path.display(), download.node))?;
     }
     client.finish(download);
     Ok(())

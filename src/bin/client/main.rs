@@ -15,13 +15,13 @@ mod put;
 mod rebalance;
 mod status;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use getopts::Options;
 use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::image_id::ImageId;
+use pixseal::standard_output::{print, say};
 
 use self::config::Config;
 
@@ -39,6 +39,8 @@ Options:
   -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003);
                        members that it does not name are learnt from those that it names
   -o, --output DIR     where get writes
+      --token-file FILE
+                       a file with your token (default: the environment variable PIXSEAL_TOKEN, if it is set)
       --timeout SECS   how long to try for one image (default: 60), or to ask all nodes for their status
                        (1.5), or to go on rebalancing while nothing moves (60)
   -h, --help           this text
@@ -65,21 +67,20 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         .optopt("o", "output", "", "DIR");
     options
         .optopt("", "timeout", "", "SECS")
+        .optopt("", "token-file", "", "FILE")
         .optflag("h", "help", "")
         .optflag("V", "version", "");
     let matches = options
         .parse(arguments)
         .map_err(|e| format!("{e}; see client --help"))?;
     if matches.opt_present("help") {
-        print!("{USAGE}");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(outcome(print(USAGE)));
     }
     if matches.opt_present("version") {
-        println!("client {}", env!("CARGO_PKG_VERSION"));
-        return Ok(ExitCode::SUCCESS);
+        return Ok(outcome(say(format_args!("client {}", env!("CARGO_PKG_VERSION")))));
     }
     let config = Config::read(&matches)?;
-    let mut client = Client::new(&config.members, Patience::default());
+    let mut client = Client::new(&config.members, Patience::default()).with_token(config.token.clone());
     let failed = match matches.free.split_first() {
         Some((command, files)) if command == "put" && !files.is_empty() => {
             put::put(&mut client, &config, files)?
@@ -108,6 +109,17 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// An exit code; what is wrong is printed.
+fn outcome(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("client: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 /// Does `action` with each item; names each failure and counts them.
 fn each(items: &[String], mut action: impl FnMut(&str) -> Result<(), String>) -> usize {
     let failures = items.iter().filter_map(|item| action(item).err());
@@ -116,13 +128,11 @@ fn each(items: &[String], mut action: impl FnMut(&str) -> Result<(), String>) ->
 
 fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> {
     let list = client.list(user, config.deadline()).map_err(|e| e.to_string())?;
-    let mut out = std::io::stdout().lock();
-    for item in &list.images {
+    let lines = list.images.iter().map(|item| {
         let node = item.node.map_or_else(|| "?".to_owned(), |id| id.to_string());
-        if writeln!(out, "{:>12}  node {node:<4} {}", item.bytes, item.name).is_err() {
-            return Ok(()); // Whoever was reading has had enough.
-        }
-    }
+        format!("{:>12}  node {node:<4} {}\n", item.bytes, item.name)
+    });
+    print(lines.collect::<String>())?;
     match list.missing.is_empty() {
         true => Ok(()),
         false => {
@@ -139,8 +149,7 @@ fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String
     let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
     match client.remove(&image, config.deadline()) {
         Ok(true) => {
-            println!("{image}: removed");
-            Ok(())
+            say(format_args!("{image}: removed"))
         }
         Ok(false) => Err(format!("{image}: no node has it")),
         Err(e) => Err(format!("{image}: {e}")),

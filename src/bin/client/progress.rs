@@ -3,6 +3,8 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use pixseal::standard_output::say;
+
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// A line that is drawn over and over on a terminal; without one, a line for each file.
@@ -53,9 +55,11 @@ impl Progress {
         self.drawn = Some(Instant::now());
     }
 
-    pub(super) fn say(&mut self, line: &str) {
-        if !self.live {
-            println!("{line}");
+    /// An error if the line cannot be printed.
+    pub(super) fn say(&mut self, line: &str) -> Result<(), String> {
+        match self.live {
+            true => Ok(()),
+            false => say(line),
         }
     }
 

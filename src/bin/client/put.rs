@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use pixseal::client::Client;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
 use pixseal::image_id::ImageId;
+use pixseal::standard_output::say;
 
 use super::config::Config;
 use super::progress::Progress;
@@ -21,10 +22,12 @@ pub(super) fn put(client: &mut Client, config: &Config, arguments: &[String]) ->
     refuse_repeated_names(&files)?;
     let mut progress = Progress::new(files.len(), files.iter().map(|(_, bytes)| bytes).sum());
     let mut failed = 0;
+    // The images count, not the lines about them: what cannot be printed is said at the end.
+    let mut told = Ok(());
     for (path, bytes) in &files {
         progress.show();
         match put_one(client, config, path, *bytes) {
-            Ok(line) => progress.say(&line),
+            Ok(line) => told = told.and(progress.say(&line)),
             Err(why) => {
                 failed += 1;
                 progress.clear();
@@ -35,12 +38,16 @@ pub(super) fn put(client: &mut Client, config: &Config, arguments: &[String]) ->
         progress.bytes_done += bytes;
     }
     progress.clear();
-    println!(
+    told = told.and(say(format_args!(
         "{} of {} files uploaded in {:.1} s",
         files.len() - failed,
         files.len(),
         progress.start.elapsed().as_secs_f64()
-    );
+    )));
+    if let Err(why) = told {
+        failed += 1;
+        eprintln!("client: {why}");
+    }
     Ok(failed)
 }
 

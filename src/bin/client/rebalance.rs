@@ -4,15 +4,16 @@
 //! and started at any time: an image is removed from a node only once it is durable on the other.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
+use pixseal::client::error::{Error, ErrorKind};
 use pixseal::client::nodes::Patience;
 use pixseal::report::Rebalance;
 use pixseal::roster::{NodeId, ViewId};
+use pixseal::standard_output::say;
 
 use super::config::Config;
 use super::status::all_members;
@@ -25,16 +26,24 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Success: nothing lies where it does not belong.
 pub(super) fn rebalance(config: &Config) -> ExitCode {
     let patience = config.timeout.unwrap_or(PATIENCE);
-    let mut client = Client::new(&all_members(config), Patience::default());
+    let mut client = Client::new(&all_members(config), Patience::default()).with_token(config.token.clone());
     let ids: Vec<NodeId> = client.members().map(|(id, _)| id).collect();
     let mut best = None;
     let mut moved_at = Instant::now();
     let mut told = String::new();
     loop {
-        let (round, line) = ask_all(&mut client, &ids);
+        let (round, line) = match ask_all(&mut client, &ids) {
+            Ok(round) => round,
+            Err(refused) => {
+                eprintln!("client: {refused}");
+                return ExitCode::FAILURE;
+            }
+        };
         if line != told {
-            // Whoever was reading may have had enough.
-            let _ = writeln!(std::io::stdout(), "{line}");
+            if let Err(why) = say(&line) {
+                eprintln!("client: {why}");
+                return ExitCode::FAILURE;
+            }
             told = line;
         }
         if round == Round::Left(0) {
@@ -66,16 +75,18 @@ enum Round {
     Unknown,
 }
 
-fn ask_all(client: &mut Client, ids: &[NodeId]) -> (Round, String) {
+/// An error if a node refuses: asking again would not help.
+fn ask_all(client: &mut Client, ids: &[NodeId]) -> Result<(Round, String), Error> {
     let mut answers = Vec::new();
     for id in ids {
         match client.rebalance(*id) {
             Ok(answer) => answers.push(answer),
-            Err(error) => return (Round::Unknown, error.text),
+            Err(error) if error.kind == ErrorKind::Refused => return Err(error),
+            Err(error) => return Ok((Round::Unknown, error.text)),
         }
     }
     let round = judge(&answers);
-    (round, sentence(round, &answers))
+    Ok((round, sentence(round, &answers)))
 }
 
 fn judge(answers: &[Rebalance]) -> Round {

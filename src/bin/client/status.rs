@@ -4,13 +4,13 @@ mod findings;
 mod survey;
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use pixseal::members::Members;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
+use pixseal::standard_output::print;
 
 use self::findings::AskedNode;
 use super::config::Config;
@@ -26,7 +26,8 @@ const TEXT: [bool; 8] = [false, true, true, false, false, true, false, false];
 
 /// Prints the table. Success: every member has answered, all are ready and all agree.
 pub(super) fn status(config: &Config) -> ExitCode {
-    let asked = survey::ask_all(&config.members, config.timeout.unwrap_or(PATIENCE));
+    let patience = config.timeout.unwrap_or(PATIENCE);
+    let asked = survey::ask_all(&config.members, config.token.as_ref(), patience);
     let findings = findings::judge(&asked, &config.file);
     let mut lines = table(&asked);
     lines.extend(findings::legend(&asked));
@@ -36,8 +37,10 @@ pub(super) fn status(config: &Config) -> ExitCode {
         lines.push(all_well(&asked));
     }
     let text: String = lines.iter().map(|line| printable(line) + "\n").collect();
-    // Whoever was reading may have had enough.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    if let Err(why) = print(text) {
+        eprintln!("client: {why}");
+        return ExitCode::FAILURE;
+    }
     match findings.is_well {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -46,7 +49,7 @@ pub(super) fn status(config: &Config) -> ExitCode {
 
 /// The members of the cluster file, and those that they name.
 pub(super) fn all_members(config: &Config) -> Members {
-    let asked = survey::ask_all(&config.members, PATIENCE);
+    let asked = survey::ask_all(&config.members, config.token.as_ref(), PATIENCE);
     let lines: String = asked
         .iter()
         .map(|asked| format!("{} = \"{}\"\n", asked.id, asked.address))

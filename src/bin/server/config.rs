@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use getopts::{Matches, Options};
+use log::LevelFilter;
 use pixseal::cluster_file;
 use pixseal::durable::Durability;
 use pixseal::election;
@@ -35,6 +36,10 @@ pub(super) fn options() -> Options {
     ] {
         options.optopt("", name, "", "");
     }
+    options
+        .optmulti("", "allow-host", "", "")
+        .optflag("", "metrics-open", "")
+        .optflag("", "insecure-allow-remote", "");
     options.optflag("h", "help", "").optflag("V", "version", "");
     options
 }
@@ -97,8 +102,30 @@ pub(super) fn config(matches: &Matches) -> Result<Config, String> {
                 format!("--disk-min-free takes bytes or a part of the disk, as in 5%, and not {text:?}")
             })?,
         },
+        allow_hosts: allow_hosts(matches)?,
+        metrics_open: matches.opt_present("metrics-open"),
+        insecure_allow_remote: matches.opt_present("insecure-allow-remote"),
         members,
     })
+}
+
+/// What `RUST_LOG` asks to be printed, and what of it is not understood here, if that leaves nothing. Other programs take
+/// directives there for parts of them, as in `hyper=warn`: these do not concern this one.
+pub(super) fn log_level(text: Option<&str>) -> (LevelFilter, Option<String>) {
+    let Some(text) = text else {
+        return (LevelFilter::Info, None);
+    };
+    let words = || text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let level = words().filter_map(|word| word.parse().ok()).next_back();
+    let is_of_others = words().all(|word| word.contains('='));
+    match level {
+        Some(level) => (level, None),
+        None if is_of_others => (LevelFilter::Info, None),
+        None => {
+            let unknown = format!("RUST_LOG={text} is not a level (error, warn, info, debug, off): info is printed");
+            (LevelFilter::Info, Some(unknown))
+        }
+    }
 }
 
 pub(super) fn node_id(text: &str) -> Result<NodeId, String> {
@@ -109,6 +136,18 @@ pub(super) fn node_id(text: &str) -> Result<NodeId, String> {
 /// A folder, which is called like the option that sets it.
 pub(super) fn folder(matches: &Matches, name: &str) -> PathBuf {
     PathBuf::from(matches.opt_str(name).unwrap_or_else(|| name.to_owned()))
+}
+
+/// Names that people have for a node: of a proxy in front of it, or in their DNS.
+fn allow_hosts(matches: &Matches) -> Result<Vec<String>, String> {
+    let hosts = matches.opt_strs("allow-host");
+    let is_host = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    match hosts.iter().find(|host| !is_host(host)) {
+        None => Ok(hosts),
+        Some(odd) => Err(format!(
+            "--allow-host takes a host, as in images.example or images.example:8443, not {odd:?}"
+        )),
+    }
 }
 
 fn resolve(address: &str) -> Result<SocketAddr, String> {
@@ -131,4 +170,26 @@ fn number(matches: &Matches, name: &str, default: u64) -> Result<u64, String> {
 fn count(matches: &Matches, name: &str, default: usize) -> Result<usize, String> {
     let number = number(matches, name, default as u64)?;
     usize::try_from(number).map_err(|_| format!("--{name} {number} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_mean_by_rust_log_keeps_no_server_from_starting() {
+        for (text, level, is_understood) in [
+            (None, LevelFilter::Info, true),
+            (Some(""), LevelFilter::Info, true),
+            (Some("warn"), LevelFilter::Warn, true),
+            (Some("DEBUG"), LevelFilter::Debug, true),
+            (Some("hyper=warn"), LevelFilter::Info, true),
+            (Some("hyper=warn, error"), LevelFilter::Error, true),
+            (Some("warn,hyper=debug,"), LevelFilter::Warn, true),
+            (Some("loud"), LevelFilter::Info, false),
+        ] {
+            let (found, unknown) = log_level(text);
+            assert_eq!((found, unknown.is_none()), (level, is_understood), "{text:?}");
+        }
+    }
 }

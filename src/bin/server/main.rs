@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use log::LevelFilter;
 use pixseal::cluster_file;
 use pixseal::durable::Durability;
 use pixseal::journal;
 use pixseal::roster::NodeId;
 use pixseal::server::Server;
 use pixseal::server::config::Config;
+use pixseal::standard_output::{print, say};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -25,13 +25,18 @@ Usage: server ID [options]
 
 Runs node ID of a pixseal cluster. Without options, nodes 1, 2 and 3 are 127.0.0.1:8001 to 8003,
 images go to images/, and keys are made in secrets/ by whichever node starts first.
-SIGHUP reads the cluster file again; SIGTERM stops the node.
+If secrets/ has tokens (seal token add USER), nobody gets in without one.
+SIGHUP reads the cluster file and the tokens again; SIGTERM stops the node.
 
 Options:
     --cluster FILE         the nodes and their addresses (default cluster.toml, if it is there)
     --listen ADDR          listen on this ip:port instead of the address that others are told
+    --allow-host HOST      answer for this name too, as that of a proxy (may be repeated)
     --images DIR           folder of the sealed images (default images)
-    --secrets DIR          folder of the keys (default secrets)
+    --secrets DIR          folder of the keys and tokens (default secrets)
+    --insecure-allow-remote
+                           listen where others can connect, although there are no tokens
+    --metrics-open         /metrics needs no token
     --workers N            threads that serve requests, at most (default 640)
     --queue N              connections that may wait for one of them (default 640)
     --connections N        open connections, at most (default 4096)
@@ -69,31 +74,26 @@ fn run(args: Vec<String>) -> Result<(), String> {
         .parse(args)
         .map_err(|e| format!("{e} (see server --help)"))?;
     if matches.opt_present("help") {
-        print!("{USAGE}");
-        return Ok(());
+        return print(USAGE);
     }
     if matches.opt_present("version") {
-        println!("pixseal {}", env!("CARGO_PKG_VERSION"));
-        return Ok(());
+        return say(format_args!("pixseal {}", env!("CARGO_PKG_VERSION")));
     }
     if let Some(said) = drain::drain(&matches)? {
-        println!("{said}");
-        return Ok(());
+        return say(said);
     }
     let cluster_file = matches.opt_str("cluster");
     let mut config = config::config(&matches)?;
-    let level = match std::env::var("RUST_LOG") {
-        Ok(text) => text
-            .parse()
-            .map_err(|_| format!("RUST_LOG={text} is not a level: error, warn, info, debug, off"))?,
-        Err(_) => LevelFilter::Info,
-    };
+    let (level, unknown) = config::log_level(std::env::var("RUST_LOG").ok().as_deref());
     // Registered before anything is started: a signal that comes early must not end the process half-way.
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("cannot wait for signals: {e}"))?;
     limits::raise_descriptor_limit();
     let shorter = limits::heed_file_size_limit(&mut config)?;
     journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
+    if let Some(unknown) = unknown {
+        log::warn!("Node {}: {unknown}", config.id);
+    }
     if let Some(why) = shorter {
         log::warn!("Node {}: {why}", config.id);
     }
@@ -116,7 +116,8 @@ fn serve(config: Config, signals: &mut Signals, cluster_file: Option<&str>) -> R
         log::warn!("Node {id}: --durability rename: receipts do not outlive a power loss");
     }
     while signals.forever().next() == Some(SIGHUP) {
-        reload(&server, id, cluster_file);
+        reload_members(&server, id, cluster_file);
+        reload_tokens(&server, id);
     }
     // A second signal ends the process without waiting for what is being served.
     for signal in [SIGTERM, SIGINT] {
@@ -130,7 +131,7 @@ fn serve(config: Config, signals: &mut Signals, cluster_file: Option<&str>) -> R
 }
 
 /// Reads the cluster file again. One that cannot be used changes nothing.
-fn reload(server: &Server, id: NodeId, file: Option<&str>) {
+fn reload_members(server: &Server, id: NodeId, file: Option<&str>) {
     let name = file.unwrap_or(cluster_file::DEFAULT);
     let members = match cluster_file::read(file) {
         Ok(members) if members.address(id).is_some() => members,
@@ -151,4 +152,13 @@ fn reload(server: &Server, id: NodeId, file: Option<&str>) {
         "Node {id}: SIGHUP: {name} names the nodes {listed:?}; they are members once all nodes have this list"
     );
     server.set_members(members);
+}
+
+/// Reads the tokens again. A file that cannot be used changes nothing.
+fn reload_tokens(server: &Server, id: NodeId) {
+    match server.reload_tokens() {
+        Ok(Some(count)) => log::info!("Node {id}: SIGHUP: tokens known: {count}; nobody gets in without one"),
+        Ok(None) => {}
+        Err(why) => log::error!("Node {id}: SIGHUP: {why}; nothing has changed"),
+    }
 }

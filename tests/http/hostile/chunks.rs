@@ -46,7 +46,8 @@ fn sizes(host: &str) -> Vec<Case> {
         "_8",
         ";x",
         " ;x",
-        "8 ;x",
+        "8 x;x",
+        "8; ;\u{0}",
         "\u{ff18}",
         "10000000000000000",
         "fffffffffffffffff",
@@ -60,8 +61,8 @@ fn sizes(host: &str) -> Vec<Case> {
     }
     let endless = [b"ffffffffffffffff\r\n", picture::SIGNATURE, b"and no chunk"].concat();
     rows.push(row(host, "the largest size", &[422], &endless));
-    rows.push(whole(host, "no chunk at all", &[415], b"0\r\n\r\n"));
-    rows.push(whole(host, "many zeros", &[415], b"0000000000000000000\r\n\r\n"));
+    rows.push(whole(host, "no chunk at all", &[422], b"0\r\n\r\n"));
+    rows.push(whole(host, "many zeros", &[422], b"0000000000000000000\r\n\r\n"));
     rows
 }
 

@@ -109,9 +109,10 @@ fn targets(host: &str) -> Vec<Case> {
         ("http://u:p@127.0.0.1/healthz", &[400]),
         ("ftp://127.0.0.1/healthz", &[400]),
         ("file:///etc/passwd", &[400]),
-        ("http://evil.example/healthz", &[421]),
-        ("http://evil.example:8001/healthz", &[421]),
-        ("http://127.0.0.1.evil.example/healthz", &[421]),
+        ("http://evil.example/cluster", &[421]),
+        ("http://evil.example:8001/cluster", &[421]),
+        ("http://evil.example/healthz/", &[421]),
+        ("http://127.0.0.1.evil.example/images/healthy/picture.png", &[421]),
         ("//evil.example/healthz", &[404]),
         ("/healthz/", &[404]),
         ("/healthz/..", &[404]),
@@ -139,7 +140,7 @@ fn targets(host: &str) -> Vec<Case> {
 }
 
 fn hosts(host: &str) -> Vec<Case> {
-    let get = |fields: &str| format!("GET /healthz HTTP/1.1\r\n{fields}\r\n");
+    let get = |fields: &str| format!("GET /cluster HTTP/1.1\r\n{fields}\r\n");
     let mut rows = vec![
         Case::closing("no Host", &[400], get("")),
         Case::closing("only another field", &[400], get("X: y\r\n")),
@@ -214,10 +215,7 @@ fn repeated(host: &str) -> Vec<Case> {
         ("Expect", "100-continue"),
         ("Content-Encoding", "identity"),
         ("Content-Range", "bytes 0-1/2"),
-        (
-            "Content-Digest",
-            "sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=:",
-        ),
+        ("Authorization", "Bearer x"),
         ("Content-Type", "image/png"),
         ("Range", "bytes=0-1"),
         ("If-None-Match", "*"),
@@ -262,7 +260,12 @@ fn particulars(host: &str) -> Vec<Case> {
             "Content-Digest: sha-256=:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA==:\r\n",
             &[400],
         ),
+        ("Content-Digest: sha-256=:AAAA:\r\nContent-Digest: md5=:AA==:\r\n", &[400]),
+        ("Content-Digest: md5=:AA==:\r\nContent-Digest: SHA-256=:AA==:\r\n", &[400]),
         ("Origin: http://evil.example\r\n", &[403]),
+        ("Origin: http://localhost\r\n", &[403]),
+        ("Origin: http://127.0.0.1:1\r\n", &[403]),
+        ("Origin: https://localhost:443\r\n", &[403]),
         ("Origin: http://localhost.evil.example\r\n", &[403]),
         ("Origin: null\r\n", &[403]),
         ("Origin: file://\r\n", &[403]),
@@ -277,6 +280,14 @@ fn particulars(host: &str) -> Vec<Case> {
                     &format!("Content-Length: 5\r\n{fields}{expect}"),
                 ));
             }
+        }
+    }
+    // What is not text must not be read as absent.
+    for name in ["Origin", "If-None-Match", "If-Match", "Content-Encoding", "Content-Range", "Authorization", "If-Unmodified-Since"] {
+        for value in [&b"\xff"[..], b"*\xff", "http://localhost\u{e9}".as_bytes()] {
+            let fields = [name.as_bytes(), b": ", value, b"\r\nContent-Length: 5\r\n"].concat();
+            let head = [PUT.as_bytes(), b" HTTP/1.1\r\nHost: ", host.as_bytes(), b"\r\n", &fields, b"\r\n"].concat();
+            rows.push(Case::closing(format!("{name}: {}", value.escape_ascii()), &[400], head));
         }
     }
     let target = "DELETE /images/healthy/picture.png";

@@ -59,7 +59,10 @@ fn no_png() -> Refused {
         ("a MNG", b"\x8aMNG\r\n\x1a\n\0\0\0\x1cMHDR"),
     ];
     images
-        .map(|(what, bytes)| (what, &[415][..], bytes.to_vec()))
+        .map(|(what, bytes)| match bytes {
+            [] => (what, &[422][..], Vec::new()),
+            _ => (what, &[415][..], bytes.to_vec()),
+        })
         .into()
 }
 

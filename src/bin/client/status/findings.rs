@@ -92,6 +92,11 @@ fn silent(asked: &[AskedNode], file: &str) -> Vec<String> {
              --timeout SECS, or correct {file}."
         )];
     }
+    if all_are(ErrorKind::Refused) {
+        return vec![
+            "No node shows you its state: show them a token with the admin right, in PIXSEAL_TOKEN or with --token-file.".to_owned(),
+        ];
+    }
     let silence = |node: &AskedNode| Some(silence(node, node.answer.as_ref().err()?, asked, file));
     asked.iter().filter_map(silence).collect()
 }
@@ -113,10 +118,17 @@ fn silence(node: &AskedNode, error: &Error, asked: &[AskedNode], file: &str) -> 
             "ask again; if it stays so, look at its log for who takes its connections".to_owned()
         }
         ErrorKind::Protocol => format!("another program has its port, or {file} has a wrong address for it"),
+        ErrorKind::Refused => {
+            "show it a token with the admin right, in PIXSEAL_TOKEN or with --token-file".to_owned()
+        }
         _ => "look at its log".to_owned(),
     };
+    let what = match error.kind {
+        ErrorKind::Refused => "does not show its state",
+        _ => "does not answer",
+    };
     let named = |status: &&Status| status.peers.iter().any(|peer| peer.id == *id);
-    let mut text = format!("Node {id} ({address}) does not answer: {why}; {remedy}.");
+    let mut text = format!("Node {id} ({address}) {what}: {why}; {remedy}.");
     if let Some((elsewhere, names)) = other_address(node, asked) {
         text += &format!(" {names} it at {elsewhere}: correct {file}, if that is right.");
     } else if node.in_file && answers(asked).next().is_some() && answers(asked).find(named).is_none() {

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::connection::NodeConnection;
 use pixseal::client::error::{Error, ErrorKind};
 use pixseal::members::{Members, NODES_MAX};
@@ -26,12 +27,17 @@ struct Survey {
     /// How many answers are still to come.
     waiting: usize,
     end: Instant,
+    token: Option<BearerToken>,
     sender: Sender<(usize, Result<Status, Error>)>,
     answers: Receiver<(usize, Result<Status, Error>)>,
 }
 
 /// Asks every member of the cluster file, and every member that one of them names, for at most `patience`.
-pub(super) fn ask_all(members: &Members, patience: Duration) -> Vec<AskedNode> {
+pub(super) fn ask_all(
+    members: &Members,
+    token: Option<&BearerToken>,
+    patience: Duration,
+) -> Vec<AskedNode> {
     let start = Instant::now();
     let end = start + patience;
     let (sender, answers) = channel();
@@ -39,6 +45,7 @@ pub(super) fn ask_all(members: &Members, patience: Duration) -> Vec<AskedNode> {
         asked: Vec::new(),
         waiting: 0,
         end,
+        token: token.cloned(),
         sender,
         answers,
     };
@@ -72,10 +79,11 @@ impl Survey {
 
     fn ask(&mut self, index: usize) {
         let (sender, address, end) = (self.sender.clone(), self.asked[index].address.clone(), self.end);
+        let token = self.token.clone();
         let thread = thread::Builder::new().name(format!("ask {address}"));
         let started = thread.spawn(move || {
             // Nobody listens any more once the time is up.
-            let _ = sender.send((index, ask(&address, end)));
+            let _ = sender.send((index, ask(&address, token, end)));
         });
         match started {
             Ok(_) => self.waiting += 1,
@@ -123,9 +131,10 @@ impl Survey {
     }
 }
 
-fn ask(address: &str, end: Instant) -> Result<Status, Error> {
+fn ask(address: &str, token: Option<BearerToken>, end: Instant) -> Result<Status, Error> {
     let left = end.saturating_duration_since(Instant::now());
-    let mut connection = NodeConnection::open(address, left.max(Duration::from_millis(1)))?;
+    let connection = NodeConnection::open(address, left.max(Duration::from_millis(1)))?;
+    let mut connection = connection.with_token(token);
     connection.send_head("GET", "/cluster", "Connection: close\r\n", &[], end)?;
     let response = connection.head(end)?;
     let content = connection.read_all(&response, ANSWER_BYTES_MAX, end)?;
@@ -136,7 +145,18 @@ fn ask(address: &str, end: Instant) -> Result<Status, Error> {
             text: format!("{address}: it is too busy ({status})"),
         });
     }
-    let parsed = serde_json::from_slice(&content).ok().filter(|_| status == 200);
+    let refused = |why: &str| Error {
+        kind: ErrorKind::Refused,
+        text: format!("{address}: {why}"),
+    };
+    if status == 401 {
+        return Err(refused(String::from_utf8_lossy(&content).trim_end_matches(['.', '\n'])));
+    }
+    let parsed: Option<Status> = serde_json::from_slice(&content).ok().filter(|_| status == 200);
+    // Whoever is no admin is told no more than where the nodes are.
+    if parsed.as_ref().is_some_and(|status| status.version.is_empty()) {
+        return Err(refused("your token is not an admin's"));
+    }
     parsed.ok_or_else(|| Error {
         kind: ErrorKind::Protocol,
         text: format!("{address}: what answers there ({status}) is no node"),
