@@ -43,6 +43,7 @@
 //! - [`tokens`]: who may do what
 //! - [`condition`]: whether a node can take images, and why not
 //! - [`lease`]: what a node may answer alone, and what absent nodes can hold
+//! - [`turns`]: a queue in which clients take turns
 //! - [`image_id`]: user and name, checked, and the file name that maps back to them
 //! - [`members`]: the configured nodes and their addresses
 //! - [`election`]: Bully, failure detection and the authenticated datagrams between nodes
@@ -126,5 +127,6 @@ pub mod standard_output;
 pub mod store;
 pub mod ticket;
 pub mod tokens;
+mod turns;
 pub mod version;
 mod vital;

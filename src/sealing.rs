@@ -14,4 +14,3 @@ pub(crate) mod outlet;
 pub(crate) mod pool;
 pub(crate) mod segment;
 mod spare;
-mod turns;

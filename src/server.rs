@@ -40,7 +40,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -125,12 +125,19 @@ impl Server {
             access: ArcSwap::from_pointee(access),
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
+            waiting: AtomicUsize::new(0),
+            pressure: Arc::default(),
             is_remote: !listen.ip().is_loopback(),
             closed: AtomicBool::new(false),
         });
         let worker_quota = Quota::shared_fairly(limits.workers);
         let acceptor =
-            Acceptor::new(listener, Arc::clone(&service), returns, worker_quota).map_err(cannot_watch)?;
+            Acceptor::new(
+            listener,
+            Arc::clone(&service),
+            returns,
+            (worker_quota, limits.queue),
+        ).map_err(cannot_watch)?;
         match &service.access.load().tokens {
             Some(tokens) => log::info!(
                 "Node {}: Tokens known: {}; nobody gets in without one",
@@ -143,6 +150,10 @@ impl Server {
         let serving = Arc::clone(&service);
         let workers = Workers::new(limits.workers, limits.queue, move |connection, queue| {
             serve(&serving, connection, queue);
+            // The client may have others that wait for this worker.
+            if serving.do_others_wait() {
+                serving.acceptor.wake();
+            }
         });
         let acceptor = workers
             .and_then(|workers| acceptor.start(workers))

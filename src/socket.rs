@@ -14,9 +14,11 @@
 )]
 
 pub(crate) mod pace;
+pub(crate) mod pressure;
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -25,6 +27,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use self::pace::Pace;
+use self::pressure::Pressure;
 use crate::http::inbox::Inbox;
 
 /// How much of what was written to a socket may wait in the kernel to be sent, which bounds what slow readers cost. What
@@ -44,13 +47,15 @@ const BRIEF_TICK: Timespec = Timespec {
 pub(crate) struct Socket {
     stream: TcpStream,
     client: IpAddr,
+    pressure: Arc<Pressure>,
     /// What arrived and was not yet consumed.
     pub(crate) inbox: Inbox,
 }
 
 impl Socket {
-    /// Takes over an accepted socket, at whose other end is `client`.
-    pub(crate) fn new(stream: TcpStream, client: IpAddr) -> io::Result<Socket> {
+    /// Takes over an accepted socket, at whose other end is `client`, and whose transfers are held to a pace that depends on
+    /// `pressure`.
+    pub(crate) fn new(stream: TcpStream, client: IpAddr, pressure: Arc<Pressure>) -> io::Result<Socket> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(TICK))?;
@@ -58,6 +63,7 @@ impl Socket {
         Ok(Socket {
             stream,
             client,
+            pressure,
             inbox: Inbox::default(),
         })
     }
@@ -80,8 +86,13 @@ impl Socket {
 
     /// Inbox and wire, for readers that need both. The wire is held to the pace.
     pub(crate) fn reader<'c>(&'c mut self, pace: &'c mut Pace) -> (&'c mut Inbox, Paced<'c>) {
-        let stream = &self.stream;
-        (&mut self.inbox, Paced { stream, pace })
+        let (stream, pressure) = (&self.stream, &*self.pressure);
+        let paced = Paced {
+            stream,
+            pressure,
+            pace,
+        };
+        (&mut self.inbox, paced)
     }
 
     /// Reads what arrived into the inbox, waiting at most one tick, or not at all.
@@ -100,6 +111,11 @@ impl Socket {
             rustix::net::recv(&self.stream, &mut byte[..], RecvFlags::PEEK | RecvFlags::DONTWAIT),
             Err(rustix::io::Errno::AGAIN)
         )
+    }
+
+    /// Whether a worker would find something: what arrived already, or what can be read without waiting.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.inbox.unread().is_empty() || self.has_input()
     }
 
     /// Whether the next `count` bytes can be read without waiting.
@@ -122,13 +138,13 @@ impl Socket {
     /// Writes as much of `bytes` as moves within a tick.
     pub(crate) fn write_some(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<usize> {
         let mut stream = &self.stream;
-        pace.time(|| stream.write(bytes))
+        pace.time(self.pressure.factor(), || stream.write(bytes))
     }
 
     /// The same within a much shorter tick.
     pub(crate) fn write_briefly(&self, bytes: &[u8], pace: &mut Pace) -> io::Result<usize> {
         let write = || rustix::net::send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        pace.time(|| match write() {
+        pace.time(self.pressure.factor(), || match write() {
             Err(Errno::AGAIN) => {
                 let _ = poll(
                     &mut [PollFd::new(&self.stream, PollFlags::OUT)],
@@ -187,7 +203,7 @@ impl Socket {
             let _ = poll(&mut [PollFd::new(&self.stream, events)], Some(&timeout));
             Ok(0)
         };
-        pace.time(wait).map(drop)
+        pace.time(self.pressure.factor(), wait).map(drop)
     }
 }
 
@@ -207,13 +223,14 @@ pub(crate) fn is_too_slow(error: &io::Error) -> bool {
 /// The socket as `Read`: waits at most a tick, and is held to the pace.
 pub(crate) struct Paced<'c> {
     stream: &'c TcpStream,
+    pressure: &'c Pressure,
     pace: &'c mut Pace,
 }
 
 impl Read for Paced<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let mut stream = self.stream;
-        self.pace.time(|| stream.read(buf))
+        self.pace.time(self.pressure.factor(), || stream.read(buf))
     }
 }
 

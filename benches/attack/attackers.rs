@@ -7,14 +7,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, SendFlags, SocketType, bind, connect, send, socket, sockopt};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, bind, connect, send, socket, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::support::picture;
 use crate::support::wait_for;
 
-/// Loopback addresses that the attack comes from.
-pub const ADDRESSES: usize = 50;
+/// What a steady upload sends, and a steady download takes, in each beat: more than the 1 kB/s that nodes ask for.
+const STEADY_BYTES: usize = 1500;
 /// How often each connection sends a byte.
 const BEAT: Duration = Duration::from_secs(1);
 /// How often those that were cut are looked for.
@@ -37,6 +37,34 @@ pub enum Kind {
     SlowBody,
     /// Asks for a large image and does not read it.
     SlowRead,
+    /// Uploads as slowly as is allowed.
+    SteadyBody,
+    /// Downloads as slowly as is allowed.
+    SteadyRead,
+    /// Lists images, again and again, and reads the lists as slowly as is allowed.
+    List,
+    /// Asks for images that are not there, again and again.
+    Missing,
+}
+
+impl Kind {
+    /// Whether nodes have no reason to cut such a connection, as long as nobody else is in need.
+    pub fn keeps_the_rules(self) -> bool {
+        match self {
+            Kind::Idle | Kind::SlowHeader | Kind::SlowBody | Kind::SlowRead => false,
+            Kind::SteadyBody | Kind::SteadyRead | Kind::List | Kind::Missing => true,
+        }
+    }
+}
+
+/// What an attack consists of.
+#[derive(Clone)]
+pub struct Plan {
+    pub kinds: &'static [Kind],
+    /// At any time.
+    pub connections: usize,
+    /// Loopback addresses that they come from, in turn.
+    pub addresses: usize,
 }
 
 struct Attacker {
@@ -63,14 +91,15 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// Opens `count` connections of `kinds` in turn.
-    pub fn start(server: SocketAddr, large: &'static str, kinds: &[Kind], count: usize) -> Attack {
+    /// Opens the connections, their kinds in turn.
+    pub fn start(server: SocketAddr, large: String, plan: &Plan) -> Attack {
+        let count = plan.connections;
         let (opened, pressing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
         let giving_up = Arc::new(AtomicBool::new(false));
         let mut pool = AttackerPool {
             server,
             large,
-            kinds: kinds.to_vec(),
+            plan: plan.clone(),
             attackers: Vec::new(),
             opened: 0,
             stays: Vec::new(),
@@ -115,8 +144,8 @@ impl Attack {
 
 struct AttackerPool {
     server: SocketAddr,
-    large: &'static str,
-    kinds: Vec<Kind>,
+    large: String,
+    plan: Plan,
     attackers: Vec<Attacker>,
     opened: usize,
     stays: Vec<Duration>,
@@ -142,7 +171,7 @@ impl AttackerPool {
             self.all_opened.store(self.opened, Ordering::Relaxed);
             if Instant::now() >= next_beat {
                 next_beat += BEAT;
-                self.attackers.iter().for_each(Attacker::beat);
+                self.attackers.iter().for_each(|attacker| attacker.beat(self.server));
             }
             if (!keep && self.attackers.is_empty()) || giving_up.load(Ordering::Relaxed) {
                 return;
@@ -152,13 +181,15 @@ impl AttackerPool {
     }
 
     fn open_one(&mut self) {
-        let kind = self.kinds[self.opened % self.kinds.len()];
-        let last = u8::try_from(self.opened % ADDRESSES).unwrap() + 10;
+        let kinds = self.plan.kinds;
+        let kind = kinds[self.opened % kinds.len()];
+        // Each address has connections of all kinds.
+        let last = u8::try_from(self.opened / kinds.len() % self.plan.addresses).unwrap() + 10;
         let from = SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, last), 0);
-        let greedy = (self.opened / self.kinds.len()).is_multiple_of(2);
+        let greedy = (self.opened / kinds.len()).is_multiple_of(2);
         self.opened += 1;
         let fd = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        if kind == Kind::SlowRead {
+        if matches!(kind, Kind::SlowRead | Kind::SteadyRead | Kind::List) {
             sockopt::set_socket_recv_buffer_size(&fd, SMALL_WINDOW_BYTES).unwrap();
         }
         bind(&fd, &from).unwrap();
@@ -170,7 +201,7 @@ impl AttackerPool {
         };
         attacker.begin(
             self.server,
-            self.large,
+            &self.large,
             if greedy { &self.greedy } else { picture::SIGNATURE },
         );
         self.attackers.push(attacker);
@@ -203,24 +234,45 @@ impl Attacker {
         match self.kind {
             Kind::Idle => {}
             Kind::SlowHeader => self.send(b"GET /healthz HTTP/1.1\r\nX: "),
-            Kind::SlowBody => {
+            Kind::SlowBody | Kind::SteadyBody => {
                 let head = "PUT /images/attacker/picture.png HTTP/1.1\r\nContent-Length: 20000000\r\nHost: ";
                 self.send(format!("{head}{server}\r\n\r\n").as_bytes());
                 self.send(body);
             }
-            Kind::SlowRead => self.send(format!("GET {large} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes()),
+            Kind::SlowRead | Kind::SteadyRead => self.ask(server, large),
+            Kind::List => self.ask(server, "/images/crowd/"),
+            Kind::Missing => self.ask(server, "/images/normal/missing.png"),
         }
     }
 
-    fn beat(&self) {
+    fn ask(&self, server: SocketAddr, target: &str) {
+        self.send(format!("GET {target} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes());
+    }
+
+    fn beat(&self, server: SocketAddr) {
         match self.kind {
             Kind::Idle => {}
             Kind::SlowHeader | Kind::SlowBody => self.send(b"x"),
             Kind::SlowRead => {
                 let mut byte = [0];
-                let _ = rustix::net::recv(&self.stream, &mut byte[..], rustix::net::RecvFlags::DONTWAIT);
+                let _ = rustix::net::recv(&self.stream, &mut byte[..], RecvFlags::DONTWAIT);
+            }
+            Kind::SteadyBody => self.send(&[b'x'; STEADY_BYTES]),
+            Kind::SteadyRead => self.take(),
+            Kind::List => {
+                self.take();
+                self.ask(server, "/images/crowd/");
+            }
+            Kind::Missing => {
+                self.take();
+                self.ask(server, "/images/normal/missing.png");
             }
         }
+    }
+
+    fn take(&self) {
+        let mut bytes = [0; STEADY_BYTES];
+        let _ = rustix::net::recv(&self.stream, &mut bytes[..], RecvFlags::DONTWAIT);
     }
 
     /// What does not go out at once does not go out.

@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
-use super::turns::Turns;
 use crate::seal::SEGMENT_BYTES;
 use crate::store::direct::DIRECT_BYTES_ALIGNMENT;
+use crate::turns::Turns;
 
 /// How many stalled uploads may keep a segment's worth of bytes outside the pool.
 const STALLED_SEGMENTS_MAX: usize = 12;

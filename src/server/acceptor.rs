@@ -6,7 +6,12 @@
 //!
 //! ```text
 //! accept ──► parked ──(something to read)──► queue ──► worker ──► parked again, or draining, or closed
+//!                                    └─(its client has its share)─► waiting ──┘
 //! ```
+//!
+//! No address can take everything. Of the workers and of the connections a quarter is for addresses that have few; whoever has
+//! its share waits until one of its own is done. When no connection is left, the one that has been idle longest of the
+//! address that has most makes room. While clients that are in their share wait for a worker, transfers have to be faster.
 
 #![allow(
     clippy::disallowed_methods,
@@ -16,9 +21,10 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,9 +33,9 @@ use rustix::event::{Timespec, epoll};
 
 use super::acceptor_handle::{Return, Returns};
 use super::answers;
-use super::connection::{Connection, HEAD_TIME_MAX, IDLE_TIME_MAX};
+use super::connection::{Connection, HEAD_TIME_MAX, IDLE_TIME_MAX, WAIT_TIME_MAX};
 use super::error::Error;
-use super::quota::Quota;
+use super::quota::{self, Permit, Quota};
 use super::service::Service;
 use super::status;
 use super::workers::Workers;
@@ -37,6 +43,7 @@ use crate::http::answer::Answer;
 use crate::http::head::{self, Framing};
 use crate::node::counters::Counters;
 use crate::socket::Socket;
+use crate::turns::Turns;
 use crate::vital;
 
 /// How long a client may go on sending a refused body. If the connection were closed at once, it could not read why.
@@ -72,6 +79,12 @@ struct Parked {
     draining: Option<usize>,
 }
 
+/// A connection with a request that waits for a worker.
+struct Waiting {
+    connection: Connection,
+    since: Instant,
+}
+
 /// The thread's own state.
 pub(crate) struct Acceptor {
     listener: TcpListener,
@@ -80,8 +93,12 @@ pub(crate) struct Acceptor {
     returns: Returns,
     parked: HashMap<u64, Parked>,
     next_token: u64,
-    /// Connections that a worker serves or that wait for one.
+    /// Connections that a worker serves or that are in the queue for one.
     worker_quota: Arc<Quota>,
+    /// Connections whose clients have their share of the workers.
+    waiting: Turns<Waiting>,
+    /// How many may wait, here and in the queue of the workers.
+    waiting_max: usize,
     paused_until: Option<Instant>,
     next_warning: Instant,
     next_sweep: Instant,
@@ -94,7 +111,7 @@ impl Acceptor {
         listener: TcpListener,
         service: Arc<Service>,
         returns: Returns,
-        worker_quota: Arc<Quota>,
+        (worker_quota, waiting_max): (Arc<Quota>, usize),
     ) -> io::Result<Acceptor> {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -118,6 +135,8 @@ impl Acceptor {
             parked: HashMap::new(),
             next_token: FIRST_CONNECTION,
             worker_quota,
+            waiting: Turns::default(),
+            waiting_max,
             paused_until: None,
             next_warning: Instant::now(),
             next_sweep: Instant::now() + SWEEP_INTERVAL,
@@ -146,7 +165,8 @@ impl Acceptor {
                     token => self.readable(token, &workers),
                 }
             }
-            self.sweep();
+            self.dispatch_waiting(&workers);
+            self.sweep(&workers);
         }
         workers
     }
@@ -169,7 +189,8 @@ impl Acceptor {
                 Err(_) => continue,
             };
             Counters::add(&self.service.node.counters.connections_accepted, 1);
-            let Some(permit) = self.service.connections.take(peer.ip()) else {
+            let client = quota::client_of(peer.ip());
+            let Some(permit) = self.seat(client) else {
                 Counters::add(&self.service.node.counters.connections_refused, 1);
                 let mut bytes = Vec::new();
                 answers::refusal(&Error::ConnectionQuota).encode(&mut bytes, false, false);
@@ -180,7 +201,7 @@ impl Acceptor {
                 );
                 continue;
             };
-            if let Ok(socket) = Socket::new(stream, peer.ip()) {
+            if let Ok(socket) = Socket::new(stream, client, Arc::clone(&self.service.pressure)) {
                 let connection = Connection::new(socket, permit);
                 if connection.socket.has_input() {
                     self.dispatch(connection, workers);
@@ -189,6 +210,18 @@ impl Acceptor {
                 }
             }
         }
+    }
+
+    /// A permit for one more connection. If none is left, the longest idle one of the address that has most makes room.
+    fn seat(&mut self, client: IpAddr) -> Option<Permit> {
+        let connections = Arc::clone(&self.service.connections);
+        connections.take(client).or_else(|| {
+            let greediest = connections.greediest(client)?;
+            let of_it = self.parked.iter().filter(|(_, parked)| parked.connection.address() == greediest);
+            let (token, _) = of_it.min_by_key(|(_, parked)| parked.until)?;
+            drop(self.unpark(*token));
+            connections.take(client)
+        })
     }
 
     /// No file descriptors are left. Trying again at once would spin, so accepting pauses, and the connections that have
@@ -228,6 +261,11 @@ impl Acceptor {
                     self.dispatch(connection, workers)
                 }
                 Return::Park(connection) => self.park(connection, IDLE_TIME_MAX, None),
+                Return::Yield(connection) if connection.socket.has_next() => self.dispatch(connection, workers),
+                Return::Yield(mut connection) => {
+                    connection.release_buffers();
+                    self.park(connection, IDLE_TIME_MAX, None);
+                }
                 Return::Drain(connection) => self.park(connection, DRAIN_TIME_MAX, Some(DRAIN_BYTES_MAX)),
             }
         }
@@ -287,12 +325,40 @@ impl Acceptor {
             self.refuse(connection, &status::healthz());
             return;
         }
-        connection.worker_permit = self.worker_quota.take(connection.address());
-        if connection.worker_permit.is_none() {
-            Counters::add(&self.service.node.counters.queue_full, 1);
-            self.refuse(connection, &answers::refusal(&Error::WorkerQuota));
-            return;
+        let client = connection.address();
+        // Behind those of its own that wait.
+        if !self.waiting.has(client) {
+            connection.worker_permit = self.worker_quota.take(client);
         }
+        if connection.worker_permit.is_some() {
+            return self.queue(connection, workers);
+        }
+        if self.waiting.len() + workers.queued() >= self.waiting_max {
+            Counters::add(&self.service.node.counters.queue_full, 1);
+            return self.refuse(connection, &answers::refusal(&Error::WorkerQuota));
+        }
+        let since = Instant::now();
+        self.waiting.push(client, Waiting { connection, since });
+        self.publish_waiting();
+    }
+
+    /// Queues those that waited and may have a worker now.
+    fn dispatch_waiting(&mut self, workers: &Workers) {
+        let quota = Arc::clone(&self.worker_quota);
+        while let Some((permit, Waiting { mut connection, .. })) =
+            self.waiting.pop_where(|client| quota.take(client))
+        {
+            connection.worker_permit = Some(permit);
+            self.queue(connection, workers);
+        }
+        self.publish_waiting();
+    }
+
+    fn publish_waiting(&self) {
+        self.service.waiting.store(self.waiting.len(), Ordering::Relaxed);
+    }
+
+    fn queue(&mut self, connection: Connection, workers: &Workers) {
         match workers.hand_over(connection) {
             Ok(()) => {}
             Err(TrySendError::Full(connection) | TrySendError::Disconnected(connection)) => {
@@ -312,7 +378,22 @@ impl Acceptor {
         self.park(connection, DRAIN_TIME_MAX, Some(DRAIN_BYTES_MAX));
     }
 
-    fn sweep(&mut self) {
+    /// Has transfers be faster while clients wait for a worker.
+    fn press(&self, workers: &Workers) {
+        let node = &self.service.node;
+        let (before, after) = self.service.pressure.update(workers.queued() > 0 || node.listings.are_waited_for());
+        if before == 1 && after > 1 {
+            log::warn!(
+                "Node {}: clients wait for a worker: as long as that lasts, transfers have to be faster, and the slowest are cut",
+                node.id
+            );
+        }
+        if before > 1 && after == 1 {
+            log::info!("Node {}: clients do not wait for a worker any more", node.id);
+        }
+    }
+
+    fn sweep(&mut self, workers: &Workers) {
         let now = Instant::now();
         if self.paused_until.is_some_and(|until| now >= until) {
             self.paused_until = None;
@@ -323,6 +404,12 @@ impl Acceptor {
             return;
         }
         self.next_sweep = now + SWEEP_INTERVAL;
+        self.press(workers);
+        for Waiting { connection, .. } in self.waiting.take_while(|one| now >= one.since + WAIT_TIME_MAX) {
+            Counters::add(&self.service.node.counters.queue_full, 1);
+            self.refuse(connection, &answers::refusal(&Error::WorkerQuota));
+        }
+        self.publish_waiting();
         let late: Vec<u64> = self
             .parked
             .iter()

@@ -13,6 +13,8 @@ use super::connection::Connection;
 pub(crate) enum Return {
     /// Nothing to read at the moment.
     Park(Connection),
+    /// There may be a next request, and others come first.
+    Yield(Connection),
     /// Answered before its body was read; the rest of the body is thrown away.
     Drain(Connection),
 }
@@ -46,6 +48,12 @@ impl AcceptorHandle {
         connection.release_buffers();
         connection.worker_permit = None;
         self.send(Return::Park(connection));
+    }
+
+    /// Gives a connection back after a request, since others wait for a worker.
+    pub(crate) fn yield_worker(&self, mut connection: Connection) {
+        connection.worker_permit = None;
+        self.send(Return::Yield(connection));
     }
 
     /// Gives a connection back whose client is still sending what was refused.

@@ -15,6 +15,8 @@ use crate::socket::Socket;
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// An idle connection is closed after this long.
 pub(crate) const IDLE_TIME_MAX: Duration = Duration::from_secs(15);
+/// A request waits for a worker at most this long.
+pub(crate) const WAIT_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// One client's connection, with the permits that it holds.
 pub(crate) struct Connection {

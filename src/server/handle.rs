@@ -59,7 +59,11 @@ pub(crate) fn handle(
         .action
         .is_about_images()
         .then(|| node.store.check_in_place());
+    // Until the answer was sent: a page takes memory until then. Nodes ask for what other nodes' clients may have.
+    let listing = (matches!(request.action, Action::List(_)) && grant.claims.is_none())
+        .then(|| node.listings.begin(connection.address()));
     let answer = match &request.action {
+        _ if let Some(None) = listing => answers::failure(&Error::TooManyListings),
         _ if let Some(Err(lost)) = lost => answers::failure(&Error::Store(lost)),
         Action::Put(id, put) => put_image(service, connection, (request, grant), (id, put), &mut body),
         Action::Get(id, get) => {

@@ -17,9 +17,13 @@ use crate::socket::is_stall;
 pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Receiver<Connection>) {
     loop {
         // Waits for this client's next request only while no other client waits for a worker.
-        let wait = queue.is_empty() && !service.is_closed();
+        let do_others_wait = || !queue.is_empty() || service.do_others_wait();
+        let wait = !do_others_wait() && !service.is_closed();
         match next_request(service, &mut connection, wait) {
             Next::Request(request, grant) => match handle(service, &mut connection, (&request, &grant)) {
+                After::Reuse if !service.is_closed() && do_others_wait() => {
+                    return service.acceptor.yield_worker(connection);
+                }
                 After::Reuse if !service.is_closed() => {}
                 After::Reuse | After::Close => return,
                 After::Reset => return connection.socket.reset(),

@@ -1,7 +1,7 @@
 //! What the acceptor and all workers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -10,6 +10,7 @@ use super::authorize::Access;
 use super::gate::Gate;
 use super::quota::Quota;
 use crate::node::shared::Node;
+use crate::socket::pressure::Pressure;
 
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,
@@ -20,6 +21,10 @@ pub(crate) struct Service {
     /// Open connections.
     pub(crate) connections: Arc<Quota>,
     pub(crate) acceptor: AcceptorHandle,
+    /// Connections that wait for a worker, because their clients have as many as they may.
+    pub(crate) waiting: AtomicUsize,
+    /// How scarce workers are.
+    pub(crate) pressure: Arc<Pressure>,
     /// Others than this machine can connect.
     pub(crate) is_remote: bool,
     /// No connection is accepted, and no further request is read.
@@ -34,6 +39,11 @@ impl Service {
     /// Whether everybody who can reach this node from elsewhere may do everything.
     pub(crate) fn is_open_to_all(&self) -> bool {
         self.is_remote && self.access.load().tokens.is_none()
+    }
+
+    /// Whether a worker that is free would be given a connection at once.
+    pub(crate) fn do_others_wait(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Closes the door: what a worker has begun to serve goes on.

@@ -82,6 +82,12 @@ fn whole(service: &Service) -> Status {
 /// What a person has to know of the cluster, in sentences.
 fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Vec<String> {
     let node = &service.node;
+    let pressed = (service.pressure.factor() > 1).then(|| {
+        format!(
+            "Clients wait for a worker: transfers below {} kB/s are cut until that is over.",
+            service.pressure.factor()
+        )
+    });
     let open = service.is_open_to_all().then(|| OPEN_TO_ALL.to_owned());
     let unable = unable(node).map(|(_, why)| format!("Node {} {why}.", node.id));
     let away = standing.away().map(|away| {
@@ -91,6 +97,7 @@ fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Ve
     });
     let of_cluster = of_cluster.iter().cloned();
     open.into_iter()
+        .chain(pressed)
         .chain(unable)
         .chain(of_cluster)
         .chain(away)

@@ -91,6 +91,11 @@ impl Workers {
         self.queue.try_send(connection)
     }
 
+    /// Connections that wait for a worker.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Takes no more connections, and waits until all are served or `is_over`; then the others are left to themselves.
     pub(crate) fn finish(self, is_over: impl Fn() -> bool) {
         let Workers { queue, pool } = self;
@@ -189,7 +194,7 @@ mod tests {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (stream, peer) = listener.accept().unwrap();
             let connection = Connection::new(
-                Socket::new(stream, peer.ip()).unwrap(),
+                Socket::new(stream, peer.ip(), Arc::default()).unwrap(),
                 quota.take(peer.ip()).unwrap(),
             );
             assert!(workers.hand_over(connection).is_ok());
@@ -212,7 +217,7 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, peer) = listener.accept().unwrap();
         let connection = Connection::new(
-            Socket::new(stream, peer.ip()).unwrap(),
+            Socket::new(stream, peer.ip(), Arc::default()).unwrap(),
             quota.take(peer.ip()).unwrap(),
         );
         assert!(workers.hand_over(connection).is_ok());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// The window in which a transfer must make progress.
 const WINDOW: Duration = Duration::from_secs(5);
-/// The progress it must make in each window: 1 kB/s.
+/// The progress it must make in each window: 1 kB/s, and more under [`super::pressure::Pressure`].
 const BYTES_MIN: u64 = 5_000;
 
 /// A transfer's minimum speed: so many bytes in each window. Bytes sent early do not count for a later window.
@@ -25,12 +25,16 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Takes the time of one read or write. It is judged also if something moved: a byte now and then is no progress.
-    /// A transfer that is too slow ends in `TimedOut`.
-    pub(crate) fn time(&mut self, step: impl FnOnce() -> io::Result<usize>) -> io::Result<usize> {
+    /// A transfer that is too slow ends in `TimedOut`; the usual minimum is multiplied by `factor`.
+    pub(super) fn time(
+        &mut self,
+        factor: u64,
+        step: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<usize> {
         let begun = Instant::now();
         let outcome = step();
         let moved = outcome.as_ref().map_or(0, |count| *count as u64);
-        self.judge(begun.elapsed(), moved).and(outcome)
+        self.judge(factor, begun.elapsed(), moved).and(outcome)
     }
 
     /// What is left of the window.
@@ -38,13 +42,13 @@ impl Pace {
         WINDOW.saturating_sub(self.waited)
     }
 
-    fn judge(&mut self, waited: Duration, moved: u64) -> io::Result<()> {
+    fn judge(&mut self, factor: u64, waited: Duration, moved: u64) -> io::Result<()> {
         self.waited += waited;
         self.bytes += moved;
         if self.waited < WINDOW {
             return Ok(());
         }
-        if self.bytes < BYTES_MIN {
+        if self.bytes < BYTES_MIN * factor {
             return Err(io::ErrorKind::TimedOut.into());
         }
         *self = Pace::default();
@@ -59,9 +63,16 @@ mod tests {
     #[test]
     fn early_bytes_buy_no_idleness() {
         let mut pace = Pace::default();
-        assert!(pace.judge(WINDOW, 1 << 30).is_ok());
-        let error = pace.judge(WINDOW, BYTES_MIN - 1).unwrap_err();
+        assert!(pace.judge(1, WINDOW, 1 << 30).is_ok());
+        let error = pace.judge(1, WINDOW, BYTES_MIN - 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn under_pressure_more_is_asked_for() {
+        let mut pace = Pace::default();
+        assert!(pace.judge(8, WINDOW, 8 * BYTES_MIN).is_ok());
+        assert!(pace.judge(8, WINDOW, 8 * BYTES_MIN - 1).is_err());
     }
 
     #[test]
@@ -70,7 +81,7 @@ mod tests {
         let steps = WINDOW.as_millis() / tick.as_millis();
         let outcome = |bytes: u64| {
             let mut pace = Pace::default();
-            (0..10 * steps).try_for_each(|_| pace.judge(tick, bytes))
+            (0..10 * steps).try_for_each(|_| pace.judge(1, tick, bytes))
         };
         assert!(outcome(1).is_err());
         assert!(outcome(BYTES_MIN.div_ceil(u64::try_from(steps).unwrap())).is_ok());
