@@ -88,8 +88,12 @@ bench-flood: ## heartbeats while each node gets 10,000 hostile datagrams a secon
 soak: ## saturate three nodes for SECONDS=600: no false suspicion or death, no image lost
 	@cargo bench --locked --bench failover -- soak $(or $(SECONDS),600)
 
+.PHONY: proxy-test
+proxy-test: ## the recipes of docs/proxy.md with the real nginx, curl, and Python's requests
+	cargo test --locked --test proxy -- --ignored
+
 .PHONY: attack
-attack: ## 1,000 idle and slow connections from 50 addresses, and what a normal client notices of them
+attack: ## thousands of idle, slow and greedy connections, from one address, four and 50, and what a normal client notices
 	@cargo bench --locked --bench attack -- $(ARGS)
 
 .PHONY: slowhttp

@@ -10,6 +10,7 @@
 //! - [`quota`]: how much each address may have; [`gate`]: which requests are let in; [`authorize`]: who may do what
 //! - [`connection`]: one client's connection
 //! - [`mod@serve`]: request after request; [`request`]: what a head asks for; [`handle`]: one request, from head to answer
+//! - [`relay`]: what another node takes is passed on to it, if that is wanted
 //! - [`answers`]: the one table of statuses; [`error`]: what it says of a refused request
 //! - [`download`]: conditions and ranges of an image that is sent
 //! - [`status`], [`metrics`], [`process`]: what a node says about itself
@@ -30,6 +31,7 @@ pub(crate) mod handle;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod quota;
+pub(crate) mod relay;
 pub(crate) mod request;
 pub(crate) mod serve;
 pub(crate) mod service;
@@ -53,6 +55,7 @@ use self::authorize::Access;
 use self::config::Config;
 use self::gate::Gate;
 use self::quota::Quota;
+use self::relay::Relays;
 use self::serve::serve;
 use self::service::Service;
 use self::workers::Workers;
@@ -112,7 +115,7 @@ impl Server {
         }
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
         let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen, &config.allow_hosts));
-        let allow_hosts = config.allow_hosts.clone();
+        let (allow_hosts, relay) = (config.allow_hosts.clone(), config.relay);
         let (node, met) = start_node(config, secrets)?;
         let cannot_start = |e: io::Error| format!("cannot start a thread: {e}");
         // Before the first request.
@@ -126,6 +129,7 @@ impl Server {
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
             waiting: AtomicUsize::new(0),
+            relays: relay.then(|| Relays::new(limits.workers)),
             pressure: Arc::default(),
             is_remote: !listen.ip().is_loopback(),
             closed: AtomicBool::new(false),

@@ -108,13 +108,29 @@ impl NodeConnection {
 
     /// Reads the next head, interim ones included.
     pub fn head(&mut self, deadline: Instant) -> Result<Response, Error> {
+        let (response, length) = self.await_head(deadline)?;
+        self.inbox.consume(length);
+        Ok(response)
+    }
+
+    /// The same, with all its fields: names in lower case, and values.
+    pub(crate) fn head_with_fields(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<(Response, Vec<(String, String)>), Error> {
+        let (response, length) = self.await_head(deadline)?;
+        let fields = response::fields(&self.inbox.unread()[..length]);
+        self.inbox.consume(length);
+        Ok((response, fields))
+    }
+
+    fn await_head(&mut self, deadline: Instant) -> Result<(Response, usize), Error> {
         loop {
             if !self.inbox.unread().is_empty() {
                 let parsed = response::parse(self.inbox.unread()).map_err(|e| self.protocol_error(e.0))?;
-                if let Some((response, length)) = parsed {
-                    self.inbox.consume(length);
+                if let Some(head) = parsed {
                     self.reused = true;
-                    return Ok(response);
+                    return Ok(head);
                 }
             }
             match self.inbox.fill(&mut self.stream) {

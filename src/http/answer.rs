@@ -18,6 +18,7 @@ impl StatusCode {
             304 => "Not Modified",
             307 => "Temporary Redirect",
             400 => "Bad Request",
+            401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -86,6 +87,12 @@ impl Answer {
         let mut answer = self.field("Content-Type", media_type);
         answer.body = body.into();
         answer
+    }
+
+    /// Sets the content alone, of an answer whose fields say what it is.
+    pub(crate) fn with_body(mut self, body: Vec<u8>) -> Answer {
+        self.body = body;
+        self
     }
 
     /// Announces `bytes` of content that the caller sends itself, or that a HEAD request leaves out.

@@ -71,6 +71,21 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Error> {
     Ok(Some((response, length)))
 }
 
+/// The fields of a head that [`parse`] has read from `bytes`, their names in lower case, in the order they came. Those that
+/// are not text are left out.
+pub(crate) fn fields(bytes: &[u8]) -> Vec<(String, String)> {
+    let mut raw = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut parsed = httparse::Response::new(&mut raw);
+    if parsed.parse(bytes).is_err() {
+        return Vec::new();
+    }
+    let text = |field: &httparse::Header<'_>| {
+        let value = std::str::from_utf8(trim(field.value)).ok()?;
+        Some((field.name.to_ascii_lowercase(), value.to_owned()))
+    };
+    parsed.headers.iter().filter_map(text).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +103,15 @@ mod tests {
         for end in 0..length {
             assert_eq!(parse(&bytes[..end]), Ok(None));
         }
+    }
+
+    #[test]
+    fn all_fields_can_be_had_too() {
+        let bytes = b"HTTP/1.1 200 OK\r\nETag:  \"x\" \r\nX-Odd: \xff\r\nContent-Length: 0\r\n\r\nrest: x\r\n";
+        let expected = [("etag", "\"x\""), ("content-length", "0")];
+        let found = fields(bytes);
+        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -80,7 +80,15 @@ impl Peers {
 
     /// A connection to a node: one that was kept, or a new one.
     pub(crate) fn connect(&self, members: &Members, node: NodeId) -> Option<NodeConnection> {
-        self.kept(node).or_else(|| open(members, node))
+        self.connect_or_say(members, node).ok()
+    }
+
+    /// The same, or why there is none.
+    pub(crate) fn connect_or_say(&self, members: &Members, node: NodeId) -> Result<NodeConnection, Error> {
+        match self.kept(node) {
+            Some(connection) => Ok(connection),
+            None => open(members, node),
+        }
     }
 
     /// Keeps a connection whose answer was read whole and that may be used again.
@@ -174,13 +182,13 @@ fn ask_anew(
     question: Question<'_>,
     deadline: Instant,
 ) -> Option<NodeConnection> {
-    let mut connection = open(members, node)?;
+    let mut connection = open(members, node).ok()?;
     question.send(&mut connection, deadline).ok()?;
     Some(connection)
 }
 
-fn open(members: &Members, node: NodeId) -> Option<NodeConnection> {
-    NodeConnection::open(members.address(node)?, CONNECT_TIME_MAX).ok()
+fn open(members: &Members, node: NodeId) -> Result<NodeConnection, Error> {
+    NodeConnection::open(members.address(node).unwrap_or_default(), CONNECT_TIME_MAX)
 }
 
 #[cfg(test)]

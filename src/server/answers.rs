@@ -5,6 +5,7 @@ use std::fmt::Display;
 use super::connection::HEAD_TIME_MAX;
 use super::error::{Credential, Error};
 use crate::condition::Condition;
+use crate::client;
 use crate::http::answer::Answer;
 use crate::http::head;
 use crate::image;
@@ -14,6 +15,8 @@ use crate::node::admit::Referred;
 use crate::node::find::Missing;
 use crate::node::shared::Node;
 use crate::report::{Holding, Noted, Page, Rebalance, Receipt, TakenOver};
+use crate::roster::NodeId;
+use crate::socket;
 use crate::store;
 use crate::ticket::{Claims, LIFETIME_MS, Purpose, Scope};
 use crate::version::{Version, WriteOutcome};
@@ -34,6 +37,19 @@ pub(crate) fn redirect(
     query: &str,
     text: impl Display,
 ) -> Answer {
+    let members = node.members();
+    let base = members.base_url(referred.to).unwrap_or_default();
+    let path = referred_target(node, (referred, is_authorized), (method, id), query);
+    Answer::text(307, text).field("Location", format_args!("{base}{path}"))
+}
+
+/// Path and query by which another node is asked, with a ticket.
+pub(crate) fn referred_target(
+    node: &Node,
+    (referred, is_authorized): (Referred, bool),
+    (method, id): (&str, &ImageId),
+    query: &str,
+) -> String {
     let Referred { to, view, hops } = referred;
     let claims = Claims {
         purpose: match is_authorized {
@@ -47,10 +63,34 @@ pub(crate) fn redirect(
         version: Version::default(),
     };
     let ticket = node.tickets.sign(&claims, Scope::image(method, id));
-    let members = node.members();
-    let base = members.base_url(to).unwrap_or_default();
-    let location = format_args!("{base}/images/{id}?ticket={ticket}{query}");
-    Answer::text(307, text).field("Location", location)
+    format!("/images/{id}?ticket={ticket}{query}")
+}
+
+/// 503: too many requests are passed on to other nodes.
+pub(crate) fn relays_busy() -> Answer {
+    busy("Too many requests are passed on to other nodes at the moment.")
+}
+
+/// 503: the node that has or takes the image did not answer; nothing was changed.
+pub(crate) fn unreachable(node: NodeId, error: &client::error::Error) -> Answer {
+    log::debug!("a request could not be passed on: {error}");
+    busy(format_args!("Node {node}, which has or takes this image, does not answer; nothing was changed."))
+}
+
+/// 504: the node that takes the image was sent all of it, and has not answered.
+pub(crate) fn relay_unknown(node: NodeId) -> Answer {
+    Answer::text(
+        504,
+        format_args!("Node {node} was sent the image and has not answered: it may have it or not. Ask again."),
+    )
+}
+
+/// What a client is told whose upload could not be read; `None` if it is gone.
+pub(crate) fn not_received(error: &std::io::Error) -> Option<Answer> {
+    match socket::is_too_slow(error) {
+        true => failure(&node::error::Error::Slow),
+        false => None,
+    }
 }
 
 /// 412, RFC 9110 section 13.

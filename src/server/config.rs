@@ -34,6 +34,8 @@ pub struct Config {
     pub disk_min_free: MinFree,
     /// Further hosts that this node answers for, each with a port or without.
     pub allow_hosts: Vec<String>,
+    /// What another node takes is passed on to it, instead of being redirected there.
+    pub relay: bool,
     /// `/metrics` needs no token.
     pub metrics_open: bool,
     /// Listen where others than this machine can connect, although there are no tokens.

@@ -1,5 +1,6 @@
 //! One request, from its head to its answer: has the node do what is asked, and says in HTTP what came of it.
 
+use std::fmt::Display;
 use std::io;
 
 use super::answers;
@@ -8,6 +9,7 @@ use super::connection::Connection;
 use super::download::{self, Reply, Sent};
 use super::error;
 use super::metrics;
+use super::relay::{self, Passed, Relayed};
 use super::request::{Action, Delete, Get, IMAGE_METHODS, Put, Request};
 use super::service::Service;
 use super::status;
@@ -15,7 +17,7 @@ use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::Body;
 use crate::http::head::Framing;
 use crate::image_id::ImageId;
-use crate::node::admit::{self, Admission, Admitted};
+use crate::node::admit::{self, Admission, Admitted, Referred};
 use crate::node::counters::Counters;
 use crate::node::delete::{Deleted, delete};
 use crate::node::error::Error;
@@ -72,7 +74,7 @@ pub(crate) fn handle(
                 head_only: request.head_only,
                 keep_alive: reusable,
             };
-            match get_image(service, connection, grant, (id, get), &reply) {
+            match get_image(service, connection, (request, grant), (id, get), &reply) {
                 Sent::Answer(answer) => Some(answer),
                 Sent::Whole if reusable => return After::Reuse,
                 Sent::Whole if connection.socket.has_input() => return After::Drain,
@@ -80,7 +82,12 @@ pub(crate) fn handle(
                 Sent::Cut => return After::Reset,
             }
         }
-        Action::Delete(id, wanted) => delete_image(service, grant, (id, wanted)),
+        Action::Delete(id, wanted) => {
+            match delete_image(service, connection, (request, grant), (id, wanted)) {
+                Sent::Answer(answer) => Some(answer),
+                Sent::Whole | Sent::Cut => None,
+            }
+        }
         Action::Holding(id) => holding(service, id),
         Action::Note(id) => note(service, id, grant.claims),
         Action::List(wanted) => list_images(service, wanted),
@@ -180,14 +187,13 @@ fn put_image(
     match admit::admit(node, id, &put, length) {
         Err(error) => answers::failure(&error),
         Ok(Admission::At(referred)) => {
+            let upload = Some((&mut body.content, &mut body.continued));
+            let way = ("PUT", id, "");
             let text = format_args!("Request assigned to Node {}", referred.to);
-            Some(answers::redirect(
-                node,
-                (referred, grant.is_authorized),
-                ("PUT", id),
-                "",
-                text,
-            ))
+            match refer(service, connection, (request, grant), (referred, way), upload, &text) {
+                Sent::Answer(answer) => Some(answer),
+                Sent::Whole | Sent::Cut => None,
+            }
         }
         Ok(Admission::Here(admitted)) => {
             body.continued = request.expects_continue;
@@ -247,8 +253,8 @@ fn take_in(
 
 fn get_image(
     service: &Service,
-    connection: &Connection,
-    grant: &Grant,
+    connection: &mut Connection,
+    (request, grant): (&Request, &Grant),
     (id, get): (&ImageId, &Get),
     reply: &Reply,
 ) -> Sent {
@@ -260,13 +266,8 @@ fn get_image(
                 Form::Sealed => "&sealed",
             };
             let text = format_args!("Held by Node {}", referred.to);
-            Sent::Answer(answers::redirect(
-                &service.node,
-                (referred, grant.is_authorized),
-                ("GET", id),
-                query,
-                text,
-            ))
+            let way = (if reply.head_only { "HEAD" } else { "GET" }, id, query);
+            refer(service, connection, (request, grant), (referred, way), None, &text)
         }
         Ok(Found::Missing(missing)) => Sent::Answer(answers::missing(&missing)),
         Err(error) => answers::failure(&error).map_or(Sent::Cut, Sent::Answer),
@@ -275,31 +276,72 @@ fn get_image(
 
 fn delete_image(
     service: &Service,
-    grant: &Grant,
+    connection: &mut Connection,
+    (request, grant): (&Request, &Grant),
     (id, wanted): (&ImageId, &Delete),
-) -> Option<Answer> {
+) -> Sent {
     let node = &service.node;
     let referral = grant.claims;
     if let Some(claims) = referral.filter(|claims| claims.purpose == Purpose::HandOver) {
         return match take_over::tombstone(node, id, claims.version) {
-            Ok(outcome) => Some(answers::taken_over(outcome)),
-            Err(error) => answers::failure(&error),
+            Ok(outcome) => Sent::Answer(answers::taken_over(outcome)),
+            Err(error) => failed(&error),
         };
     }
     match delete(node, id, &wanted.conditions, referral.as_ref()) {
-        Ok(Deleted::Gone) => Some(answers::deleted()),
+        Ok(Deleted::Gone) => Sent::Answer(answers::deleted()),
         Ok(Deleted::At(referred)) => {
             let text = format_args!("Request assigned to Node {}", referred.to);
-            Some(answers::redirect(
-                node,
-                (referred, grant.is_authorized),
-                ("DELETE", id),
-                "",
-                text,
-            ))
+            let way = ("DELETE", id, "");
+            refer(service, connection, (request, grant), (referred, way), None, &text)
         }
-        Ok(Deleted::Missing) => Some(answers::missing(&Missing::Everywhere)),
-        Err(error) => answers::failure(&error),
+        Ok(Deleted::Missing) => Sent::Answer(answers::missing(&Missing::Everywhere)),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &Error) -> Sent {
+    answers::failure(error).map_or(Sent::Cut, Sent::Answer)
+}
+
+/// Sends the client to the node that has or takes the image, or passes the request on to it. `way`: method, image, and what
+/// the query goes on with. A client that offers an image to all nodes is always sent there: it would seem to be taken twice.
+fn refer(
+    service: &Service,
+    connection: &mut Connection,
+    (request, grant): (&Request, &Grant),
+    (referred, way): (Referred, (&'static str, &ImageId, &str)),
+    upload: Option<(&mut Body, &mut bool)>,
+    text: &dyn Display,
+) -> Sent {
+    let (node, (method, id, query)) = (&service.node, way);
+    // A ticket for GET is one for HEAD.
+    let scope = (if method == "HEAD" { "GET" } else { method }, id);
+    let referral = (referred, grant.is_authorized);
+    if service.relays.is_none() || grant.claims.is_some() || request.offer {
+        return Sent::Answer(answers::redirect(node, referral, scope, query, text));
+    }
+    log::info!("Node {}: Passing a {method} of {id} on to Node {}", node.id, referred.to);
+    let passed = Passed {
+        to: referred.to,
+        method,
+        target: answers::referred_target(node, referral, scope, query),
+        fields: &request.passed_on,
+        head_only: request.head_only,
+        keep_alive: request.keep_alive && !node.is_leaving(),
+    };
+    let relayed = match upload {
+        Some((content, continued)) => {
+            let body = (content, request.framing, request.expects_continue);
+            relay::upload(service, connection, &passed, body, continued)
+        }
+        None => relay::ask(service, connection, &passed),
+    };
+    match relayed {
+        Relayed::Answer(answer) => Sent::Answer(answer),
+        Relayed::Sent => Sent::Whole,
+        Relayed::Cut => Sent::Cut,
+        Relayed::Moved => failed(&Error::Disagreement),
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Request {
     pub(crate) head_only: bool,
     /// `?ticket=`, as sent.
     pub(crate) ticket: Option<String>,
+    /// Field lines that another node is sent, should the request be passed on.
+    pub(crate) passed_on: String,
 }
 
 /// What may be done with an image.
@@ -135,6 +137,7 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
         offer: head.offer,
         head_only: head.method == Method::Head,
         ticket: target.value("ticket").map(str::to_owned),
+        passed_on: String::new(),
     })
 }
 

@@ -7,6 +7,7 @@ use super::authorize::{self, Grant};
 use super::connection::Connection;
 use super::error::Error;
 use super::handle::{After, handle, respond};
+use super::relay;
 use super::request::{self, Request};
 use super::service::Service;
 use crate::http::head::{self, Head, Method};
@@ -82,7 +83,10 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
 fn understand(service: &Service, head: &Head<'_>) -> Result<(Request, Grant), Error> {
     let target = Target::parse(head.target).map_err(|why| Error::Target(why.0))?;
     service.gate.load().admit(head, target.authority, &target.segments)?;
-    let request = request::understand(head, &target)?;
+    let mut request = request::understand(head, &target)?;
+    if service.relays.is_some() {
+        request.passed_on = relay::fields(head);
+    }
     let (node, now_ms) = (&service.node, service.node.wall_ms());
     let claims = request.ticket.as_deref().and_then(|ticket| {
         let scope = authorize::scope(&request.action)?;

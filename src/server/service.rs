@@ -9,6 +9,7 @@ use super::acceptor_handle::AcceptorHandle;
 use super::authorize::Access;
 use super::gate::Gate;
 use super::quota::Quota;
+use super::relay::Relays;
 use crate::node::shared::Node;
 use crate::socket::pressure::Pressure;
 
@@ -25,6 +26,8 @@ pub(crate) struct Service {
     pub(crate) waiting: AtomicUsize,
     /// How scarce workers are.
     pub(crate) pressure: Arc<Pressure>,
+    /// What other nodes take is passed on to them; none: clients are sent there.
+    pub(crate) relays: Option<Arc<Relays>>,
     /// Others than this machine can connect.
     pub(crate) is_remote: bool,
     /// No connection is accepted, and no further request is read.

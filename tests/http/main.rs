@@ -21,6 +21,7 @@ mod lost_folder;
 mod old_cluster_file;
 mod placement;
 mod reading;
+mod relay;
 mod removal;
 mod status;
 mod tokens;

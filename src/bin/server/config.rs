@@ -38,6 +38,7 @@ pub(super) fn options() -> Options {
     }
     options
         .optmulti("", "allow-host", "", "")
+        .optflag("", "relay", "")
         .optflag("", "metrics-open", "")
         .optflag("", "insecure-allow-remote", "");
     options.optflag("h", "help", "").optflag("V", "version", "");
@@ -103,6 +104,7 @@ pub(super) fn config(matches: &Matches) -> Result<Config, String> {
             })?,
         },
         allow_hosts: allow_hosts(matches)?,
+        relay: matches.opt_present("relay"),
         metrics_open: matches.opt_present("metrics-open"),
         insecure_allow_remote: matches.opt_present("insecure-allow-remote"),
         members,

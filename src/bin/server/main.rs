@@ -32,6 +32,8 @@ Options:
     --cluster FILE         the nodes and their addresses (default cluster.toml, if it is there)
     --listen ADDR          listen on this ip:port instead of the address that others are told
     --allow-host HOST      answer for this name too, as that of a proxy (may be repeated)
+    --relay                pass on what another node takes, instead of redirecting clients there: for
+                           clients that cannot send a body twice, and a proxy with one name
     --images DIR           folder of the sealed images (default images)
     --secrets DIR          folder of the keys and tokens (default secrets)
     --insecure-allow-remote
