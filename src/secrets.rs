@@ -142,7 +142,10 @@ pub fn update_tokens<T>(
     if text.len() > tokens::FILE_BYTES_MAX {
         return error(
             &folder.path(TOKENS_FILE),
-            &format!("would be longer than {} bytes: revoke tokens first", tokens::FILE_BYTES_MAX),
+            &format!(
+                "would be longer than {} bytes: revoke tokens first",
+                tokens::FILE_BYTES_MAX
+            ),
         );
     }
     folder.replace(TOKENS_FILE, text.as_bytes())?;

@@ -135,13 +135,13 @@ impl Server {
             closed: AtomicBool::new(false),
         });
         let worker_quota = Quota::shared_fairly(limits.workers);
-        let acceptor =
-            Acceptor::new(
+        let acceptor = Acceptor::new(
             listener,
             Arc::clone(&service),
             returns,
             (worker_quota, limits.queue),
-        ).map_err(cannot_watch)?;
+        )
+        .map_err(cannot_watch)?;
         match &service.access.load().tokens {
             Some(tokens) => log::info!(
                 "Node {}: Tokens known: {}; nobody gets in without one",
@@ -180,7 +180,9 @@ impl Server {
     pub fn set_members(&self, members: Members) {
         let node = &self.service.node;
         let hosts = members.and(&node.members());
-        self.service.gate.store(Arc::new(Gate::new(&hosts, self.listen, &self.allow_hosts)));
+        self.service
+            .gate
+            .store(Arc::new(Gate::new(&hosts, self.listen, &self.allow_hosts)));
         node.cluster.set_members(members);
     }
 

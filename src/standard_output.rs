@@ -17,7 +17,9 @@ pub fn say(line: impl Display) -> Result<(), String> {
 /// What came of writing to standard output.
 pub fn ended(written: io::Result<()>) -> Result<(), String> {
     match written {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to standard output: {e}")),
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to standard output: {e}"))
+        }
         Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -224,7 +224,7 @@ impl Tokens {
     pub fn find(&self, presented: &[u8], now_s: u64) -> Option<&Token> {
         let (id, secret) = split(presented)?;
         let token = self.0.get(id)?;
-        let presented = CtOutput::<Sha256>::new(Sha256::digest(&*secret));
+        let presented = CtOutput::<Sha256>::new(Sha256::digest(&secret[..]));
         let is_right = presented == CtOutput::new(token.hash.into());
         (is_right && !token.is_expired(now_s)).then_some(token)
     }
@@ -308,7 +308,10 @@ mod tests {
         let (tokens, text) = alices("write,read", Some(NOW + 1));
         assert!(text.starts_with("pixseal_abababab_") && is_well_formed(&text));
         let file = tokens.to_text();
-        assert!(!file.contains(text.rsplit('_').next().unwrap()), "the secret is in {file}");
+        assert!(
+            !file.contains(text.rsplit('_').next().unwrap()),
+            "the secret is in {file}"
+        );
         let tokens = Tokens::parse(&file).unwrap();
         let found = tokens.find(text.as_bytes(), NOW).unwrap();
         assert!(found.allows(Right::Read, "alice") && found.allows(Right::Write, "alice"));
@@ -386,8 +389,13 @@ mod tests {
             (format!("00000001 alice read {hash} soon"), "seconds since 1970"),
             (format!("00000000 bob read {hash}"), "already"),
         ] {
-            let refused = Tokens::parse(&format!("{right}{line}\n")).unwrap_err().to_string();
-            assert!(refused.starts_with("line 4: ") && refused.contains(why), "{line}: {refused}");
+            let refused = Tokens::parse(&format!("{right}{line}\n"))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refused.starts_with("line 4: ") && refused.contains(why),
+                "{line}: {refused}"
+            );
         }
     }
 

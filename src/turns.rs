@@ -116,6 +116,9 @@ mod tests {
         assert!(turns.has(a) && !turns.has(b));
         assert_eq!(turns.pop(), Some((a, 0)));
         assert_eq!(turns.take_while(|(_, number)| *number == 1), [(a, 1)]);
-        assert_eq!((turns.len(), turns.pop(), turns.is_empty()), (1, Some((a, 2)), true));
+        assert_eq!(
+            (turns.len(), turns.pop(), turns.is_empty()),
+            (1, Some((a, 2)), true)
+        );
     }
 }

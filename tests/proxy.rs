@@ -50,8 +50,23 @@ impl Proxy {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         run(Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
-            .args(["-subj", &format!("/CN={NAME}"), "-addext", &format!("subjectAltName=DNS:{NAME}")])
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "2",
+            ])
+            .args([
+                "-subj",
+                &format!("/CN={NAME}"),
+                "-addext",
+                &format!("subjectAltName=DNS:{NAME}"),
+            ])
             .arg("-keyout")
             .arg(path("key"))
             .arg("-out")
@@ -72,7 +87,11 @@ impl Proxy {
         );
         fs::write(path("nginx.conf"), config).unwrap();
         let mut nginx = Command::new("nginx");
-        nginx.arg("-c").arg(path("nginx.conf")).arg("-p").arg(folder.path());
+        nginx
+            .arg("-c")
+            .arg(path("nginx.conf"))
+            .arg("-p")
+            .arg(folder.path());
         let nginx = ChildProcess::start("nginx", &mut nginx, &path("nginx.log")).unwrap();
         Proxy {
             folder,
@@ -87,14 +106,24 @@ impl Proxy {
     /// curl that finds [`NAME`] here and knows its certificate; the status and the content.
     fn curl(&self, ports: &[u16], arguments: &[&str]) -> (u16, Vec<u8>) {
         let mut curl = Command::new("curl");
-        curl.args(["-sS", "--max-time", "20", "-w", "%{stderr}%{http_code}", "--cacert"]);
+        curl.args([
+            "-sS",
+            "--max-time",
+            "20",
+            "-w",
+            "%{stderr}%{http_code}",
+            "--cacert",
+        ]);
         curl.arg(self.path("crt"));
         for port in ports {
             curl.arg("--resolve").arg(format!("{NAME}:{port}:127.0.0.1"));
         }
         let output = run(curl.args(arguments));
         let status = String::from_utf8(output.stderr).unwrap();
-        (status.trim().parse().unwrap_or_else(|_| panic!("{status}")), output.stdout)
+        (
+            status.trim().parse().unwrap_or_else(|_| panic!("{status}")),
+            output.stdout,
+        )
     }
 }
 
@@ -135,8 +164,14 @@ fn one_name_for_nodes_that_pass_requests_on() {
     }
     let url = format!("{site}/images/alice/cat0.png");
     // A page of the same site, and one of another.
-    assert_eq!(curl(&["-H", &format!("Origin: {site}"), "-T", text(&file), &url]).0, 200);
-    assert_eq!(curl(&["-H", "Origin: https://evil.example", "-T", text(&file), &url]).0, 403);
+    assert_eq!(
+        curl(&["-H", &format!("Origin: {site}"), "-T", text(&file), &url]).0,
+        200
+    );
+    assert_eq!(
+        curl(&["-H", "Origin: https://evil.example", "-T", text(&file), &url]).0,
+        403
+    );
     assert_eq!(proxy.curl(&[port], &[&url]).0, 401, "without the token");
     assert_eq!(curl(&[&format!("{site}/healthz")]).0, 200);
     assert_eq!(curl(&["-X", "DELETE", &url]).0, 204);
@@ -203,12 +238,27 @@ fn a_name_for_each_node_that_clients_are_sent_to() {
     let (image, file) = (picture::sized(500_000), proxy.path("cat.png"));
     fs::write(&file, &image).unwrap();
     for number in 0..6 {
-        let url = format!("https://{NAME}:{}/images/alice/cat{number}.png", ports[number % 3]);
-        assert_eq!(proxy.curl(&ports, &["-L", "-T", text(&file), &url]).0, 201, "{url}");
+        let url = format!(
+            "https://{NAME}:{}/images/alice/cat{number}.png",
+            ports[number % 3]
+        );
+        assert_eq!(
+            proxy.curl(&ports, &["-L", "-T", text(&file), &url]).0,
+            201,
+            "{url}"
+        );
         let (status, content) = proxy.curl(&ports, &["-L", &url]);
         assert!(status == 200 && content == image, "{url}: {status}");
         let site = format!("https://{NAME}:{}", ports[(number + 1) % 3]);
-        assert_eq!(proxy.curl(&ports, &["-L", "-H", &format!("Origin: {site}"), "-T", text(&file), &url]).0, 200);
+        assert_eq!(
+            proxy
+                .curl(
+                    &ports,
+                    &["-L", "-H", &format!("Origin: {site}"), "-T", text(&file), &url]
+                )
+                .0,
+            200
+        );
         assert_eq!(proxy.curl(&ports, &["-L", "-X", "DELETE", &url]).0, 204);
     }
 }

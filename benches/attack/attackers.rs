@@ -171,7 +171,9 @@ impl AttackerPool {
             self.all_opened.store(self.opened, Ordering::Relaxed);
             if Instant::now() >= next_beat {
                 next_beat += BEAT;
-                self.attackers.iter().for_each(|attacker| attacker.beat(self.server));
+                self.attackers
+                    .iter()
+                    .for_each(|attacker| attacker.beat(self.server));
             }
             if (!keep && self.attackers.is_empty()) || giving_up.load(Ordering::Relaxed) {
                 return;

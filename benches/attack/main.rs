@@ -21,9 +21,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use attackers::{Attack, Kind, Plan};
+use rustix::process::Signal;
 use support::cluster::{TestCluster, TestNode};
 use support::wire::{Wire, put_head};
-use rustix::process::Signal;
 use support::{picture, process};
 
 /// How long cut connections are opened again.
@@ -213,8 +213,8 @@ fn withstand(name: &str, plan: &Plan) -> bool {
         && pressed.failures.is_empty()
 }
 
-fn main() -> ExitCode {
-    attackers::raise_descriptor_limit();
+/// All attacks, by their names.
+fn attacks() -> Vec<(&'static str, Plan)> {
     const SLOW: &[Kind] = &[Kind::Idle, Kind::SlowHeader, Kind::SlowBody, Kind::SlowRead];
     const STEADY: &[Kind] = &[Kind::SteadyBody, Kind::SteadyRead, Kind::List, Kind::Missing];
     let plan = |kinds, connections, addresses| Plan {
@@ -222,7 +222,7 @@ fn main() -> ExitCode {
         connections,
         addresses,
     };
-    let all = [
+    vec![
         ("mixed", plan(SLOW, 1000, 50)),
         ("idle", plan(&[Kind::Idle], 1000, 50)),
         ("slow-header", plan(&[Kind::SlowHeader], 1000, 50)),
@@ -238,7 +238,12 @@ fn main() -> ExitCode {
         ("four-idle", plan(&[Kind::Idle], 4096, 4)),
         ("four-steady", plan(STEADY, 4000, 4)),
         ("50-steady", plan(STEADY, 1000, 50)),
-    ];
+    ]
+}
+
+fn main() -> ExitCode {
+    attackers::raise_descriptor_limit();
+    let all = attacks();
     let wanted: Vec<String> = std::env::args()
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))

@@ -1,7 +1,8 @@
 //! `seal`: keys, tokens, and sealed images on disk, without a server.
 #![allow(
+    clippy::disallowed_methods,
     clippy::disallowed_types,
-    reason = "the edge of a command line tool: it reads and writes files"
+    reason = "the edge of a command line tool: it reads and writes files, and looks when a token ends"
 )]
 
 use std::error::Error;
@@ -139,7 +140,10 @@ fn config(matches: &Matches) -> Result<Config, String> {
                 None => Rights::of_images(),
                 Some(text) => Rights::parse(&text).map_err(|why| format!("--rights: {why}"))?,
             },
-            lifetime: matches.opt_str("expires").map(|text| lifetime(&text)).transpose()?,
+            lifetime: matches
+                .opt_str("expires")
+                .map(|text| lifetime(&text))
+                .transpose()?,
         },
         ["token", "list"] => Command::ListTokens,
         ["token", "revoke", id] => Command::RevokeToken(id.to_owned()),
@@ -171,9 +175,13 @@ fn lifetime(text: &str) -> Result<u64, String> {
     let units = [("m", 60), ("h", 3600), ("d", 86_400), ("w", 7 * 86_400)];
     let parsed = units.into_iter().find_map(|(unit, seconds)| {
         let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-        count.checked_mul(seconds).filter(|seconds| (1..=LIFETIME_MAX).contains(seconds))
+        count
+            .checked_mul(seconds)
+            .filter(|seconds| (1..=LIFETIME_MAX).contains(seconds))
     });
-    parsed.ok_or_else(|| format!("--expires takes minutes, hours, days or weeks, as in 30m, 12h, 30d or 52w, not {text:?}"))
+    parsed.ok_or_else(|| {
+        format!("--expires takes minutes, hours, days or weeks, as in 30m, 12h, 30d or 52w, not {text:?}")
+    })
 }
 
 fn image_id(file: &str, owner: Option<&str>) -> Result<ImageId, String> {
@@ -249,9 +257,8 @@ fn add_token(
     let is_first = secrets::load_tokens(dir).is_ok_and(|tokens| tokens.is_none()) || !dir.exists();
     let random = secrets::random()?;
     let expiry = lifetime.map(|seconds| unix_seconds(SystemTime::now()).saturating_add(seconds));
-    let (id, token) = secrets::update_tokens(dir, |tokens| {
-        tokens.add(&random, user, rights.clone(), expiry)
-    })?;
+    let (id, token) =
+        secrets::update_tokens(dir, |tokens| tokens.add(&random, user, rights.clone(), expiry))?;
     writeln!(out, "{}", *token)?;
     out.flush()?;
     // Beside the token, which is often taken by a program.
@@ -267,7 +274,10 @@ fn add_token(
 
 fn list_tokens(dir: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let Some(tokens) = secrets::load_tokens(dir)? else {
-        writeln!(out, "no tokens: everybody may do everything (seal token add USER)")?;
+        writeln!(
+            out,
+            "no tokens: everybody may do everything (seal token add USER)"
+        )?;
         return Ok(());
     };
     let now = unix_seconds(SystemTime::now());
@@ -283,13 +293,20 @@ fn list_tokens(dir: &Path, out: &mut impl Write) -> Result<(), Box<dyn Error>> {
                 }
             }
         };
-        writeln!(out, "{id}  {:<16}  {:<28}  {end}", token.user, token.rights.to_string())?;
+        writeln!(
+            out,
+            "{id}  {:<16}  {:<28}  {end}",
+            token.user,
+            token.rights.to_string()
+        )?;
     }
     Ok(())
 }
 
 fn unix_seconds(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 fn list(keyset: &Keyset, out: &mut impl Write) -> io::Result<()> {

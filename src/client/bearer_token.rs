@@ -1,5 +1,7 @@
 //! The token that a client shows to the nodes.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use crate::tokens;
 /// The environment variable that a token is taken from.
 pub const VARIABLE: &str = "PIXSEAL_TOKEN";
 /// More than a token with its newline.
-const FILE_BYTES_MAX: u64 = 1024;
+const FILE_BYTES_MAX: usize = 1024;
 
 /// A token, which can be sent and not be printed. A clone shares it; it is wiped with the last one.
 #[derive(Clone)]
@@ -32,10 +34,14 @@ impl BearerToken {
     }
 
     fn read(file: &Path) -> Result<BearerToken, String> {
-        let cannot = |e: std::io::Error| format!("cannot read the token in {}: {e}", file.display());
-        let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize + 1));
-        let opened = std::fs::File::open(file).map_err(cannot)?;
-        std::io::Read::read_to_string(&mut std::io::Read::take(opened, FILE_BYTES_MAX), &mut text).map_err(cannot)?;
+        let cannot = |e: io::Error| format!("cannot read the token in {}: {e}", file.display());
+        // One allocation of the final size, so that no copy is left behind that is not wiped.
+        let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX + 1));
+        let opened = File::open(file).map_err(cannot)?;
+        opened
+            .take(FILE_BYTES_MAX as u64)
+            .read_to_string(&mut text)
+            .map_err(cannot)?;
         BearerToken::parse(&text).ok_or_else(|| not_a_token(&file.display().to_string()))
     }
 

@@ -13,7 +13,7 @@ use super::bearer_token::BearerToken;
 use super::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::http::inbox::Inbox;
-use crate::http::response::{self, Response};
+use crate::http::response::{self, Fields, Response};
 
 /// A blocked read or write looks at its deadline this often: the kernel's timeout is set once a connection.
 const TICK: Duration = Duration::from_millis(250);
@@ -77,12 +77,12 @@ impl NodeConnection {
     ) -> Result<(), Error> {
         let mut out = std::mem::take(&mut self.out);
         out.clear();
-        let written = write!(out, "{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address).and_then(|()| {
-            match &self.token {
+        let written = write!(out, "{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.address).and_then(
+            |()| match &self.token {
                 Some(token) => write!(out, "Authorization: Bearer {}\r\n{fields}\r\n", token.text()),
                 None => write!(out, "{fields}\r\n"),
-            }
-        });
+            },
+        );
         written.expect("writing to memory does not fail");
         let sent = self.send_slices(&mut [IoSlice::new(&out), IoSlice::new(body)], deadline);
         self.out = out;
@@ -113,11 +113,8 @@ impl NodeConnection {
         Ok(response)
     }
 
-    /// The same, with all its fields: names in lower case, and values.
-    pub(crate) fn head_with_fields(
-        &mut self,
-        deadline: Instant,
-    ) -> Result<(Response, Vec<(String, String)>), Error> {
+    /// The same, with all its fields.
+    pub(crate) fn head_with_fields(&mut self, deadline: Instant) -> Result<(Response, Fields), Error> {
         let (response, length) = self.await_head(deadline)?;
         let fields = response::fields(&self.inbox.unread()[..length]);
         self.inbox.consume(length);

@@ -267,7 +267,9 @@ fn understand<'b>(method: Method, target: &'b str, minor: u8, fields: Fields<'b>
             .filter(|field| field.name.eq_ignore_ascii_case(name));
         // Read as absent, an `Origin` would let a page in, and an `If-None-Match` would let a write through.
         if values.next().is_some_and(|field| !field.value.is_ascii()) {
-            return Err(Error::Malformed("a field that matters holds something other than ASCII"));
+            return Err(Error::Malformed(
+                "a field that matters holds something other than ASCII",
+            ));
         }
         if values.next().is_some() {
             return Err(Error::Malformed("a field that must be single comes twice"));

@@ -22,6 +22,9 @@ pub struct Response {
     pub(crate) retry_after_seconds: Option<u64>,
 }
 
+/// Names in lower case, and values.
+pub(crate) type Fields = Vec<(String, String)>;
+
 /// The bytes are not the head of an HTTP/1.x answer that can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error(pub(crate) &'static str);
@@ -73,7 +76,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Error> {
 
 /// The fields of a head that [`parse`] has read from `bytes`, their names in lower case, in the order they came. Those that
 /// are not text are left out.
-pub(crate) fn fields(bytes: &[u8]) -> Vec<(String, String)> {
+pub(crate) fn fields(bytes: &[u8]) -> Fields {
     let mut raw = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut raw);
     if parsed.parse(bytes).is_err() {
@@ -107,10 +110,14 @@ mod tests {
 
     #[test]
     fn all_fields_can_be_had_too() {
-        let bytes = b"HTTP/1.1 200 OK\r\nETag:  \"x\" \r\nX-Odd: \xff\r\nContent-Length: 0\r\n\r\nrest: x\r\n";
+        let bytes =
+            b"HTTP/1.1 200 OK\r\nETag:  \"x\" \r\nX-Odd: \xff\r\nContent-Length: 0\r\n\r\nrest: x\r\n";
         let expected = [("etag", "\"x\""), ("content-length", "0")];
         let found = fields(bytes);
-        let found: Vec<_> = found.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let found: Vec<_> = found
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         assert_eq!(found, expected);
     }
 

@@ -23,7 +23,10 @@ pub(crate) fn declare(node: &Node, id: &ImageId, (version, view): (Version, View
     }
     let target = |to| {
         let claims = node.claims(to, Purpose::Intent, (version, view));
-        format!("/images/{id}?ticket={}", node.tickets.sign(&claims, Scope::image("POST", id)))
+        format!(
+            "/images/{id}?ticket={}",
+            node.tickets.sign(&claims, Scope::image("POST", id))
+        )
     };
     let answers = node.ask_each::<Noted>(&standing.declared_to, "POST", &target);
     answers.iter().all(|(_, noted)| noted.is_some())

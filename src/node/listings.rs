@@ -55,7 +55,10 @@ impl Listings {
     pub(crate) fn begin(&self, client: IpAddr) -> Option<Listing<'_>> {
         let has_share = |state: &State| state.of(client) >= AT_ONCE_PER_CLIENT;
         let is_full = |state: &State| state.clients.values().sum::<usize>() >= AT_ONCE;
-        let mut state = self.wait_while(|state| has_share(state) || is_full(state), |state| !has_share(state))?;
+        let mut state = self.wait_while(
+            |state| has_share(state) || is_full(state),
+            |state| !has_share(state),
+        )?;
         *state.clients.entry(client).or_default() += 1;
         let listings = self;
         Some(Listing { listings, client })
@@ -119,7 +122,9 @@ mod tests {
     fn one_client_leaves_listings_to_others() {
         let listings = Listings::default();
         let client = |last| IpAddr::from([10, 0, 0, last]);
-        let of_one: Vec<_> = (0..AT_ONCE_PER_CLIENT).map(|_| listings.begin(client(1))).collect();
+        let of_one: Vec<_> = (0..AT_ONCE_PER_CLIENT)
+            .map(|_| listings.begin(client(1)))
+            .collect();
         assert!(of_one.iter().all(Option::is_some));
         assert!(listings.begin(client(1)).is_none());
         let others: Vec<_> = (2..5)

@@ -217,7 +217,10 @@ impl Acceptor {
         let connections = Arc::clone(&self.service.connections);
         connections.take(client).or_else(|| {
             let greediest = connections.greediest(client)?;
-            let of_it = self.parked.iter().filter(|(_, parked)| parked.connection.address() == greediest);
+            let of_it = self
+                .parked
+                .iter()
+                .filter(|(_, parked)| parked.connection.address() == greediest);
             let (token, _) = of_it.min_by_key(|(_, parked)| parked.until)?;
             drop(self.unpark(*token));
             connections.take(client)
@@ -261,7 +264,9 @@ impl Acceptor {
                     self.dispatch(connection, workers)
                 }
                 Return::Park(connection) => self.park(connection, IDLE_TIME_MAX, None),
-                Return::Yield(connection) if connection.socket.has_next() => self.dispatch(connection, workers),
+                Return::Yield(connection) if connection.socket.has_next() => {
+                    self.dispatch(connection, workers)
+                }
                 Return::Yield(mut connection) => {
                     connection.release_buffers();
                     self.park(connection, IDLE_TIME_MAX, None);
@@ -381,7 +386,10 @@ impl Acceptor {
     /// Has transfers be faster while clients wait for a worker.
     fn press(&self, workers: &Workers) {
         let node = &self.service.node;
-        let (before, after) = self.service.pressure.update(workers.queued() > 0 || node.listings.are_waited_for());
+        let (before, after) = self
+            .service
+            .pressure
+            .update(workers.queued() > 0 || node.listings.are_waited_for());
         if before == 1 && after > 1 {
             log::warn!(
                 "Node {}: clients wait for a worker: as long as that lasts, transfers have to be faster, and the slowest are cut",

@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use super::connection::HEAD_TIME_MAX;
 use super::error::{Credential, Error};
-use crate::condition::Condition;
 use crate::client;
+use crate::condition::Condition;
 use crate::http::answer::Answer;
 use crate::http::head;
 use crate::image;
@@ -74,14 +74,18 @@ pub(crate) fn relays_busy() -> Answer {
 /// 503: the node that has or takes the image did not answer; nothing was changed.
 pub(crate) fn unreachable(node: NodeId, error: &client::error::Error) -> Answer {
     log::debug!("a request could not be passed on: {error}");
-    busy(format_args!("Node {node}, which has or takes this image, does not answer; nothing was changed."))
+    busy(format_args!(
+        "Node {node}, which has or takes this image, does not answer; nothing was changed."
+    ))
 }
 
 /// 504: the node that takes the image was sent all of it, and has not answered.
 pub(crate) fn relay_unknown(node: NodeId) -> Answer {
     Answer::text(
         504,
-        format_args!("Node {node} was sent the image and has not answered: it may have it or not. Ask again."),
+        format_args!(
+            "Node {node} was sent the image and has not answered: it may have it or not. Ask again."
+        ),
     )
 }
 

@@ -204,7 +204,11 @@ mod tests {
         let all = "read,write,delete,list,admin";
         let (access, bearers) = access(&[("bob", all, None), ("alice", all, Some(NOW))]);
         for (line, _) in REQUESTS.iter().filter(|(_, needed)| *needed != "admin") {
-            assert_eq!(status(&access, line, None, Some(bearers[0].as_bytes())), 403, "{line}");
+            assert_eq!(
+                status(&access, line, None, Some(bearers[0].as_bytes())),
+                403,
+                "{line}"
+            );
             assert_eq!(
                 status(&access, line, None, Some(bearers[1].as_bytes())),
                 401,

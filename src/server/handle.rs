@@ -190,7 +190,14 @@ fn put_image(
             let upload = Some((&mut body.content, &mut body.continued));
             let way = ("PUT", id, "");
             let text = format_args!("Request assigned to Node {}", referred.to);
-            match refer(service, connection, (request, grant), (referred, way), upload, &text) {
+            match refer(
+                service,
+                connection,
+                (request, grant),
+                (referred, way),
+                upload,
+                &text,
+            ) {
                 Sent::Answer(answer) => Some(answer),
                 Sent::Whole | Sent::Cut => None,
             }
@@ -267,7 +274,14 @@ fn get_image(
             };
             let text = format_args!("Held by Node {}", referred.to);
             let way = (if reply.head_only { "HEAD" } else { "GET" }, id, query);
-            refer(service, connection, (request, grant), (referred, way), None, &text)
+            refer(
+                service,
+                connection,
+                (request, grant),
+                (referred, way),
+                None,
+                &text,
+            )
         }
         Ok(Found::Missing(missing)) => Sent::Answer(answers::missing(&missing)),
         Err(error) => answers::failure(&error).map_or(Sent::Cut, Sent::Answer),
@@ -293,7 +307,14 @@ fn delete_image(
         Ok(Deleted::At(referred)) => {
             let text = format_args!("Request assigned to Node {}", referred.to);
             let way = ("DELETE", id, "");
-            refer(service, connection, (request, grant), (referred, way), None, &text)
+            refer(
+                service,
+                connection,
+                (request, grant),
+                (referred, way),
+                None,
+                &text,
+            )
         }
         Ok(Deleted::Missing) => Sent::Answer(answers::missing(&Missing::Everywhere)),
         Err(error) => failed(&error),
@@ -321,7 +342,11 @@ fn refer(
     if service.relays.is_none() || grant.claims.is_some() || request.offer {
         return Sent::Answer(answers::redirect(node, referral, scope, query, text));
     }
-    log::info!("Node {}: Passing a {method} of {id} on to Node {}", node.id, referred.to);
+    log::info!(
+        "Node {}: Passing a {method} of {id} on to Node {}",
+        node.id,
+        referred.to
+    );
     let passed = Passed {
         to: referred.to,
         method,

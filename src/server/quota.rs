@@ -181,7 +181,11 @@ mod tests {
         // The last of them holds nothing when it comes.
         assert_eq!(held.len(), 300 + FEW);
         assert_eq!(take_all(&quota, 5, 1000).len(), FEW);
-        assert!(quota.greediest(address(6)).is_some_and(|greedy| greedy != address(4)));
+        assert!(
+            quota
+                .greediest(address(6))
+                .is_some_and(|greedy| greedy != address(4))
+        );
         assert_eq!(quota.greediest(address(1)), None, "it holds many itself");
     }
 
@@ -190,7 +194,11 @@ mod tests {
         let quota = Quota::shared_fairly(100);
         let alone = take_all(&quota, 1, 200);
         assert_eq!(alone.len(), 75);
-        assert_eq!(take_all(&quota, 2, 200).len(), FEW, "all that anybody may have is taken");
+        assert_eq!(
+            take_all(&quota, 2, 200).len(),
+            FEW,
+            "all that anybody may have is taken"
+        );
         drop(alone);
         let mut held = Vec::new();
         for round in 0..200_u8 {

@@ -22,7 +22,7 @@ use crate::client::error::Error;
 use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::{self, Body};
 use crate::http::head::{Framing, Head};
-use crate::http::response::Response;
+use crate::http::response::{Fields, Response};
 use crate::roster::NodeId;
 use crate::socket::is_stall;
 use crate::socket::pace::Pace;
@@ -78,7 +78,9 @@ impl Relays {
 
     fn begin(self: &Arc<Relays>) -> Option<Relaying> {
         let one_more = |used| (used < self.max).then_some(used + 1);
-        let begun = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
+        let begun = self
+            .used
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more);
         begun.is_ok().then(|| Relaying(Arc::clone(self)))
     }
 }
@@ -119,7 +121,11 @@ pub(crate) enum Relayed {
 pub(crate) fn fields(head: &Head<'_>) -> String {
     let mut lines = String::new();
     for name in REQUEST_FIELDS {
-        if let Some(value) = head.fields.list(name).and_then(|value| String::from_utf8(value).ok()) {
+        if let Some(value) = head
+            .fields
+            .list(name)
+            .and_then(|value| String::from_utf8(value).ok())
+        {
             write!(lines, "{name}: {value}\r\n").expect("writing to memory does not fail");
         }
     }
@@ -184,7 +190,7 @@ fn begin(
     service: &Service,
     passed: &Passed<'_>,
     fields: &str,
-) -> Result<(NodeConnection, Response, Vec<(String, String)>), Error> {
+) -> Result<(NodeConnection, Response, Fields), Error> {
     let (node, deadline) = (&service.node, Instant::now() + ANSWER_TIME_MAX);
     loop {
         let mut other = node.peers.connect_or_say(&node.members(), passed.to)?;
@@ -240,7 +246,9 @@ fn pass_body(
             Err(body::Error::Wire(e)) => return Err(Broken::Client(answers::not_received(&e))),
             Err(body::Error::Ended) => return Err(Broken::Client(None)),
             Err(body::Error::Malformed(why)) => {
-                return Err(Broken::Client(answers::failure(&crate::node::error::Error::Body(why))));
+                return Err(Broken::Client(answers::failure(
+                    &crate::node::error::Error::Body(why),
+                )));
             }
         }
     }
@@ -252,7 +260,7 @@ fn give_back(
     connection: &Connection,
     passed: &Passed<'_>,
     mut other: NodeConnection,
-    (response, fields): (&Response, &[(String, String)]),
+    (response, fields): (&Response, &Fields),
 ) -> Relayed {
     if response.status == 307 {
         return Relayed::Moved;
@@ -293,7 +301,12 @@ fn give_back(
 }
 
 /// `false`: one of the two is gone.
-fn pass_content(connection: &Connection, head: &[u8], other: &mut NodeConnection, response: &Response) -> bool {
+fn pass_content(
+    connection: &Connection,
+    head: &[u8],
+    other: &mut NodeConnection,
+    response: &Response,
+) -> bool {
     if connection.socket.write_all(head).is_err() {
         return false;
     }

@@ -361,7 +361,8 @@ mod tests {
         let fields = format!(
             "Content-Length: 1\r\nContent-Digest: md5=:AA==:\r\nContent-Digest: sha-256=:{zero}:\r\n"
         );
-        let Ok(Action::Put(_, put)) = understood("PUT /images/a/b.png", &fields).map(|request| request.action)
+        let Ok(Action::Put(_, put)) =
+            understood("PUT /images/a/b.png", &fields).map(|request| request.action)
         else {
             panic!("not understood as an upload");
         };

@@ -82,7 +82,10 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
 /// Whether it is let in, what is asked, and whether that may be done.
 fn understand(service: &Service, head: &Head<'_>) -> Result<(Request, Grant), Error> {
     let target = Target::parse(head.target).map_err(|why| Error::Target(why.0))?;
-    service.gate.load().admit(head, target.authority, &target.segments)?;
+    service
+        .gate
+        .load()
+        .admit(head, target.authority, &target.segments)?;
     let mut request = request::understand(head, &target)?;
     if service.relays.is_some() {
         request.passed_on = relay::fields(head);

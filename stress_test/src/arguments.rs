@@ -91,8 +91,19 @@ fn options() -> Options {
         options.optopt(short, long, "", "N");
     }
     for long in [
-        "rate", "offer", "source", "user", "timeout", "cluster", "spawn", "verify", "json", "csv", "html",
-        "log", "token-file",
+        "rate",
+        "offer",
+        "source",
+        "user",
+        "timeout",
+        "cluster",
+        "spawn",
+        "verify",
+        "json",
+        "csv",
+        "html",
+        "log",
+        "token-file",
     ] {
         options.optopt("", long, "", "VALUE");
     }

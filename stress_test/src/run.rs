@@ -134,7 +134,9 @@ fn await_leader(config: &RunConfig, stop: &StopSignal) -> Result<(), String> {
         if up.iter().any(|status| status.leader.is_some()) || Instant::now() >= deadline || stop.is_raised() {
             // Only admins are told more than where the nodes are.
             if up.iter().any(|status| status.version.is_empty()) {
-                say(format_args!("note: the token has no admin right, so what the nodes say of themselves is missing in the report"))?;
+                say(format_args!(
+                    "note: the token has no admin right, so what the nodes say of themselves is missing in the report"
+                ))?;
             }
             for (id, address, status) in &told {
                 if let Err(failure) = status {
@@ -232,7 +234,10 @@ impl Run<'_> {
         let folder =
             TemporaryFolder::new("images", config.keep).map_err(|e| format!("temporary folder: {e}"))?;
         if config.keep {
-            say(format_args!("generated images stay in {}", folder.path().display()))?;
+            say(format_args!(
+                "generated images stay in {}",
+                folder.path().display()
+            ))?;
         }
         let painted = AtomicU64::new(0);
         let mut progress = ProgressDisplay::new("Generating", config.images, 0, live);

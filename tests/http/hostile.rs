@@ -168,20 +168,29 @@ fn with_tokens_no_hostile_request_gets_further() {
         if let Some(at) = find(&row.bytes, b"\r\nHost:") {
             as_rogue.bytes.splice(at..at + b"\r\nHost:".len(), shown.bytes());
         }
+        // Heads that are as long as they may be are too long with a token.
+        let more: &[u16] = if row.accepted == [200] { &[431] } else { &[] };
         for row in [row, as_rogue] {
             let mut wire = Wire::connect(node.address);
             wire.send(&row.bytes);
             wire.finish_sending();
             for status in statuses(&mut wire) {
                 refused += usize::from(matches!(status, 401 | 403));
-                if !row.accepted.contains(&status) && !matches!(status, 401 | 403) {
-                    wrong.push(format!("{}: {status} instead of one of {:?}", row.what, row.accepted));
+                if !row.accepted.contains(&status) && !more.contains(&status) && !matches!(status, 401 | 403)
+                {
+                    wrong.push(format!(
+                        "{}: {status} instead of one of {:?}",
+                        row.what, row.accepted
+                    ));
                 }
             }
         }
     }
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(refused > ROWS_MIN / 2, "only {refused} were refused for want of a token");
+    assert!(
+        refused > ROWS_MIN / 2,
+        "only {refused} were refused for want of a token"
+    );
     assert_eq!(node.files(), files);
 }
 

@@ -52,7 +52,11 @@ fn uploads_downloads_and_deletes_work_through_every_node_without_a_redirect() {
     let cluster = TestCluster::with(3, &["--relay"]);
     cluster.await_settled();
     for size in [67, 40_000, 3_000_000] {
-        let image = if size == 67 { picture::dot() } else { picture::sized(size) };
+        let image = if size == 67 {
+            picture::dot()
+        } else {
+            picture::sized(size)
+        };
         for holder in 1..=3 {
             let target = format!("/images/{USER}/{}", cluster.name_on(holder, USER));
             for node in &cluster.nodes {
@@ -70,11 +74,18 @@ fn uploads_downloads_and_deletes_work_through_every_node_without_a_redirect() {
                 assert_eq!(got.field("x-content-type-options"), Some("nosniff"));
                 let tag = got.field("etag").unwrap();
                 let head = ask(node, &format!("HEAD {target}"), "");
-                assert_eq!(head.field("content-length"), Some(image.len().to_string().as_str()));
+                assert_eq!(
+                    head.field("content-length"),
+                    Some(image.len().to_string().as_str())
+                );
                 assert_eq!(head.field("etag"), Some(tag));
                 let part = ask(node, &format!("GET {target}"), "Range: bytes=8-15\r\n");
                 assert_eq!((part.status, &part.body[..]), (206, &image[8..16]));
-                let known = ask(node, &format!("GET {target}"), &format!("If-None-Match: {tag}\r\n"));
+                let known = ask(
+                    node,
+                    &format!("GET {target}"),
+                    &format!("If-None-Match: {tag}\r\n"),
+                );
                 assert_eq!((known.status, known.body.len()), (304, 0));
                 let taken = ask(node, &format!("DELETE {target}"), "If-Match: \"other\"\r\n");
                 assert_eq!(taken.status, 412);
@@ -84,7 +95,12 @@ fn uploads_downloads_and_deletes_work_through_every_node_without_a_redirect() {
             assert_eq!(ask(last, &format!("GET {target}"), "").status, 404);
         }
     }
-    assert!(cluster.nodes.iter().any(|node| node.log().contains("Passing a PUT of alice/")));
+    assert!(
+        cluster
+            .nodes
+            .iter()
+            .any(|node| node.log().contains("Passing a PUT of alice/"))
+    );
 }
 
 #[test]
@@ -152,7 +168,10 @@ fn a_node_that_does_not_answer_is_said_to() {
     cluster.await_agreement();
     cluster.node_mut(2).kill();
     cluster.await_agreement();
-    assert!(matches!(cluster.node(1).put(&target, &picture::dot()).status, 200 | 201));
+    assert!(matches!(
+        cluster.node(1).put(&target, &picture::dot()).status,
+        200 | 201
+    ));
 }
 
 #[test]

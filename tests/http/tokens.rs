@@ -14,10 +14,10 @@ use pixseal::tokens::Tokens;
 use pixseal::version::Version;
 use rustix::process::Signal;
 
-use crate::support::cluster::TestCluster;
+use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
 use crate::support::wait_for;
-use crate::support::wire::{ReceivedAnswer, Wire, authorization, put_head};
+use crate::support::wire::{self, ReceivedAnswer};
 
 const ALL: &str = "read,write,delete,list,admin";
 
@@ -37,59 +37,56 @@ fn told(answer: &ReceivedAnswer) -> (u16, Vec<(String, String)>, Vec<u8>) {
     (answer.status, fields, answer.body.clone())
 }
 
+/// What can be tried with an image: method and query.
+const ATTEMPTS: [(&str, &str); 9] = [
+    ("PUT", ""),
+    ("GET", ""),
+    ("HEAD", ""),
+    ("DELETE", ""),
+    ("GET", "?local"),
+    ("GET", "?sealed"),
+    ("GET", "?local&sealed"),
+    ("GET", "?version"),
+    ("GET", "?ticket=AAAA"),
+];
+
+fn attempt(node: &TestNode, credential: Option<&str>, method: &str, target: &str) -> ReceivedAnswer {
+    match method {
+        "PUT" => wire::put_as(node.address, target, &picture::dot(), credential),
+        _ => node.ask_as(credential, method, target),
+    }
+}
+
 #[test]
 fn strangers_and_other_users_learn_nothing_and_change_nothing() {
     let (cluster, _) = cluster(3);
-    let bob = cluster.add_token("bob", ALL);
-    let once = cluster.add_token("carol", ALL);
-    secrets::update_tokens(&cluster.node(1).secrets(), |tokens| {
-        tokens.revoke(once.split('_').nth(1).unwrap())
-    })
-    .unwrap();
-    for node in &cluster.nodes {
-        node.signal(Signal::HUP);
-    }
-    let image = picture::dot();
+    let (bob, once) = (cluster.add_token("bob", ALL), cluster.add_token("carol", ALL));
+    let id = once.split('_').nth(1).unwrap();
+    secrets::update_tokens(&cluster.node(1).secrets(), |tokens| tokens.revoke(id)).unwrap();
     let there: Vec<String> = (1..=3).map(|id| cluster.name_on(id, "alice")).collect();
     for (node, name) in cluster.nodes.iter().zip(&there) {
-        assert_eq!(node.put(&format!("/images/alice/{name}"), &image).status, 201);
+        node.signal(Signal::HUP);
+        assert_eq!(
+            node.put(&format!("/images/alice/{name}"), &picture::dot()).status,
+            201
+        );
         wait_for("the node knows bob", || {
-            let known = node.ask_as(Some(&bob), "GET", "/cluster").status == 200;
-            known.then_some(())
+            (node.ask_as(Some(&bob), "GET", "/cluster").status == 200).then_some(())
         });
     }
-    let requests = [
-        ("PUT", ""),
-        ("GET", ""),
-        ("HEAD", ""),
-        ("DELETE", ""),
-        ("GET", "?local"),
-        ("GET", "?sealed"),
-        ("GET", "?local&sealed"),
-        ("GET", "?version"),
-        ("GET", "?ticket=AAAA"),
-    ];
+    let unknown = "pixseal_00000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     for node in &cluster.nodes {
         for (credential, status) in [
             (None, 401),
-            (Some("pixseal_00000000_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"), 401),
+            (Some(unknown), 401),
             (Some(once.as_str()), 401),
             (Some(&bob[..bob.len() - 1]), 401),
             (Some(bob.as_str()), 403),
         ] {
-            for (method, query) in requests {
+            for (method, query) in ATTEMPTS {
                 let ask = |name: &str| {
                     let target = format!("/images/alice/{name}{query}");
-                    let answer = match method {
-                        "PUT" => {
-                            let mut wire = Wire::connect(node.address);
-                            wire.send(&put_head(node.address, &target, image.len(), &authorization(credential)));
-                            wire.send(&image);
-                            wire.answer().unwrap()
-                        }
-                        _ => node.ask_as(credential, method, &target),
-                    };
-                    told(&answer)
+                    told(&attempt(node, credential, method, &target))
                 };
                 let missing = ask("missing.png");
                 assert_eq!(missing.0, status, "{method} {query} with {credential:?}");
@@ -103,19 +100,30 @@ fn strangers_and_other_users_learn_nothing_and_change_nothing() {
                 assert_eq!(node.ask_as(credential, "GET", target).status, status, "{target}");
             }
         }
-        for target in ["/cluster", "/metrics"] {
-            assert_eq!(node.ask_as(None, "GET", target).status, 401, "{target}");
-        }
-        assert_eq!(node.ask_as(None, "POST", "/rebalance").status, 401);
-        for open in ["/healthz", "/readyz", "/"] {
-            assert_eq!(node.ask_as(None, "GET", open).status, 200, "{open}");
-        }
     }
     for name in &there {
-        let found = cluster.node(1).ask_through("GET", &format!("/images/alice/{name}"));
-        assert_eq!((found.status, found.body), (200, image.clone()), "{name}");
+        let target = format!("/images/alice/{name}");
+        let found = cluster.node(1).ask_through("GET", &target);
+        assert_eq!((found.status, found.body), (200, picture::dot()), "{name}");
     }
-    assert_eq!(cluster.node(2).ask("GET", "/images/alice/missing.png").status, 404);
+    let missing = cluster.node(2).ask("GET", "/images/alice/missing.png");
+    assert_eq!(missing.status, 404);
+}
+
+#[test]
+fn strangers_see_that_a_node_is_alive_and_no_more() {
+    let (cluster, _) = cluster(1);
+    let node = cluster.node(1);
+    for (method, target, status) in [
+        ("GET", "/cluster", 401),
+        ("GET", "/metrics", 401),
+        ("POST", "/rebalance", 401),
+        ("GET", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/", 200),
+    ] {
+        assert_eq!(node.ask_as(None, method, target).status, status, "{target}");
+    }
 }
 
 #[test]
@@ -135,7 +143,11 @@ fn nodes_find_images_list_them_and_hand_them_over_without_a_token() {
     let ids = |name: &String| ImageId::new("alice", name).unwrap();
     let holders = cluster.holders();
     for name in &names {
-        assert_eq!(holders[&ids(name)], [NodeId(cluster.assigned("alice", name))], "{name}");
+        assert_eq!(
+            holders[&ids(name)],
+            [NodeId(cluster.assigned("alice", name))],
+            "{name}"
+        );
     }
     for node in &cluster.nodes {
         for name in &names {
@@ -146,11 +158,22 @@ fn nodes_find_images_list_them_and_hand_them_over_without_a_token() {
         assert_eq!(listed["images"].as_array().unwrap().len(), names.len());
         assert_eq!(listed["missing"], serde_json::json!([]));
     }
-    assert_eq!(cluster.node(1).ask_through("DELETE", &target("n0.png")).status, 204);
+    assert_eq!(
+        cluster.node(1).ask_through("DELETE", &target("n0.png")).status,
+        204
+    );
 }
 
-fn sign(cluster: &TestCluster, purpose: Purpose, node: u32, (method, name): (&str, &str), lifetime_ms: i64) -> String {
-    let key = secrets::load_or_create(&cluster.node(1).secrets()).unwrap().cluster_key;
+fn sign(
+    cluster: &TestCluster,
+    purpose: Purpose,
+    node: u32,
+    (method, name): (&str, &str),
+    lifetime_ms: i64,
+) -> String {
+    let key = secrets::load_or_create(&cluster.node(1).secrets())
+        .unwrap()
+        .cluster_key;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let now = u64::try_from(now.as_millis()).unwrap();
     let claims = Claims {
@@ -174,30 +197,34 @@ fn a_redirect_carries_the_right_and_nothing_more() {
     let (to, location) = redirect.redirect().unwrap();
     assert_eq!(to, cluster.node(2).address);
     let ticket = location.split_once("ticket=").unwrap().1;
-    let statuses = |node: u32, method: &str, target: &str| {
-        let node = cluster.node(node);
-        match method {
-            "PUT" => {
-                let mut wire = Wire::connect(node.address);
-                let image = picture::dot();
-                wire.send(&put_head(node.address, target, image.len(), ""));
-                wire.send(&image);
-                wire.answer().unwrap().status
-            }
-            _ => node.ask_as(None, method, target).status,
-        }
-    };
+    let statuses =
+        |node: u32, method: &str, target: &str| attempt(cluster.node(node), None, method, target).status;
     assert_eq!(statuses(2, "PUT", &location), 201);
     for (node, method, target, why) in [
         (1, "PUT", location.clone(), "another node"),
         (3, "PUT", location.clone(), "another node"),
         (2, "GET", location.clone(), "another method"),
         (2, "DELETE", location.clone(), "another method"),
-        (2, "PUT", format!("/images/alice/{other}?ticket={ticket}"), "another path"),
-        (2, "PUT", format!("/images/bob/{name}?ticket={ticket}"), "another user"),
+        (
+            2,
+            "PUT",
+            format!("/images/alice/{other}?ticket={ticket}"),
+            "another path",
+        ),
+        (
+            2,
+            "PUT",
+            format!("/images/bob/{name}?ticket={ticket}"),
+            "another user",
+        ),
         (2, "GET", format!("/images/alice/?ticket={ticket}"), "the list"),
         (2, "PUT", format!("{target}?ticket={}", &ticket[1..]), "cut"),
-        (2, "PUT", format!("{target}?ticket=&ticket={ticket}"), "a second one"),
+        (
+            2,
+            "PUT",
+            format!("{target}?ticket=&ticket={ticket}"),
+            "a second one",
+        ),
     ] {
         assert_eq!(statuses(node, method, &target), 401, "{why}: {method} {target}");
     }
@@ -220,12 +247,17 @@ fn a_redirect_carries_the_right_and_nothing_more() {
 #[test]
 fn tokens_are_read_again_on_sighup_and_what_cannot_be_used_changes_nothing() {
     let (cluster, token) = cluster(1);
-    let (node, file) = (cluster.node(1), cluster.node(1).secrets().join(secrets::TOKENS_FILE));
+    let (node, file) = (
+        cluster.node(1),
+        cluster.node(1).secrets().join(secrets::TOKENS_FILE),
+    );
     let status = |token: &str| node.ask_as(Some(token), "GET", "/images/alice/").status;
     let reload = |expected: &str| {
         let before = node.log().matches(expected).count();
         node.signal(Signal::HUP);
-        wait_for(expected, || (node.log().matches(expected).count() > before).then_some(()));
+        wait_for(expected, || {
+            (node.log().matches(expected).count() > before).then_some(())
+        });
     };
     let second = cluster.add_token("alice", "list");
     assert_eq!((status(&token), status(&second)), (200, 401));
@@ -263,7 +295,14 @@ fn clients_work_with_a_token_and_learn_of_new_members_without_the_admin_right() 
         });
     }
     let state = cluster.node(1).ask_as(Some(&token), "GET", "/cluster").json();
-    for hidden in ["warnings", "history", "process", "counters", "images_held", "version"] {
+    for hidden in [
+        "warnings",
+        "history",
+        "process",
+        "counters",
+        "images_held",
+        "version",
+    ] {
         let value = &state[hidden];
         let is_empty = value.is_null() || value == &serde_json::json!([]) || value == "";
         assert!(is_empty, "{hidden}: {value}");

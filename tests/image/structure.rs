@@ -206,9 +206,10 @@ fn what_does_not_begin_as_a_png_is_refused_at_its_first_wrong_byte() {
         assert_eq!(check.feed(&bytes[wrong - 1..wrong]), Err(image::Error::NotPng));
         assert_eq!(check.finish(), Err(image::Error::NotPng));
     }
-    for short in 0..SIGNATURE.len() {
+    for short in 1..SIGNATURE.len() {
         assert_eq!(check(&SIGNATURE[..short]), Err(image::Error::NotPng));
     }
+    assert_eq!(check(&[]), Err(image::Error::Empty));
 }
 
 #[test]

@@ -193,7 +193,11 @@ fn a_token_comes_from_the_environment_or_a_file_and_is_never_printed() {
     assert_eq!(with_file(&["get", "cat.png", "-o", "."]), 0);
     assert_eq!(run(Some("pixseal_wrong"), &["ls", "--token-file", "token"]).0, 0);
     let (status, said) = run(None, &["ls"]);
-    assert_eq!((status, said.contains("seal token add USER")), (1, true), "{said}");
+    assert_eq!(
+        (status, said.contains("seal token add USER")),
+        (1, true),
+        "{said}"
+    );
     let (status, said) = run(Some(&token), &["ls", "--user", "bob"]);
     assert_eq!((status, said.contains("403")), (1, true), "{said}");
     for (shown, arguments, word) in [
@@ -208,7 +212,9 @@ fn a_token_comes_from_the_environment_or_a_file_and_is_never_printed() {
     assert_eq!((status, said.contains("admin")), (1, true), "{said}");
     let (status, said) = run(Some(&token), &["rebalance"]);
     assert_eq!((status, said.contains("403")), (1, true), "{said}");
-    wait_for("the nodes are ready", || (run(Some(&admin), &["status"]).0 == 0).then_some(()));
+    wait_for("the nodes are ready", || {
+        (run(Some(&admin), &["status"]).0 == 0).then_some(())
+    });
     assert_eq!(run(Some(&admin), &["rebalance"]).0, 0);
     assert_eq!(with_file(&["rm", "cat.png"]), 0);
 }

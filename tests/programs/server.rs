@@ -95,7 +95,11 @@ fn a_node_does_not_open_itself_to_everybody_by_mistake() {
     ] {
         assert!(said.contains(word), "{word}: {said}");
     }
-    cluster.node_mut(1).options = vec!["--listen".to_owned(), everywhere, "--insecure-allow-remote".to_owned()];
+    cluster.node_mut(1).options = vec![
+        "--listen".to_owned(),
+        everywhere,
+        "--insecure-allow-remote".to_owned(),
+    ];
     cluster.start_all();
     let warning = "Whoever can reach this node can read, overwrite and delete every image";
     let warnings = |cluster: &TestCluster| cluster.node(1).state().unwrap()["warnings"].to_string();

@@ -192,8 +192,7 @@ pub fn try_ask_as(
 ) -> Option<ReceivedAnswer> {
     let mut wire = Wire::try_connect(address).ok()?;
     let shown = authorization(token);
-    let head =
-        format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{shown}Connection: close\r\n\r\n");
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{shown}Connection: close\r\n\r\n");
     wire.send(head.as_bytes());
     wire.read_answer(method == "HEAD")
 }

@@ -34,7 +34,11 @@ pub(super) fn get(client: &mut Client, config: &Config, name: &str) -> Result<()
         let path = config.output.join(name);
         let bytes =
             save(&mut download, &config.output, name, deadline).map_err(|e| format!("{image}: {e}"))?;
-        say(format_args!("{}: {bytes} bytes from node {}", path.display(), download.node))?;
+        say(format_args!(
+            "{}: {bytes} bytes from node {}",
+            path.display(),
+            download.node
+        ))?;
     }
     client.finish(download);
     Ok(())

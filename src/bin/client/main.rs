@@ -148,9 +148,7 @@ fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> 
 fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
     let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
     match client.remove(&image, config.deadline()) {
-        Ok(true) => {
-            say(format_args!("{image}: removed"))
-        }
+        Ok(true) => say(format_args!("{image}: removed")),
         Ok(false) => Err(format!("{image}: no node has it")),
         Err(e) => Err(format!("{image}: {e}")),
     }

@@ -124,7 +124,8 @@ pub(super) fn log_level(text: Option<&str>) -> (LevelFilter, Option<String>) {
         Some(level) => (level, None),
         None if is_of_others => (LevelFilter::Info, None),
         None => {
-            let unknown = format!("RUST_LOG={text} is not a level (error, warn, info, debug, off): info is printed");
+            let unknown =
+                format!("RUST_LOG={text} is not a level (error, warn, info, debug, off): info is printed");
             (LevelFilter::Info, Some(unknown))
         }
     }
@@ -143,7 +144,12 @@ pub(super) fn folder(matches: &Matches, name: &str) -> PathBuf {
 /// Names that people have for a node: of a proxy in front of it, or in their DNS.
 fn allow_hosts(matches: &Matches) -> Result<Vec<String>, String> {
     let hosts = matches.opt_strs("allow-host");
-    let is_host = |host: &str| !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    let is_host = |host: &str| {
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b))
+    };
     match hosts.iter().find(|host| !is_host(host)) {
         None => Ok(hosts),
         Some(odd) => Err(format!(

@@ -33,11 +33,7 @@ struct Survey {
 }
 
 /// Asks every member of the cluster file, and every member that one of them names, for at most `patience`.
-pub(super) fn ask_all(
-    members: &Members,
-    token: Option<&BearerToken>,
-    patience: Duration,
-) -> Vec<AskedNode> {
+pub(super) fn ask_all(members: &Members, token: Option<&BearerToken>, patience: Duration) -> Vec<AskedNode> {
     let start = Instant::now();
     let end = start + patience;
     let (sender, answers) = channel();
@@ -150,7 +146,9 @@ fn ask(address: &str, token: Option<BearerToken>, end: Instant) -> Result<Status
         text: format!("{address}: {why}"),
     };
     if status == 401 {
-        return Err(refused(String::from_utf8_lossy(&content).trim_end_matches(['.', '\n'])));
+        return Err(refused(
+            String::from_utf8_lossy(&content).trim_end_matches(['.', '\n']),
+        ));
     }
     let parsed: Option<Status> = serde_json::from_slice(&content).ok().filter(|_| status == 200);
     // Whoever is no admin is told no more than where the nodes are.
