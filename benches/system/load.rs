@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
 use pixseal::client::ask::target_of;
+use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::connection::NodeConnection;
 use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, PIECE_BYTES, Terms, UploadBody};
@@ -39,7 +40,7 @@ pub enum Endpoint {
     /// PUT to one HTTP server, the body at once.
     Http(String),
     /// As our client uploads: offered, then sent to the node that accepts.
-    Cluster(Members, Audience),
+    Cluster(Members, Audience, Option<BearerToken>),
     /// The same files by curl, a process a connection, to `PREFIX/name`.
     Curl(String),
 }
@@ -142,8 +143,8 @@ impl Sender {
                 .map(Sender::Http)
                 .map_err(|failure| failure.text),
             Endpoint::Curl(_) => Err("curl sends for itself".to_owned()),
-            Endpoint::Cluster(members, audience) => Ok(Sender::Cluster(
-                Client::new(members, Patience::default()),
+            Endpoint::Cluster(members, audience, token) => Ok(Sender::Cluster(
+                Client::new(members, Patience::default()).with_token(token.clone()),
                 *audience,
             )),
         }

@@ -39,6 +39,7 @@ Sections:
     mix           200 images of the stress test against everything (default)
     single        16 MB images over one connection
     small         40 kB images
+    tokens        the mix and 40 kB images, with tokens and without
     download      the mix, read back and verified
     sizes         0.04 to 64 MB
     connections   1 to 64
@@ -59,10 +60,11 @@ Options:
 ";
 
 type Section = fn(&Bench) -> Result<(), String>;
-const SECTIONS: [(&str, Section); 11] = [
+const SECTIONS: [(&str, Section); 12] = [
     ("mix", sections::mix),
     ("single", sections::single),
     ("small", sections::small),
+    ("tokens", sections::tokens),
     ("download", sections::download),
     ("sizes", sections::sizes),
     ("connections", sections::connections),

@@ -38,6 +38,27 @@ const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Subj
         nodes,
         durability,
         audience,
+        tokens: false,
+    }
+}
+
+/// The same cluster, and nobody gets in without a token.
+const fn with_tokens(this: Subject) -> Subject {
+    match this {
+        Subject::Pixseal {
+            build,
+            nodes,
+            durability,
+            audience,
+            ..
+        } => Subject::Pixseal {
+            build,
+            nodes,
+            durability,
+            audience,
+            tokens: true,
+        },
+        Subject::Bare(_) | Subject::Nginx { .. } => this,
     }
 }
 
@@ -48,12 +69,14 @@ const fn other_build(this: Subject) -> Subject {
             nodes,
             durability,
             audience,
+            tokens,
             ..
         } => Subject::Pixseal {
             build: Build::Other,
             nodes,
             durability,
             audience,
+            tokens,
         },
         Subject::Bare(_) | Subject::Nginx { .. } => this,
     }
@@ -156,6 +179,22 @@ pub fn small(bench: &Bench) -> Result<(), String> {
     add_other_build(bench, &mut rows, &mut pairs, &[0, 3]);
     let title = format!("small: {SMALL_COUNT} images of 40 kB, {CONNECTIONS} connections");
     bench.compare(&title, &rows, &pairs)
+}
+
+/// What tokens cost.
+pub fn tokens(bench: &Bench) -> Result<(), String> {
+    let (mix, small) = (
+        ImageSet::mix(&bench.images)?,
+        ImageSet::squares(&bench.images, SMALL_SIDE, SMALL_COUNT)?,
+    );
+    let renamed = pixseal(3, Durability::Rename, Audience::All);
+    let rows: Vec<Row<'_>> = [(PIXSEAL, &mix, "mix"), (renamed, &small, "40 kB")]
+        .into_iter()
+        .flat_map(|(who, set, label)| {
+            [with_tokens(who), who].map(|who| Row::upload(who, set, CONNECTIONS).called(label))
+        })
+        .collect();
+    bench.compare("tokens: what they cost", &rows, &[(0, 1), (2, 3)])
 }
 
 /// How throughput grows with the size of the images.

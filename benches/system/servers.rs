@@ -5,12 +5,14 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::upload::Audience;
 use pixseal::durable::Durability;
 use pixseal::members::Members;
 use tempfile::TempDir;
 
 use super::bare::{self, Pipeline, Sealing, WriteMode};
+use super::images::USER;
 use super::load::Endpoint;
 use crate::support::address::free_address;
 use crate::support::cluster::{Layout, TestCluster, TestNode};
@@ -43,6 +45,8 @@ pub enum Subject {
         durability: Durability,
         /// Whom images are offered to.
         audience: Audience,
+        /// Nobody gets in without a token.
+        tokens: bool,
     },
     /// nginx with its DAV module.
     Nginx {
@@ -74,15 +78,20 @@ impl fmt::Display for Subject {
                 nodes,
                 durability,
                 audience,
+                tokens,
             } => {
                 let build = match build {
                     Build::This => "pixseal",
                     Build::Other => "pixseal, the other build",
                 };
                 write!(f, "{build}, {nodes} nodes, {durability}")?;
-                match audience {
-                    Audience::All => Ok(()),
-                    Audience::Assigned => write!(f, ", offered to one"),
+                if *audience == Audience::Assigned {
+                    write!(f, ", offered to one")?;
+                }
+                if *tokens {
+                    write!(f, ", with tokens")
+                } else {
+                    Ok(())
                 }
             }
             Subject::Nginx { tls, by_curl } => {
@@ -159,14 +168,15 @@ pub fn start(who: Subject, parent: &Path, other: Option<&Path>) -> Result<Runnin
             nodes,
             durability,
             audience,
+            tokens,
         } => {
             let server = match build {
                 Build::This => SERVER.as_ref(),
                 Build::Other => other.ok_or("no other build was named (--against)")?,
             };
-            let cluster = start_cluster(server, nodes, durability, parent);
+            let (cluster, token) = start_cluster(server, nodes, durability, tokens, parent);
             Ok(Running {
-                endpoint: Endpoint::Cluster(cluster.members(), audience),
+                endpoint: Endpoint::Cluster(cluster.members(), audience, token),
                 servers: Servers::Cluster(cluster),
             })
         }
@@ -181,8 +191,14 @@ fn new_folder(parent: &Path) -> Result<TempDir, String> {
         .map_err(|e| format!("{}: {e}", parent.display()))
 }
 
-/// One folder for the images of all nodes, as `make cluster` has it.
-fn start_cluster(server: &Path, nodes: u32, durability: Durability, parent: &Path) -> TestCluster {
+/// One folder for the images of all nodes, as `make cluster` has it. With `tokens`, also one for the bench's user.
+fn start_cluster(
+    server: &Path,
+    nodes: u32,
+    durability: Durability,
+    tokens: bool,
+    parent: &Path,
+) -> (TestCluster, Option<BearerToken>) {
     let layout = Layout {
         server: server.to_owned(),
         options: vec!["--durability".to_owned(), durability.to_string()],
@@ -190,8 +206,12 @@ fn start_cluster(server: &Path, nodes: u32, durability: Durability, parent: &Pat
         parent: parent.to_owned(),
     };
     let mut cluster = TestCluster::lay_out(nodes, layout);
+    let token = tokens.then(|| cluster.add_token(USER, "read,write,admin"));
+    if let Some(token) = &token {
+        cluster.show_token(token);
+    }
     cluster.start_all();
-    cluster
+    (cluster, token.and_then(|token| BearerToken::parse(&token)))
 }
 
 /// Why nginx cannot be measured here, if it cannot.

@@ -24,6 +24,7 @@ const CLUSTER: Subject = Subject::Pixseal {
     nodes: NODES,
     durability: Durability::Fsync,
     audience: Audience::All,
+    tokens: false,
 };
 
 /// Peak resident memory of each server while 64 images of 16 MB arrive at once.

@@ -104,7 +104,9 @@ fn a_node_does_not_open_itself_to_everybody_by_mistake() {
     let warning = "Whoever can reach this node can read, overwrite and delete every image";
     let warnings = |cluster: &TestCluster| cluster.node(1).state().unwrap()["warnings"].to_string();
     assert!(warnings(&cluster).contains(warning));
-    assert!(cluster.node(1).log().contains(warning));
+    wait_for("the log warns", || {
+        cluster.node(1).log().contains(warning).then_some(())
+    });
     let token = cluster.add_token("ops", "admin");
     cluster.show_token(&token);
     cluster.node(1).signal(Signal::HUP);
