@@ -73,8 +73,9 @@
 //! ```text
 //! bin/*, stress_test → cluster_file → members
 //! bin/server → server → node → { balancer, version, ticket, image, seal, sealing, store, cluster, client, report, socket }
-//! server → { secrets, http, socket, report }      node → http (bodies alone)      store, secrets → durable
-//! sealing → { seal, store }       cluster → { election, lease, report }           client, stress_test → { http, report }
+//! server → { secrets, tokens, ticket, turns, http, socket, report, client (one connection, to pass a request on) }
+//! node → http (bodies alone)      store, secrets → durable        client (the shape of a token), secrets → tokens
+//! sealing → { seal, store, turns }                cluster → { election, lease, report }           client, stress_test → { http, report }
 //! store → { seal (headers), version, condition }  election → lease (facts)        lease → { balancer, version }
 //! report → lease (times)
 //! ```

@@ -7,7 +7,8 @@
 //! - [`config`]: everything that can be set
 //! - [`acceptor`]: the thread that accepts connections and keeps the idle ones; [`acceptor_handle`]: how it gets them back
 //! - [`workers`]: the threads that serve, and their queue
-//! - [`quota`]: how much each address may have; [`gate`]: which requests are let in; [`authorize`]: who may do what
+//! - [`quota`]: how much each address may have; [`gate`]: which requests are let in; [`authorize`]: who may do what;
+//!   [`rate`]: how often
 //! - [`connection`]: one client's connection
 //! - [`mod@serve`]: request after request; [`request`]: what a head asks for; [`handle`]: one request, from head to answer
 //! - [`relay`]: what another node takes is passed on to it, if that is wanted
@@ -31,6 +32,7 @@ pub(crate) mod handle;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod quota;
+pub(crate) mod rate;
 pub(crate) mod relay;
 pub(crate) mod request;
 pub(crate) mod serve;
@@ -55,6 +57,7 @@ use self::authorize::Access;
 use self::config::Config;
 use self::gate::Gate;
 use self::quota::Quota;
+use self::rate::Rate;
 use self::relay::Relays;
 use self::serve::serve;
 use self::service::Service;
@@ -108,6 +111,7 @@ impl Server {
         let access = Access {
             tokens: secrets::load_tokens(&folder).map_err(|e| e.to_string())?,
             is_metrics_open: config.metrics_open,
+            rate: config.token_rate.map(|rate| Arc::new(Rate::new(rate))),
         };
         let is_open_to_all = access.tokens.is_none() && !listen.ip().is_loopback();
         if is_open_to_all && !config.insecure_allow_remote {
@@ -201,6 +205,7 @@ impl Server {
         self.service.access.store(Arc::new(Access {
             tokens: loaded,
             is_metrics_open: access.is_metrics_open,
+            rate: access.rate.clone(),
         }));
         Ok(count)
     }

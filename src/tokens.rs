@@ -220,13 +220,13 @@ impl Tokens {
         self.0.iter().map(|(id, token)| (id.as_str(), token))
     }
 
-    /// What is known of a token that somebody presents; `None` if it is none of these, or has expired.
-    pub fn find(&self, presented: &[u8], now_s: u64) -> Option<&Token> {
+    /// Id of a token that somebody presents, and what is known of it; `None` if it is none of these, or has expired.
+    pub fn find(&self, presented: &[u8], now_s: u64) -> Option<(&str, &Token)> {
         let (id, secret) = split(presented)?;
-        let token = self.0.get(id)?;
+        let (id, token) = self.0.get_key_value(id)?;
         let presented = CtOutput::<Sha256>::new(Sha256::digest(&secret[..]));
         let is_right = presented == CtOutput::new(token.hash.into());
-        (is_right && !token.is_expired(now_s)).then_some(token)
+        (is_right && !token.is_expired(now_s)).then_some((id.as_str(), token))
     }
 }
 
@@ -309,11 +309,12 @@ mod tests {
         assert!(text.starts_with("pixseal_abababab_") && is_well_formed(&text));
         let file = tokens.to_text();
         assert!(
-            !file.contains(text.rsplit('_').next().unwrap()),
+            !file.contains(text.splitn(3, '_').nth(2).unwrap()),
             "the secret is in {file}"
         );
         let tokens = Tokens::parse(&file).unwrap();
-        let found = tokens.find(text.as_bytes(), NOW).unwrap();
+        let (id, found) = tokens.find(text.as_bytes(), NOW).unwrap();
+        assert_eq!(id, "abababab");
         assert!(found.allows(Right::Read, "alice") && found.allows(Right::Write, "alice"));
         for (right, user) in [
             (Right::Delete, "alice"),
@@ -365,7 +366,7 @@ mod tests {
         assert_eq!(tokens.revoke("abababab").unwrap().user, "alice");
         assert!(tokens.revoke("abababab").is_err());
         assert!(tokens.find(text.as_bytes(), NOW).is_none());
-        assert!(tokens.find(admin.as_bytes(), NOW).unwrap().is_admin());
+        assert!(tokens.find(admin.as_bytes(), NOW).unwrap().1.is_admin());
         assert_eq!(tokens.iter().map(|(id, _)| id).collect::<Vec<_>>(), [id]);
     }
 
@@ -403,6 +404,6 @@ mod tests {
     fn a_secret_in_the_wrong_place_is_not_repeated() {
         let (_, text) = alices("read", None);
         let refused = Tokens::parse(&format!("00000001 alice read {}", *text)).unwrap_err();
-        assert!(!refused.to_string().contains(text.rsplit('_').next().unwrap()));
+        assert!(!refused.to_string().contains(text.splitn(3, '_').nth(2).unwrap()));
     }
 }

@@ -13,7 +13,7 @@ use super::bearer_token::BearerToken;
 use super::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::http::inbox::Inbox;
-use crate::http::response::{self, Fields, Response};
+use crate::http::response::{self, AnswerFields, Response};
 
 /// A blocked read or write looks at its deadline this often: the kernel's timeout is set once a connection.
 const TICK: Duration = Duration::from_millis(250);
@@ -114,7 +114,7 @@ impl NodeConnection {
     }
 
     /// The same, with all its fields.
-    pub(crate) fn head_with_fields(&mut self, deadline: Instant) -> Result<(Response, Fields), Error> {
+    pub(crate) fn head_with_fields(&mut self, deadline: Instant) -> Result<(Response, AnswerFields), Error> {
         let (response, length) = self.await_head(deadline)?;
         let fields = response::fields(&self.inbox.unread()[..length]);
         self.inbox.consume(length);

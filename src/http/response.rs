@@ -23,7 +23,7 @@ pub struct Response {
 }
 
 /// Names in lower case, and values.
-pub(crate) type Fields = Vec<(String, String)>;
+pub(crate) type AnswerFields = Vec<(String, String)>;
 
 /// The bytes are not the head of an HTTP/1.x answer that can be followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Response, usize)>, Error> {
 
 /// The fields of a head that [`parse`] has read from `bytes`, their names in lower case, in the order they came. Those that
 /// are not text are left out.
-pub(crate) fn fields(bytes: &[u8]) -> Fields {
+pub(crate) fn fields(bytes: &[u8]) -> AnswerFields {
     let mut raw = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut raw);
     if parsed.parse(bytes).is_err() {

@@ -80,7 +80,7 @@ struct Parked {
 }
 
 /// A connection with a request that waits for a worker.
-struct Waiting {
+struct WaitingConnection {
     connection: Connection,
     since: Instant,
 }
@@ -96,9 +96,11 @@ pub(crate) struct Acceptor {
     /// Connections that a worker serves or that are in the queue for one.
     worker_quota: Arc<Quota>,
     /// Connections whose clients have their share of the workers.
-    waiting: Turns<Waiting>,
+    waiting: Turns<WaitingConnection>,
     /// How many may wait, here and in the queue of the workers.
     waiting_max: usize,
+    /// What a client is told that gets no connection. Made once: such clients come by the thousand.
+    full_answer: Vec<u8>,
     paused_until: Option<Instant>,
     next_warning: Instant,
     next_sweep: Instant,
@@ -127,6 +129,8 @@ impl Acceptor {
             epoll::EventData::new_u64(WAKER),
             epoll::EventFlags::IN,
         )?;
+        let mut full_answer = Vec::new();
+        answers::refusal(&Error::ConnectionQuota).encode(&mut full_answer, false, false);
         Ok(Acceptor {
             listener,
             epoll,
@@ -137,6 +141,7 @@ impl Acceptor {
             worker_quota,
             waiting: Turns::default(),
             waiting_max,
+            full_answer,
             paused_until: None,
             next_warning: Instant::now(),
             next_sweep: Instant::now() + SWEEP_INTERVAL,
@@ -158,9 +163,11 @@ impl Acceptor {
             let spare = rustix::buffer::spare_capacity(&mut events);
             // Interrupted is the only error that a valid epoll gives; nothing happened then.
             let _ = epoll::wait(&self.epoll, spare, Some(&timeout));
+            // First, whatever else is ready: a probe must not stand behind a thousand requests.
+            self.accept(&workers);
             for event in &events {
                 match event.data.u64() {
-                    LISTENER => self.accept(&workers),
+                    LISTENER => {}
                     WAKER => self.take_returns(&workers),
                     token => self.readable(token, &workers),
                 }
@@ -180,6 +187,9 @@ impl Acceptor {
     }
 
     fn accept(&mut self, workers: &Workers) {
+        if self.paused_until.is_some() {
+            return;
+        }
         for _ in 0..ACCEPTS_AT_ONCE {
             let (stream, peer) = match self.listener.accept() {
                 Ok(accepted) => accepted,
@@ -192,11 +202,9 @@ impl Acceptor {
             let client = quota::client_of(peer.ip());
             let Some(permit) = self.seat(client) else {
                 Counters::add(&self.service.node.counters.connections_refused, 1);
-                let mut bytes = Vec::new();
-                answers::refusal(&Error::ConnectionQuota).encode(&mut bytes, false, false);
                 let _ = rustix::net::send(
                     &stream,
-                    &bytes,
+                    &self.full_answer,
                     rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL,
                 );
                 continue;
@@ -343,14 +351,14 @@ impl Acceptor {
             return self.refuse(connection, &answers::refusal(&Error::WorkerQuota));
         }
         let since = Instant::now();
-        self.waiting.push(client, Waiting { connection, since });
+        self.waiting.push(client, WaitingConnection { connection, since });
         self.publish_waiting();
     }
 
     /// Queues those that waited and may have a worker now.
     fn dispatch_waiting(&mut self, workers: &Workers) {
         let quota = Arc::clone(&self.worker_quota);
-        while let Some((permit, Waiting { mut connection, .. })) =
+        while let Some((permit, WaitingConnection { mut connection, .. })) =
             self.waiting.pop_where(|client| quota.take(client))
         {
             connection.worker_permit = Some(permit);
@@ -413,7 +421,9 @@ impl Acceptor {
         }
         self.next_sweep = now + SWEEP_INTERVAL;
         self.press(workers);
-        for Waiting { connection, .. } in self.waiting.take_while(|one| now >= one.since + WAIT_TIME_MAX) {
+        for WaitingConnection { connection, .. } in
+            self.waiting.take_while(|one| now >= one.since + WAIT_TIME_MAX)
+        {
             Counters::add(&self.service.node.counters.queue_full, 1);
             self.refuse(connection, &answers::refusal(&Error::WorkerQuota));
         }

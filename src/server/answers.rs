@@ -186,6 +186,11 @@ pub(crate) fn refusal(error: &Error) -> Answer {
             "WWW-Authenticate",
             "Bearer realm=\"pixseal\", error=\"insufficient_scope\"",
         ),
+        Error::TooManyRequests => Answer::text(
+            429,
+            "Your token is used more often than it may be (--token-rate).",
+        )
+        .field("Retry-After", 1),
         Error::MethodUnknown => Answer::text(501, "This server knows GET, HEAD, PUT and DELETE."),
         Error::Method(allowed) => {
             Answer::text(405, format_args!("Allowed here: {allowed}.")).field("Allow", allowed)

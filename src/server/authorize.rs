@@ -4,7 +4,10 @@
 //! request and on the token alone, and before anything is looked up: whoever may not read an image does not learn whether
 //! there is one. Without a file of tokens, everybody may do everything.
 
+use std::sync::Arc;
+
 use super::error::{Credential, Error};
+use super::rate::Rate;
 use super::request::{Action, Request};
 use crate::ticket::{Claims, Purpose, Scope};
 use crate::tokens::{Right, Token, Tokens};
@@ -15,6 +18,8 @@ pub(crate) struct Access {
     pub(crate) tokens: Option<Tokens>,
     /// `/metrics` needs no token.
     pub(crate) is_metrics_open: bool,
+    /// How many requests a second a token may make; none: as many as it likes.
+    pub(crate) rate: Option<Arc<Rate>>,
 }
 
 /// A request that may be done.
@@ -35,7 +40,7 @@ impl Access {
         request: &Request,
         claims: Option<Claims>,
         authorization: Option<&[u8]>,
-        now_s: u64,
+        now_ms: u64,
     ) -> Result<Grant, Error> {
         let granted = Grant {
             claims,
@@ -55,8 +60,11 @@ impl Access {
         let Some(authorization) = authorization else {
             return Err(Error::Unauthorized(Credential::None));
         };
-        let token = bearer(authorization).and_then(|presented| tokens.find(presented, now_s));
-        let token = token.ok_or(Error::Unauthorized(Credential::Bad))?;
+        let found = bearer(authorization).and_then(|presented| tokens.find(presented, now_ms / 1000));
+        let (id, token) = found.ok_or(Error::Unauthorized(Credential::Bad))?;
+        if self.rate.as_ref().is_some_and(|rate| !rate.allows(id, now_ms)) {
+            return Err(Error::TooManyRequests);
+        }
         match need.is_met_by(token) {
             true => Ok(Grant {
                 is_whole: token.is_admin(),
@@ -160,13 +168,14 @@ mod tests {
         let access = Access {
             tokens: Some(tokens),
             is_metrics_open: false,
+            rate: None,
         };
         (access, bearers)
     }
 
     /// 0: it may be done.
     fn status(access: &Access, line: &str, claims: Option<Claims>, authorization: Option<&[u8]>) -> u16 {
-        let judged = access.authorize(&request(line), claims, authorization, NOW);
+        let judged = access.authorize(&request(line), claims, authorization, 1000 * NOW);
         judged.map_or_else(|refused| answers::refusal(&refused).status.0, |_| 0)
     }
 
@@ -267,6 +276,18 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_asks_too_often_is_told_so_and_others_are_not() {
+        let (mut access, bearers) = access(&[("alice", "read", None), ("bob", "read", None)]);
+        access.rate = Some(Arc::new(Rate::new(2)));
+        let of = |bearer: &String, line: &str| status(&access, line, None, Some(bearer.as_bytes()));
+        let line = "GET /images/alice/a.png";
+        let statuses: Vec<u16> = (0..3).map(|_| of(&bearers[0], line)).collect();
+        assert_eq!(statuses, [0, 0, 429]);
+        assert_eq!(of(&bearers[1], "GET /images/bob/a.png"), 0);
+        assert_eq!(status(&access, "GET /healthz", None, None), 0);
+    }
+
+    #[test]
     fn what_everybody_may_know_takes_nothing_and_the_state_any_token() {
         let (mut access, bearers) = access(&[("alice", "read", None), ("ops", "admin", None)]);
         for line in ["GET /healthz", "GET /readyz", "GET /"] {
@@ -274,14 +295,19 @@ mod tests {
         }
         assert_eq!(status(&access, "GET /cluster", None, None), 401);
         for (bearer, is_whole) in bearers.iter().zip([false, true]) {
-            let judged = access.authorize(&request("GET /cluster"), None, Some(bearer.as_bytes()), NOW);
+            let judged = access.authorize(
+                &request("GET /cluster"),
+                None,
+                Some(bearer.as_bytes()),
+                1000 * NOW,
+            );
             assert_eq!(judged.unwrap().is_whole, is_whole);
         }
         access.is_metrics_open = true;
         assert_eq!(status(&access, "GET /metrics", None, None), 0);
         access.tokens = None;
         for (line, _) in REQUESTS {
-            let judged = access.authorize(&request(line), None, None, NOW).unwrap();
+            let judged = access.authorize(&request(line), None, None, 1000 * NOW).unwrap();
             assert!(judged.is_whole && !judged.is_authorized, "{line}");
         }
     }

@@ -36,6 +36,8 @@ pub struct Config {
     pub allow_hosts: Vec<String>,
     /// What another node takes is passed on to it, instead of being redirected there.
     pub relay: bool,
+    /// How many requests a second each token may make at this node; none: as many as it likes.
+    pub token_rate: Option<u64>,
     /// `/metrics` needs no token.
     pub metrics_open: bool,
     /// Listen where others than this machine can connect, although there are no tokens.

@@ -27,6 +27,8 @@ pub(crate) enum Error {
     Unauthorized(Credential),
     /// The token does not allow this.
     Forbidden,
+    /// The token is used more often than it may be.
+    TooManyRequests,
     /// The method is not known here.
     MethodUnknown,
     /// The method is not allowed there; these are.

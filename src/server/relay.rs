@@ -22,7 +22,7 @@ use crate::client::error::Error;
 use crate::http::answer::{Answer, CONTINUE};
 use crate::http::body::{self, Body};
 use crate::http::head::{Framing, Head};
-use crate::http::response::{Fields, Response};
+use crate::http::response::{AnswerFields, Response};
 use crate::roster::NodeId;
 use crate::socket::is_stall;
 use crate::socket::pace::Pace;
@@ -190,7 +190,7 @@ fn begin(
     service: &Service,
     passed: &Passed<'_>,
     fields: &str,
-) -> Result<(NodeConnection, Response, Fields), Error> {
+) -> Result<(NodeConnection, Response, AnswerFields), Error> {
     let (node, deadline) = (&service.node, Instant::now() + ANSWER_TIME_MAX);
     loop {
         let mut other = node.peers.connect_or_say(&node.members(), passed.to)?;
@@ -260,7 +260,7 @@ fn give_back(
     connection: &Connection,
     passed: &Passed<'_>,
     mut other: NodeConnection,
-    (response, fields): (&Response, &Fields),
+    (response, fields): (&Response, &AnswerFields),
 ) -> Relayed {
     if response.status == 307 {
         return Relayed::Moved;

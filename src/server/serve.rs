@@ -97,6 +97,6 @@ fn understand(service: &Service, head: &Head<'_>) -> Result<(Request, Grant), Er
     });
     let authorization = head.fields.bytes("authorization");
     let access = service.access.load();
-    let grant = access.authorize(&request, claims, authorization, now_ms / 1000)?;
+    let grant = access.authorize(&request, claims, authorization, now_ms)?;
     Ok((request, grant))
 }

@@ -31,6 +31,7 @@ pub(super) fn options() -> Options {
         "health-timeout",
         "durability",
         "grace",
+        "token-rate",
         "drain",
         "undrain",
     ] {
@@ -105,6 +106,10 @@ pub(super) fn config(matches: &Matches) -> Result<Config, String> {
         },
         allow_hosts: allow_hosts(matches)?,
         relay: matches.opt_present("relay"),
+        token_rate: matches
+            .opt_present("token-rate")
+            .then(|| number(matches, "token-rate", 0))
+            .transpose()?,
         metrics_open: matches.opt_present("metrics-open"),
         insecure_allow_remote: matches.opt_present("insecure-allow-remote"),
         members,

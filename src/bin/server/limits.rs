@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use pixseal::seal;
 use pixseal::server::config::Config;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
 use signal_hook::consts::SIGXFSZ;
 
 /// Connections and files share the descriptors of a process, and the usual soft limit of 1,024 is a tradition.
@@ -13,6 +13,18 @@ pub(super) fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     // Without it the node works with fewer connections, and says so when they run out.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// A core dump would hold keys and images, and so would what another process of this user reads from this one's memory.
+pub(super) fn keep_memory_private() {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    let limited = setrlimit(Resource::Core, none);
+    if let Err(e) = limited.and(set_dumpable_behavior(DumpableBehavior::NotDumpable)) {
+        log::warn!("core dumps of this process cannot be turned off: {e}");
+    }
 }
 
 /// A write beyond `ulimit -f` ends a process, unless it handles the signal: then the write fails, and one upload with it.

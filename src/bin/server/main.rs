@@ -39,6 +39,7 @@ Options:
     --insecure-allow-remote
                            listen where others can connect, although there are no tokens
     --metrics-open         /metrics needs no token
+    --token-rate N         requests a second that each token may make here (default: no limit)
     --workers N            threads that serve requests, at most (default 640)
     --queue N              connections that may wait for one of them (default 640)
     --connections N        open connections, at most (default 4096)
@@ -93,6 +94,7 @@ fn run(args: Vec<String>) -> Result<(), String> {
     limits::raise_descriptor_limit();
     let shorter = limits::heed_file_size_limit(&mut config)?;
     journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
+    limits::keep_memory_private();
     if let Some(unknown) = unknown {
         log::warn!("Node {}: {unknown}", config.id);
     }
