@@ -200,6 +200,9 @@ pub struct Status {
     /// `fsync` or `rename`.
     #[serde(default)]
     pub durability: Option<String>,
+    /// Who gets in: `tokens`, or `open` to everybody who can connect.
+    #[serde(default)]
+    pub access: String,
     /// Dropped datagrams, by cause.
     #[serde(default)]
     pub rejections: serde_json::Value,

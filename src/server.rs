@@ -108,15 +108,7 @@ impl Server {
         let (listen, limits, grace) = (config.listen, config.limits, config.grace);
         let folder = config.secrets.clone();
         let secrets = secrets::load_or_create(&folder).map_err(|e| e.to_string())?;
-        let access = Access {
-            tokens: secrets::load_tokens(&folder).map_err(|e| e.to_string())?,
-            is_metrics_open: config.metrics_open,
-            rate: config.token_rate.map(|rate| Arc::new(Rate::new(rate))),
-        };
-        let is_open_to_all = access.tokens.is_none() && !listen.ip().is_loopback();
-        if is_open_to_all && !config.insecure_allow_remote {
-            return Err(open_to_all(&config));
-        }
+        let access = access(&config)?;
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
         let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen, &config.allow_hosts));
         let (allow_hosts, relay) = (config.allow_hosts.clone(), config.relay);
@@ -146,15 +138,7 @@ impl Server {
             (worker_quota, limits.queue),
         )
         .map_err(cannot_watch)?;
-        match &service.access.load().tokens {
-            Some(tokens) => log::info!(
-                "Node {}: Tokens known: {}; nobody gets in without one",
-                node.id,
-                tokens.iter().count()
-            ),
-            None if service.is_remote => log::warn!("Node {}: {}", node.id, status::OPEN_TO_ALL),
-            None => {}
-        }
+        tell_who_gets_in(&service);
         let serving = Arc::clone(&service);
         let workers = Workers::new(limits.workers, limits.queue, move |connection, queue| {
             serve(&serving, connection, queue);
@@ -331,6 +315,39 @@ fn recall(text: &str) -> Option<Knowledge> {
             log::warn!("what this node knew of the others when it left cannot be read ({e}): it asks them");
             None
         }
+    }
+}
+
+/// Who may do what. An error if everybody who can connect from elsewhere could do everything, and nobody wanted that.
+fn access(config: &Config) -> Result<Access, String> {
+    let tokens = secrets::load_tokens(&config.secrets).map_err(|e| e.to_string())?;
+    let is_open_to_all = tokens.is_none() && !config.listen.ip().is_loopback();
+    if is_open_to_all && !config.insecure_allow_remote {
+        return Err(open_to_all(config));
+    }
+    Ok(Access {
+        tokens,
+        is_metrics_open: config.metrics_open,
+        rate: config.token_rate.map(|rate| Arc::new(Rate::new(rate))),
+    })
+}
+
+fn tell_who_gets_in(service: &Service) {
+    match &service.access.load().tokens {
+        Some(tokens) => log::info!(
+            "Node {}: Tokens known: {}; nobody gets in without one",
+            service.node.id,
+            tokens.iter().count()
+        ),
+        None if service.is_remote => log::warn!("Node {}: {}", service.node.id, status::OPEN_TO_ALL),
+        None => {}
+    }
+    if service.is_remote {
+        log::warn!(
+            "Node {}: What travels to and from this node can be read on the way, tokens too: put TLS in front of it \
+             (docs/proxy.md), or keep it on a network that you trust",
+            service.node.id
+        );
     }
 }
 

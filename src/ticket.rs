@@ -11,7 +11,8 @@
 //! key      HKDF-SHA256(cluster key, no salt, "pixseal ticket")
 //! ```
 //!
-//! Numbers are big-endian; expiry is in milliseconds since 1970. The time comes in as an argument.
+//! Numbers are big-endian; expiry is in milliseconds since 1970, by the clock that all nodes follow (see `version`). The time
+//! comes in as an argument.
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use hkdf::Hkdf;

@@ -102,9 +102,15 @@ impl Node {
             node: to,
             view,
             hops: 0,
-            expiry_ms: self.wall_ms() + LIFETIME_MS,
+            expiry_ms: self.ticket_ms() + LIFETIME_MS,
             version,
         }
+    }
+
+    /// The time that tickets are judged by, in milliseconds since 1970: that of the clock which all nodes follow, since wall
+    /// clocks may differ by more than a ticket lasts.
+    pub(crate) fn ticket_ms(&self) -> u64 {
+        self.clock.now(self.wall_ms()).ms()
     }
 
     /// The version of a write that begins now.

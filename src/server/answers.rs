@@ -59,7 +59,7 @@ pub(crate) fn referred_target(
         node: to,
         view,
         hops,
-        expiry_ms: node.wall_ms() + LIFETIME_MS,
+        expiry_ms: node.ticket_ms() + LIFETIME_MS,
         version: Version::default(),
     };
     let ticket = node.tickets.sign(&claims, Scope::image(method, id));

@@ -90,13 +90,13 @@ fn understand(service: &Service, head: &Head<'_>) -> Result<(Request, Grant), Er
     if service.relays.is_some() {
         request.passed_on = relay::fields(head);
     }
-    let (node, now_ms) = (&service.node, service.node.wall_ms());
+    let node = &service.node;
     let claims = request.ticket.as_deref().and_then(|ticket| {
         let scope = authorize::scope(&request.action)?;
-        node.tickets.verify(ticket, node.id, scope, now_ms)
+        node.tickets.verify(ticket, node.id, scope, node.ticket_ms())
     });
     let authorization = head.fields.bytes("authorization");
     let access = service.access.load();
-    let grant = access.authorize(&request, claims, authorization, now_ms)?;
+    let grant = access.authorize(&request, claims, authorization, node.wall_ms())?;
     Ok((request, grant))
 }

@@ -72,6 +72,10 @@ fn whole(service: &Service) -> Status {
         counters: serde_json::to_value(&node.counters).expect("counters are plain numbers"),
         connections: service.connections.used(),
         durability: Some(node.store.durability().to_string()),
+        access: match service.access.load().tokens {
+            Some(_) => "tokens".to_owned(),
+            None => "open".to_owned(),
+        },
         rejections: serde_json::to_value(report.rejections).expect("counters are plain numbers"),
         history: report.history.clone(),
         process: Some(process::read()),

@@ -35,6 +35,7 @@ pub(super) fn judge(asked: &[AskedNode], file: &str) -> ClusterFindings {
         .chain(disagreement(asked))
         .chain(different_members(asked))
         .chain(nobody_takes_images(asked))
+        .chain(open_nodes(asked))
         .collect();
     let is_well = faults.is_empty() && are_of_one_mind(asked);
     ClusterFindings {
@@ -216,6 +217,23 @@ fn nobody_takes_images(asked: &[AskedNode]) -> Option<String> {
     let is_nobody = answers(asked).next().is_some() && answers(asked).all(takes_none);
     is_nobody.then(|| {
         "No node that answers takes images: uploads are refused until one of them does, as the warnings say.".to_owned()
+    })
+}
+
+/// Nodes that let everybody in, although others ask for tokens: what lies there can be read and removed.
+fn open_nodes(asked: &[AskedNode]) -> Option<String> {
+    let with = |access: &str| {
+        let nodes = answers(asked).filter(|status| status.access == access);
+        nodes.map(|status| status.node).collect::<BTreeSet<NodeId>>()
+    };
+    let (open, closed) = (with("open"), with("tokens"));
+    let verb = if open.len() == 1 { "lets" } else { "let" };
+    (!open.is_empty() && !closed.is_empty()).then(|| {
+        format!(
+            "{} {verb} everybody in, while {} want tokens: copy secrets/tokens to where it is missing, and send SIGHUP.",
+            names(&open),
+            names(&closed)
+        )
     })
 }
 

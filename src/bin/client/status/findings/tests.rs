@@ -207,3 +207,26 @@ fn members_that_the_file_does_not_name_are_told_and_no_fault() {
         found.sentences
     );
 }
+
+#[test]
+fn a_node_that_lets_everybody_in_is_told_where_others_want_tokens() {
+    let mut nodes = three();
+    for node in &mut nodes {
+        change(node, |status| "tokens".clone_into(&mut status.access));
+    }
+    assert!(judge(&nodes, "cluster.toml").is_well);
+    change(&mut nodes[1], |status| "open".clone_into(&mut status.access));
+    assert_found(
+        &nodes,
+        &["Node 2 lets everybody in", "Nodes 1 and 3 want tokens", "SIGHUP"],
+    );
+}
+
+#[test]
+fn whoever_may_not_see_the_state_is_told_what_to_show() {
+    let refused: Vec<AskedNode> = (1..=3).map(|id| asked(id, Err(ErrorKind::Refused))).collect();
+    assert_found(&refused, &["No node shows you its state", "PIXSEAL_TOKEN"]);
+    let mut one = three();
+    one[0] = asked(1, Err(ErrorKind::Refused));
+    assert_found(&one, &["Node 1", "does not show its state", "admin right"]);
+}
