@@ -99,6 +99,8 @@ pub(crate) struct Acceptor {
     waiting: Turns<WaitingConnection>,
     /// How many may wait, here and in the queue of the workers.
     waiting_max: usize,
+    /// People were told that clients wait for a worker.
+    is_pressure_told: bool,
     /// What a client is told that gets no connection. Made once: such clients come by the thousand.
     full_answer: Vec<u8>,
     paused_until: Option<Instant>,
@@ -141,6 +143,7 @@ impl Acceptor {
             worker_quota,
             waiting: Turns::default(),
             waiting_max,
+            is_pressure_told: false,
             full_answer,
             paused_until: None,
             next_warning: Instant::now(),
@@ -174,6 +177,10 @@ impl Acceptor {
             }
             self.dispatch_waiting(&workers);
             self.sweep(&workers);
+        }
+        // Whoever waits has been let in: nobody comes after them.
+        while let Some(WaitingConnection { connection, .. }) = self.waiting.pop() {
+            self.queue(connection, &workers);
         }
         workers
     }
@@ -392,19 +399,19 @@ impl Acceptor {
     }
 
     /// Has transfers be faster while clients wait for a worker.
-    fn press(&self, workers: &Workers) {
+    fn press(&mut self, workers: &Workers) {
         let node = &self.service.node;
-        let (before, after) = self
-            .service
-            .pressure
-            .update(workers.queued() > 0 || node.listings.are_waited_for());
-        if before == 1 && after > 1 {
+        let do_clients_wait = workers.queued() > 0 || node.listings.are_waited_for();
+        let factor = self.service.pressure.update(do_clients_wait);
+        if self.service.pressure.is_high() && !self.is_pressure_told {
+            self.is_pressure_told = true;
             log::warn!(
                 "Node {}: clients wait for a worker: as long as that lasts, transfers have to be faster, and the slowest are cut",
                 node.id
             );
         }
-        if before > 1 && after == 1 {
+        if factor == 1 && self.is_pressure_told {
+            self.is_pressure_told = false;
             log::info!("Node {}: clients do not wait for a worker any more", node.id);
         }
     }

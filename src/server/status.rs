@@ -86,7 +86,7 @@ fn whole(service: &Service) -> Status {
 /// What a person has to know of the cluster, in sentences.
 fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Vec<String> {
     let node = &service.node;
-    let pressed = (service.pressure.factor() > 1).then(|| {
+    let pressed = service.pressure.is_high().then(|| {
         format!(
             "Clients wait for a worker: transfers below {} kB/s are cut until that is over.",
             service.pressure.factor()
