@@ -68,7 +68,7 @@ pub(crate) fn tokens(bytes: &[u8]) {
 }
 
 /// Any bytes instead of a ticket are none, and neither is a ticket with any of its bytes changed, cut or added. The first
-/// byte says what the ticket is for, the rest is changed in as `open_sealed` has it.
+/// byte says what the ticket is for, every two that follow change a byte of it, a last one cuts it.
 pub(crate) fn ticket(bytes: &[u8]) {
     let key = TicketKey::new(&CLUSTER_KEY);
     let id = ImageId::new("alice", "cat.png").expect("a good name");

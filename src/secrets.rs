@@ -119,11 +119,7 @@ pub fn update_keyset<T>(
 
 /// Reads the tokens in `dir`; `None` if there is no file of them.
 pub fn load_tokens(dir: &Path) -> Result<Option<Tokens>, Error> {
-    let folder = SecretsFolder::open(dir)?;
-    match folder.holds(TOKENS_FILE)? {
-        true => folder.tokens().map(Some),
-        false => Ok(None),
-    }
+    SecretsFolder::open(dir)?.tokens()
 }
 
 /// Changes the tokens in `dir`; folder and file are created if they are missing. As [`update_keyset`].
@@ -133,10 +129,7 @@ pub fn update_tokens<T>(
 ) -> Result<T, Error> {
     let folder = SecretsFolder::create(dir)?;
     folder.lock()?;
-    let mut tokens = match folder.holds(TOKENS_FILE)? {
-        true => folder.tokens()?,
-        false => Tokens::default(),
-    };
+    let mut tokens = folder.tokens()?.unwrap_or_default();
     let changed = change(&mut tokens).map_err(|why| Error(why.to_string()))?;
     let text = tokens.to_text();
     if text.len() > tokens::FILE_BYTES_MAX {
@@ -263,9 +256,14 @@ impl SecretsFolder {
         }
     }
 
-    fn tokens(&self) -> Result<Tokens, Error> {
+    /// `None`: there is no file of them.
+    fn tokens(&self) -> Result<Option<Tokens>, Error> {
+        if !self.holds(TOKENS_FILE)? {
+            return Ok(None);
+        }
         let text = self.read(TOKENS_FILE, tokens::FILE_BYTES_MAX)?;
-        Tokens::parse(&text).map_err(|why| Error(format!("{}, {why}", self.path(TOKENS_FILE).display())))
+        let wrong = |why| Error(format!("{}, {why}", self.path(TOKENS_FILE).display()));
+        Tokens::parse(&text).map(Some).map_err(wrong)
     }
 
     fn keyset(&self) -> Result<Keyset, Error> {

@@ -254,7 +254,8 @@ fn add_token(
     (user, rights, lifetime): (&str, &Rights, Option<u64>),
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
-    let is_first = secrets::load_tokens(dir).is_ok_and(|tokens| tokens.is_none()) || !dir.exists();
+    let file = dir.join(secrets::TOKENS_FILE);
+    let is_first = !file.exists();
     let random = secrets::random()?;
     let expiry = lifetime.map(|seconds| unix_seconds(SystemTime::now()).saturating_add(seconds));
     let (id, token) =
@@ -264,7 +265,7 @@ fn add_token(
     // Beside the token, which is often taken by a program.
     eprintln!(
         "token {id} of {user} ({rights}) in {}: it is good once every node has this file, and was sent SIGHUP or started anew",
-        dir.join(secrets::TOKENS_FILE).display()
+        file.display()
     );
     if is_first {
         eprintln!("from then on, nobody gets in without a token");

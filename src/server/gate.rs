@@ -93,13 +93,11 @@ impl Gate {
         }) {
             return self.is_ours(authority);
         }
-        let is_port_of_ours = |host_of: &dyn Fn(&str) -> bool| {
-            self.sites
-                .iter()
-                .any(|(known, known_port)| *known_port == port && host_of(known))
-        };
         // This machine has many names for itself.
-        is_port_of_ours(&|known| known == host || is_loopback(&host) && is_loopback(known))
+        let is_same = |known: &str| known == host || is_loopback(&host) && is_loopback(known);
+        self.sites
+            .iter()
+            .any(|(known, known_port)| *known_port == port && is_same(known))
     }
 }
 

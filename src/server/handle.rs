@@ -1,6 +1,5 @@
 //! One request, from its head to its answer: has the node do what is asked, and says in HTTP what came of it.
 
-use std::fmt::Display;
 use std::io;
 
 use super::answers;
@@ -188,16 +187,8 @@ fn put_image(
         Err(error) => answers::failure(&error),
         Ok(Admission::At(referred)) => {
             let upload = Some((&mut body.content, &mut body.continued));
-            let way = ("PUT", id, "");
-            let text = format_args!("Request assigned to Node {}", referred.to);
-            match refer(
-                service,
-                connection,
-                (request, grant),
-                (referred, way),
-                upload,
-                &text,
-            ) {
+            let way = (referred, ("PUT", id, ""));
+            match refer(service, connection, (request, grant), way, upload) {
                 Sent::Answer(answer) => Some(answer),
                 Sent::Whole | Sent::Cut => None,
             }
@@ -272,19 +263,12 @@ fn get_image(
                 Form::Image => "",
                 Form::Sealed => "&sealed",
             };
-            let text = format_args!("Held by Node {}", referred.to);
-            let way = (if reply.head_only { "HEAD" } else { "GET" }, id, query);
-            refer(
-                service,
-                connection,
-                (request, grant),
-                (referred, way),
-                None,
-                &text,
-            )
+            let method = if reply.head_only { "HEAD" } else { "GET" };
+            let way = (referred, (method, id, query));
+            refer(service, connection, (request, grant), way, None)
         }
         Ok(Found::Missing(missing)) => Sent::Answer(answers::missing(&missing)),
-        Err(error) => answers::failure(&error).map_or(Sent::Cut, Sent::Answer),
+        Err(error) => failed(&error),
     }
 }
 
@@ -305,16 +289,8 @@ fn delete_image(
     match delete(node, id, &wanted.conditions, referral.as_ref()) {
         Ok(Deleted::Gone) => Sent::Answer(answers::deleted()),
         Ok(Deleted::At(referred)) => {
-            let text = format_args!("Request assigned to Node {}", referred.to);
-            let way = ("DELETE", id, "");
-            refer(
-                service,
-                connection,
-                (request, grant),
-                (referred, way),
-                None,
-                &text,
-            )
+            let way = (referred, ("DELETE", id, ""));
+            refer(service, connection, (request, grant), way, None)
         }
         Ok(Deleted::Missing) => Sent::Answer(answers::missing(&Missing::Everywhere)),
         Err(error) => failed(&error),
@@ -325,19 +301,21 @@ fn failed(error: &Error) -> Sent {
     answers::failure(error).map_or(Sent::Cut, Sent::Answer)
 }
 
-/// Sends the client to the node that has or takes the image, or passes the request on to it. `way`: method, image, and what
+/// Sends the client to the node that has or takes the image, or passes the request on to it. Given are method, image, and what
 /// the query goes on with. A client that offers an image to all nodes is always sent there: it would seem to be taken twice.
 fn refer(
     service: &Service,
     connection: &mut Connection,
     (request, grant): (&Request, &Grant),
-    (referred, way): (Referred, (&'static str, &ImageId, &str)),
+    (referred, (method, id, query)): (Referred, (&'static str, &ImageId, &str)),
     upload: Option<(&mut Body, &mut bool)>,
-    text: &dyn Display,
 ) -> Sent {
-    let (node, (method, id, query)) = (&service.node, way);
+    let node = &service.node;
     // A ticket for GET is one for HEAD.
-    let scope = (if method == "HEAD" { "GET" } else { method }, id);
+    let (scope, text) = match method {
+        "GET" | "HEAD" => (("GET", id), format!("Held by Node {}", referred.to)),
+        _ => ((method, id), format!("Request assigned to Node {}", referred.to)),
+    };
     let referral = (referred, grant.is_authorized);
     if service.relays.is_none() || grant.claims.is_some() || request.offer {
         return Sent::Answer(answers::redirect(node, referral, scope, query, text));

@@ -144,7 +144,7 @@ pub(crate) fn ask(service: &Service, connection: &Connection, passed: &Passed<'_
     }
 }
 
-/// Passes an upload on, and its answer back. `on_continue` is called once the other node takes the body.
+/// Passes an upload on, and its answer back. `continued` is set once the client was told to send the body.
 pub(crate) fn upload(
     service: &Service,
     connection: &mut Connection,
