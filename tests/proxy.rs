@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use support::address::free_address;
+use support::certificate;
 use support::cluster::TestCluster;
 use support::process::ChildProcess;
 use support::{picture, wait_for};
@@ -49,31 +50,13 @@ impl Proxy {
     fn start(servers: &str) -> Proxy {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        run(Command::new("openssl")
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args([
-                "-subj",
-                &format!("/CN={NAME}"),
-                "-addext",
-                &format!("subjectAltName=DNS:{NAME}"),
-            ])
-            .arg("-keyout")
-            .arg(path("key"))
-            .arg("-out")
-            .arg(path("crt")));
+        certificate::make(folder.path(), NAME).unwrap();
         let servers = servers
-            .replace("/etc/nginx/images.example.crt", path("crt").to_str().unwrap())
-            .replace("/etc/nginx/images.example.key", path("key").to_str().unwrap());
+            .replace(
+                "/etc/nginx/images.example.crt",
+                path("cert.pem").to_str().unwrap(),
+            )
+            .replace("/etc/nginx/images.example.key", path("key.pem").to_str().unwrap());
         let own = |name: &str| path(name).display().to_string();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
@@ -114,7 +97,7 @@ impl Proxy {
             "%{stderr}%{http_code}",
             "--cacert",
         ]);
-        curl.arg(self.path("crt"));
+        curl.arg(self.path("cert.pem"));
         for port in ports {
             curl.arg("--resolve").arg(format!("{NAME}:{port}:127.0.0.1"));
         }
@@ -209,7 +192,7 @@ for number in range(9):
 "#;
     run(Command::new("python3")
         .args(["-c", program, &port.to_string(), token, text(file)])
-        .arg(proxy.path("crt")));
+        .arg(proxy.path("cert.pem")));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use super::bare::{self, Pipeline, Sealing, WriteMode};
 use super::images::USER;
 use super::load::Endpoint;
 use crate::support::address::free_address;
+use crate::support::certificate;
 use crate::support::cluster::{Layout, TestCluster, TestNode};
 use crate::support::process::{self, ChildProcess, family, wait_until};
 
@@ -242,7 +243,7 @@ fn start_nginx(tls: bool, by_curl: bool, place: TempDir) -> Result<Running, Stri
     let written = |e: std::io::Error| format!("{}: {e}", config.display());
     std::fs::write(&config, nginx_config(&address, tls, folder)).map_err(written)?;
     if tls {
-        make_certificate(folder)?;
+        certificate::make(folder, "localhost")?;
     }
     let program = nginx_program().ok_or("nginx is not installed")?;
     let mut command = Command::new(program);
@@ -308,23 +309,4 @@ http {{
 }}
 "
     )
-}
-
-fn make_certificate(folder: &Path) -> Result<(), String> {
-    let mut command = Command::new("openssl");
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-    ]);
-    command.args(["-days", "2", "-subj", "/CN=localhost", "-keyout"]);
-    command
-        .arg(folder.join("key.pem"))
-        .arg("-out")
-        .arg(folder.join("cert.pem"));
-    ChildProcess::start("openssl", &mut command, &folder.join("openssl.log"))?.finish()
 }

@@ -11,7 +11,7 @@ use pixseal::roster::NodeId;
 use rustix::process::Signal;
 
 use crate::support::cluster::{TestCluster, TestNode};
-use crate::support::wire::{ReceivedAnswer, Wire, put_head};
+use crate::support::wire::{ReceivedAnswer, Wire, chunked, put_head};
 use crate::support::{PATIENCE, picture};
 
 const USER: &str = "alice";
@@ -33,18 +33,6 @@ fn ask(node: &TestNode, line: &str, fields: &str) -> ReceivedAnswer {
         wire.answer()
     };
     answer.expect("an answer")
-}
-
-/// As a program sends a body whose length it does not know, in pieces.
-fn chunked(image: &[u8], piece: usize) -> Vec<u8> {
-    let mut body = Vec::new();
-    for piece in image.chunks(piece) {
-        body.extend(format!("{:x}\r\n", piece.len()).bytes());
-        body.extend(piece);
-        body.extend(b"\r\n");
-    }
-    body.extend(b"0\r\n\r\n");
-    body
 }
 
 #[test]

@@ -6,21 +6,9 @@ use sha2::{Digest, Sha256};
 
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::picture;
-use crate::support::wire::{Wire, put_head};
+use crate::support::wire::{Wire, chunked, put_head};
 
 const TARGET: &str = "/images/alice/cat.png";
-
-/// Sends `image` in chunks of `size` bytes.
-fn chunked(image: &[u8], size: usize) -> Vec<u8> {
-    let mut out = Vec::new();
-    for piece in image.chunks(size) {
-        out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
-        out.extend_from_slice(piece);
-        out.extend_from_slice(b"\r\n");
-    }
-    out.extend_from_slice(b"0\r\n\r\n");
-    out
-}
 
 fn chunked_head(node: &TestNode, more: &str) -> Vec<u8> {
     let address = node.address;

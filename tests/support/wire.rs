@@ -168,6 +168,18 @@ fn parse_head(head: &str) -> (u16, Vec<(String, String)>) {
     (status, lines.map(field).collect())
 }
 
+/// The body of an upload whose length is not said: in chunks of `size` bytes.
+pub fn chunked(image: &[u8], size: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    for piece in image.chunks(size) {
+        body.extend(format!("{:x}\r\n", piece.len()).bytes());
+        body.extend(piece);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"0\r\n\r\n");
+    body
+}
+
 /// The head of an upload with a length; `more` is further field lines, each with its CRLF.
 pub fn put_head(address: SocketAddr, target: &str, length: usize, more: &str) -> Vec<u8> {
     format!("PUT {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n{more}\r\n").into_bytes()
