@@ -95,7 +95,7 @@ fn main() -> ExitCode {
 fn serve_bare(sealing: &str, write: &str, folder: &Path) -> Result<(), String> {
     let pipeline = Pipeline::parse(sealing, write);
     bare::serve(
-        pipeline.ok_or("--bare takes gcm, ctr-hmac or nothing, then direct or cached")?,
+        pipeline.ok_or("--bare takes gcm, ctr-hmac or nothing, then direct, named or cached")?,
         folder,
     )
 }

@@ -18,7 +18,7 @@ const LARGE_COUNT: u64 = 40;
 
 const BARE: Subject = bare(Sealing::Gcm, WriteMode::Direct);
 const BARE_CACHED: Subject = bare(Sealing::Gcm, WriteMode::Cached);
-/// What a simple server takes to store files whose names outlive a power loss. No bound: pixseal has been in front of it.
+/// What a simple server takes to store files whose names outlive a power loss.
 const BARE_NAMED: Subject = bare(Sealing::Gcm, WriteMode::Named);
 /// What nothing can be faster than that makes images durable.
 const BOUND: Subject = bare(Sealing::Nothing, WriteMode::Direct);

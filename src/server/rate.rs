@@ -26,7 +26,7 @@ impl Rate {
 
     /// Whether one more request of the token with this id is in its rate. The time never goes back.
     pub(crate) fn allows(&self, id: &str, now_ms: u64) -> bool {
-        let full = self.per_second * PARTS;
+        let full = self.per_second.saturating_mul(PARTS);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         let bucket = buckets.entry(id.to_owned()).or_insert(Bucket {
             parts: full,
@@ -58,5 +58,6 @@ mod tests {
         assert_eq!(taken("a", 5000), 0, "a clock that went back gives nothing");
         assert_eq!(taken("a", 5600), 5);
         assert_eq!(taken("a", 60_000), 10);
+        assert!(Rate::new(u64::MAX).allows("a", 0), "as good as none");
     }
 }
