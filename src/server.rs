@@ -247,20 +247,8 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         // A life that the disk could not remember may have heard any of them.
         met.extend(config.members.ids());
     }
-    let clock = Arc::new(Clock::default());
-    // How far ahead the clock was when the node stopped, it does not know.
-    clock.start_after(Time::from_ms(time::wall_ms()).plus_ms(CLOCK_LEAD_MS));
-    // Only if the wall clock went back, it was further ahead.
-    if memory.clock > clock.now(0).plus_ms(CLOCK_AGE_MS_MAX) {
-        clock.start_after(memory.clock);
-    }
     let knowledge = memory.known.as_deref().and_then(recall);
-    // What earlier lives stored, it does not know either, unless the last one has told.
-    clock.store(
-        knowledge
-            .as_ref()
-            .map_or(clock.now(0), |knowledge| knowledge.stored),
-    );
+    let clock = start_clock(memory.clock, knowledge.as_ref());
     let tickets = TicketKey::new(&secrets.cluster_key);
     let condition = Arc::new(ConditionCell::default());
     let cluster = Cluster::start(ClusterSettings {
@@ -289,6 +277,7 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         tickets,
         peers: Peers::default(),
         names: NameLocks::default(),
+        judging: NameLocks::default(),
         commits: RwLock::new(()),
         confirmations: RwLock::new(()),
         listings: Listings::default(),
@@ -305,6 +294,20 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
         images_held: Mutex::default(),
     };
     Ok((Arc::new(node), memory.met))
+}
+
+/// The clock of a node that starts, later than any time that its earlier lives have used.
+fn start_clock(remembered: Time, knowledge: Option<&Knowledge>) -> Arc<Clock> {
+    let clock = Clock::default();
+    // How far ahead the clock was when the node stopped, it does not know.
+    clock.start_after(Time::from_ms(time::wall_ms()).plus_ms(CLOCK_LEAD_MS));
+    // Only if the wall clock went back, it was further ahead.
+    if remembered > clock.now(0).plus_ms(CLOCK_AGE_MS_MAX) {
+        clock.start_after(remembered);
+    }
+    // What earlier lives stored, it does not know either, unless the last one has told.
+    clock.store(knowledge.map_or(clock.now(0), |knowledge| knowledge.stored));
+    Arc::new(clock)
 }
 
 /// What the last life of a node knew, if it can be read.

@@ -70,6 +70,15 @@ use crate::image_id::ImageId;
 use crate::roster::NodeId;
 use crate::version::{Time, Version, WriteOutcome};
 
+/// What the folder has to hold of a name for a write to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Whatever it may be.
+    Any,
+    /// An image or a tombstone of this version, or nothing.
+    Version(Option<Version>),
+}
+
 /// The images folder, as one node uses it.
 pub struct Store {
     images: Arc<Folder>,
@@ -260,8 +269,20 @@ impl Store {
         id: &ImageId,
         version: Version,
     ) -> Result<WriteOutcome, Error> {
+        self.keep_over(draft, id, version, Base::Any)
+    }
+
+    /// The same, if the folder holds what `base` says.
+    pub(crate) fn keep_over(
+        &self,
+        draft: &mut Draft,
+        id: &ImageId,
+        version: Version,
+        base: Base,
+    ) -> Result<WriteOutcome, Error> {
         self.check_in_place()?;
         let _names = self.names.lock(&self.work)?;
+        self.check_base(id, base)?;
         let tombstone = self.tombstone(id)?;
         if let Some(outcome) = tombstone.and_then(|held| WriteOutcome::beside(version, held)) {
             return Ok(outcome);
@@ -288,6 +309,15 @@ impl Store {
         Ok(outcome)
     }
 
+    /// An error if the folder holds another version of the name.
+    fn check_base(&self, id: &ImageId, base: Base) -> Result<(), Error> {
+        match base {
+            Base::Any => Ok(()),
+            Base::Version(base) if self.held(id)?.map(|held| held.copy().version) == base => Ok(()),
+            Base::Version(_) => Err(Error::Changed),
+        }
+    }
+
     fn tombstone(&self, id: &ImageId) -> Result<Option<Version>, Error> {
         if self.tombstones.are_none() && !self.names.is_shared() {
             return Ok(None);
@@ -297,9 +327,20 @@ impl Store {
 
     /// Writes a tombstone, durably, and removes the image, which is not durable before [`Store::sync_images`].
     pub(crate) fn bury(&self, id: &ImageId, version: Version) -> Result<WriteOutcome, Error> {
+        self.bury_over(id, version, Base::Any)
+    }
+
+    /// The same, if the folder holds what `base` says.
+    pub(crate) fn bury_over(
+        &self,
+        id: &ImageId,
+        version: Version,
+        base: Base,
+    ) -> Result<WriteOutcome, Error> {
         // The slow part comes before the lock.
         let tombstone = tombstones::prepare(&self.work, version)?;
         let names = self.names.lock(&self.work)?;
+        self.check_base(id, base)?;
         let held = self.held(id)?.map(|held| held.copy());
         if let Some(outcome) = held.and_then(|copy| WriteOutcome::beside(version, copy.version)) {
             return Ok(outcome);

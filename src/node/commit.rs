@@ -12,6 +12,11 @@
 //! A version is of the view in which it was drawn. When the view has changed since, another node may have judged
 //! conditions and taken a later write that the node that takes this one does not have: with its old version this one
 //! would be acknowledged and gone. So it gets a new one, which is later than everything in earlier views.
+//!
+//! A node may stand still between looking at the view and the rename, so that a write gets its name when another node takes
+//! the name already. Such a write must not appear between the judging of another one's conditions and its rename. In one
+//! folder the rename fails if anything has changed since (`Base`). With folders of their own, the node that is assigned
+//! the name tells nobody what it holds while it judges (`Node::judging`); so whoever is told has the write that was judged.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -21,6 +26,7 @@ use super::error::Error;
 use super::hand_over::{self, Given};
 use super::intent::declare;
 use super::lookup::{Lookup, lookup, own_copy};
+use super::names::NameLock;
 use super::pause::pause;
 use super::received::Received;
 use super::shared::Node;
@@ -28,6 +34,8 @@ use crate::image_id::ImageId;
 use crate::lease::standing::Standing;
 use crate::roster::{NodeId, ViewId};
 use crate::seal::Header;
+use crate::store;
+use crate::store::Base;
 use crate::version::{Newest, Version, WriteOutcome};
 
 /// How long a write that is received waits for a node that takes it.
@@ -142,7 +150,7 @@ pub(crate) fn take_over(node: &Node, id: &ImageId, received: &mut Received) -> R
         return Ok(WriteOutcome::Superseded);
     }
     node.clock.observe(time, node.wall_ms());
-    let write = rename(node, id, received)?.ok_or(Error::NotPlaced)?;
+    let write = rename(node, id, received, Base::Any)?.ok_or(Error::NotPlaced)?;
     drop(lock);
     if write.outcome != WriteOutcome::Superseded {
         node.store.sync_images()?;
@@ -160,15 +168,16 @@ fn keep(
 ) -> Result<Option<StoredWrite>, Error> {
     let _lock = node.names.lock(id);
     if conditions.are_empty() {
-        let write = rename(node, id, received)?;
+        let write = rename(node, id, received, Base::Any)?;
         let outcome = write.as_ref().map(|write| write.outcome);
         if outcome != Some(WriteOutcome::Superseded) {
             return Ok(write);
         }
     }
     // Writes of one name take effect in the order in which they end, and one with conditions after what it was judged by.
-    let lookup = allowed(node, id, conditions)?;
+    let judging = node.judging.lock(id);
     let held = own_copy(node, id)?.map(|copy| copy.version);
+    let lookup = allowed(node, id, conditions, Some(&judging))?;
     let newest = held.max(lookup.newest.version());
     if let Some(newest) = newest.filter(|newest| *newest > received.version()) {
         node.goes_on_after(newest);
@@ -177,16 +186,29 @@ fn keep(
     if lookup.view != Some(received.view) {
         return Ok(None);
     }
-    rename(node, id, received)
+    unless_changed(rename(node, id, received, Base::Version(held)))
 }
 
-/// Gives a received image its name, unless something newer has it, if this node takes writes of the name in the view of
-/// the version.
-fn rename(node: &Node, id: &ImageId, received: &mut Received) -> Result<Option<StoredWrite>, Error> {
+/// Gives a received image its name, unless something newer has it or the folder does not hold `base`, if this node takes
+/// writes of the name in the view of the version.
+fn rename(
+    node: &Node,
+    id: &ImageId,
+    received: &mut Received,
+    base: Base,
+) -> Result<Option<StoredWrite>, Error> {
     let (version, view) = (received.version(), received.view);
     in_view(node, id, (version, view), || {
-        node.store.keep(&mut received.draft, id, version)
+        node.store.keep_over(&mut received.draft, id, version, base)
     })
+}
+
+/// What came of a write; `None` if something else was written since its conditions were judged: they have to be judged again.
+fn unless_changed(write: Result<Option<StoredWrite>, Error>) -> Result<Option<StoredWrite>, Error> {
+    match write {
+        Err(Error::Store(store::error::Error::Changed)) => Ok(None),
+        write => write,
+    }
 }
 
 /// Writes a tombstone and removes the image, if there is one and the conditions hold. `false`: there is none.
@@ -196,7 +218,9 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         // Before the lock of the name, as in `commit`: a node that leaves waits for those who have this one.
         let confirmation = node.confirmations.read().unwrap_or_else(PoisonError::into_inner);
         let lock = node.names.lock(id);
-        let lookup = look(node, id)?;
+        let judging = node.judging.lock(id);
+        let held = own_copy(node, id)?.map(|copy| copy.version);
+        let lookup = look(node, id, Some(&judging))?;
         match lookup.newest {
             Newest::Image { .. } => {}
             Newest::Deleted(_) | Newest::Absent if conditions.judge_write(None) == Decision::Failed => {
@@ -216,9 +240,12 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         }
         let version = node.next_version();
         let buried = match lookup.view {
-            Some(view) => in_view(node, id, (version, view), || node.store.bury(id, version))?,
+            Some(view) => unless_changed(in_view(node, id, (version, view), || {
+                node.store.bury_over(id, version, Base::Version(held))
+            }))?,
             None => None,
         };
+        drop(judging);
         drop(lock);
         if let Some(write) = buried {
             node.store.sync_images()?;
@@ -233,9 +260,15 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
     }
 }
 
-/// What a write with these conditions comes after, if they hold.
-fn allowed(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<Lookup, Error> {
-    let lookup = look(node, id)?;
+/// What a write with these conditions comes after, if they hold. `judging` is the lock by which they stay so until it has
+/// its name.
+fn allowed(
+    node: &Node,
+    id: &ImageId,
+    conditions: &Conditions,
+    judging: Option<&NameLock<'_>>,
+) -> Result<Lookup, Error> {
+    let lookup = look(node, id, judging)?;
     if let Newest::Unknown(nodes) = &lookup.newest
         && !conditions.are_empty()
     {
@@ -247,7 +280,7 @@ fn allowed(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<Lookup,
 
 /// Whether the conditions hold now; asked before a body is received, and again before it gets its name.
 pub(crate) fn check(node: &Node, id: &ImageId, conditions: &Conditions) -> Result<(), Error> {
-    allowed(node, id, conditions).map(drop)
+    allowed(node, id, conditions, None).map(drop)
 }
 
 fn judge(conditions: &Conditions, lookup: &Lookup) -> Result<(), Error> {
@@ -261,13 +294,13 @@ fn judge(conditions: &Conditions, lookup: &Lookup) -> Result<(), Error> {
     }
 }
 
-/// What the name holds, for a node that is assigned it: without asking, where that is certain.
-pub(crate) fn look(node: &Node, id: &ImageId) -> Result<Lookup, Error> {
+/// What the name holds, for a node that is assigned it: without asking, where that is certain. `judging`: see [`lookup`].
+fn look(node: &Node, id: &ImageId, judging: Option<&NameLock<'_>>) -> Result<Lookup, Error> {
     let standing = node.cluster.standing();
     if let Some(found) = look_alone(node, id, &standing)? {
         return Ok(found);
     }
-    Ok(lookup(node, id)?)
+    Ok(lookup(node, id, judging)?)
 }
 
 fn look_alone(node: &Node, id: &ImageId, standing: &Standing) -> Result<Option<Lookup>, Error> {
@@ -329,7 +362,7 @@ pub(super) fn in_view(
 /// which somebody else takes the name: then no later reader can be told of an earlier state.
 ///
 /// One that may have come too late for what others did in a later view counts only if it is the newest there: a write with
-/// conditions may have been judged without it, and is later.
+/// conditions may have been judged without it, and is later. One whose conditions are being judged is waited for.
 fn confirm(node: &Node, id: &ImageId, write: &StoredWrite) -> Result<(), Error> {
     let deadline = node.cluster.now() + CONFIRM_TIME_MAX;
     let mut is_in_time = write.is_in_time;
@@ -344,7 +377,7 @@ fn confirm(node: &Node, id: &ImageId, write: &StoredWrite) -> Result<(), Error> 
             return Err(Error::Unconfirmed);
         }
         if !is_known && standing.is_ready {
-            match lookup(node, id)?.newest {
+            match lookup(node, id, None)?.newest {
                 Newest::Unknown(_) => {}
                 newest if newest.version() == Some(write.version) => is_in_time = true,
                 Newest::Image { .. } | Newest::Deleted(_) | Newest::Absent => return Err(Error::Unconfirmed),

@@ -60,7 +60,7 @@ pub(crate) fn find(
         return Ok(found);
     }
     for _ in 0..ATTEMPTS {
-        let lookup = lookup(node, id)?;
+        let lookup = lookup(node, id, None)?;
         match lookup.newest {
             Newest::Image {
                 version,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use super::etag::etag;
+use super::names::NameLock;
 use super::pause::pause;
 use super::shared::Node;
 use crate::image_id::ImageId;
@@ -31,11 +32,16 @@ pub(crate) struct Lookup {
     pub(crate) view: Option<ViewId>,
 }
 
-/// Asks every node that can be asked.
-pub(crate) fn lookup(node: &Node, id: &ImageId) -> Result<Lookup, store::error::Error> {
+/// Asks every node that can be asked. If this node is assigned the name and judges the conditions of a write, the lookup waits
+/// for that write, unless it is made for it: then `judging` is its lock.
+pub(crate) fn lookup(
+    node: &Node,
+    id: &ImageId,
+    judging: Option<&NameLock<'_>>,
+) -> Result<Lookup, store::error::Error> {
     let deadline = node.cluster.now() + TIME_MAX;
     loop {
-        let (lookup, is_certain) = attempt(node, id)?;
+        let (lookup, is_certain) = attempt(node, id, judging.is_some())?;
         if is_certain || node.cluster.now() >= deadline {
             return Ok(lookup);
         }
@@ -44,7 +50,7 @@ pub(crate) fn lookup(node: &Node, id: &ImageId) -> Result<Lookup, store::error::
 }
 
 /// One round. `false`: the next one may find more.
-fn attempt(node: &Node, id: &ImageId) -> Result<(Lookup, bool), store::error::Error> {
+fn attempt(node: &Node, id: &ImageId, is_judge: bool) -> Result<(Lookup, bool), store::error::Error> {
     let standing = node.cluster.standing();
     let assigned = standing.assigned(id.user(), id.name());
     let ask = |nodes: &[NodeId]| {
@@ -67,6 +73,7 @@ fn attempt(node: &Node, id: &ImageId) -> Result<(Lookup, bool), store::error::Er
     if separate(&assigned) {
         found.add_all(ask(&[assigned]));
     } else {
+        let _judged = (!is_judge && assigned == node.id).then(|| node.judging.lock(id));
         found.add_own(node, id)?;
     }
     let is_current = !found.is_outdated && node.is_current(&standing);
@@ -172,10 +179,14 @@ impl<'s> Answers<'s> {
     }
 }
 
-/// What this node tells another one of a name.
+/// What this node tells another one of a name. If it is assigned the name, not while it judges the conditions of a write.
 pub(crate) fn holding(node: &Node, id: &ImageId) -> Result<Holding, store::error::Error> {
     let standing = node.cluster.standing();
+    let is_assigned = standing.assigned(id.user(), id.name()) == node.id;
+    // In a settled cluster nobody has anything that comes late.
+    let judged = (is_assigned && !standing.is_settled).then(|| node.judging.lock(id));
     let copy = own_copy(node, id)?;
+    drop(judged);
     let times = |away: NodeId| (away, standing.times_on(away, id.user(), id.name()));
     // A node that has just been paused knows nothing of what happened meanwhile.
     let is_present = node.cluster.now() < standing.present_until;

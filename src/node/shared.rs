@@ -33,6 +33,8 @@ pub(crate) struct Node {
     pub(crate) tickets: TicketKey,
     pub(crate) peers: Peers,
     pub(crate) names: NameLocks,
+    /// Held from before the conditions of a write are judged until it has its name: what the name holds is not told meanwhile.
+    pub(crate) judging: NameLocks,
     /// Held for reading while a name is changed; for writing, to be sure that nobody goes by an earlier view.
     pub(crate) commits: RwLock<()>,
     /// Held for reading from before a name is changed until the write is confirmed.

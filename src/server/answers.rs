@@ -307,6 +307,7 @@ fn store_failure(error: &store::error::Error) -> Answer {
         }
         store::error::Error::Exhausted(_) => busy("Too many files and connections are open."),
         store::error::Error::Taken => Answer::text(412, "An image of this name exists."),
+        store::error::Error::Changed => busy("The image has changed meanwhile."),
         store::error::Error::Unsynced(text) => {
             log::error!("{text}");
             Answer::text(

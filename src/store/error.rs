@@ -26,6 +26,8 @@ pub enum Error {
     Exhausted(String),
     /// The name was taken, and the caller asked not to replace.
     Taken,
+    /// The folder holds another version of the name than the caller went by; nothing was changed.
+    Changed,
     /// The change is made, but the sync of the folder failed: nobody knows whether it outlives a power loss.
     Unsynced(String),
     /// Anything else, with the operation and the path.
@@ -53,9 +55,12 @@ impl Error {
             Error::ReadOnly(_) => Condition::ReadOnly,
             Error::Failing(_) | Error::Unsynced(_) => Condition::DiskFailing,
             // Whether the folder is in place is looked at, not remembered.
-            Error::Lost(_) | Error::TooLong(_) | Error::Exhausted(_) | Error::Taken | Error::Io(_) => {
-                Condition::Able
-            }
+            Error::Lost(_)
+            | Error::TooLong(_)
+            | Error::Exhausted(_)
+            | Error::Taken
+            | Error::Changed
+            | Error::Io(_) => Condition::Able,
         }
     }
 }
@@ -72,6 +77,7 @@ impl fmt::Display for Error {
             | Error::Unsynced(text)
             | Error::Io(text) => text.fmt(f),
             Error::Taken => "an image of this name exists".fmt(f),
+            Error::Changed => "the image has changed meanwhile".fmt(f),
         }
     }
 }

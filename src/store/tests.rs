@@ -399,3 +399,30 @@ fn what_the_disk_does_not_give_is_an_error_of_its_own() {
     );
     assert!(matches!(outcome, Err(Error::Io(text)) if text.starts_with("cannot read ")));
 }
+
+#[test]
+fn a_write_that_went_by_another_version_changes_nothing() {
+    let (_root, store) = store(Durability::Fsync);
+    let base = |ms: Option<u64>| Base::Version(ms.map(version));
+    let put_over = |ms, over| {
+        let mut draft = store.begin()?;
+        draft.write(0, &sealed(ms))?;
+        draft.sync()?;
+        store.keep_over(&mut draft, &id("a.png"), version(ms), base(over))
+    };
+    assert_eq!(put_over(2, None).unwrap(), WriteOutcome::Created);
+    for over in [None, Some(1), Some(3)] {
+        assert!(matches!(put_over(5, over), Err(Error::Changed)), "{over:?}");
+        let buried = store.bury_over(&id("a.png"), version(5), base(over));
+        assert!(matches!(buried, Err(Error::Changed)), "{over:?}");
+    }
+    assert_eq!(held(&store, "a.png"), Some((2, false)));
+    assert_eq!(put_over(3, Some(2)).unwrap(), WriteOutcome::Replaced);
+    let buried = store.bury_over(&id("a.png"), version(4), base(Some(3)));
+    assert_eq!(buried.unwrap(), WriteOutcome::Replaced);
+    assert!(
+        matches!(put_over(5, None), Err(Error::Changed)),
+        "the tombstone is a version too"
+    );
+    assert_eq!(put_over(5, Some(4)).unwrap(), WriteOutcome::Created);
+}

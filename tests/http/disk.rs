@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command};
+use std::process::Command;
 
 use pixseal::seal;
-use rustix::process::Signal;
 
 use crate::support::cluster::{TestCluster, TestNode};
 use crate::support::mount::{Mounted, say_skipped};
 use crate::support::nobody;
+use crate::support::strace::Tracer;
 use crate::support::wire::{Wire, put_head};
 use crate::support::{picture, wait_for};
 
@@ -190,49 +190,13 @@ fn a_file_that_would_be_too_long_for_the_process_fails_one_upload_and_nothing_el
     assert!(!node.log().contains("takes no images"), "{}", node.log());
 }
 
-/// `strace`, attached to all threads of a node, which has its every fsync fail; `None` if there is no strace here.
-fn failing_fsync(node: &TestNode) -> Option<Tracer> {
-    let mut command = Command::new("strace");
-    command.args([
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=fsync",
-        "-e",
-        "inject=fsync:error=EIO",
-        "-p",
-    ]);
-    let tracer = Tracer(command.arg(node.pid().to_string()).spawn().ok()?);
-    let status = format!("/proc/{}/task", node.pid());
-    let traced = |task: std::io::Result<fs::DirEntry>| {
-        let text = fs::read_to_string(task.unwrap().path().join("status")).unwrap_or_default();
-        !text.contains("TracerPid:\t0")
-    };
-    wait_for("all threads are traced", || {
-        fs::read_dir(&status).unwrap().all(traced).then_some(())
-    });
-    Some(tracer)
-}
-
-/// Lets go of the node when dropped.
-struct Tracer(Child);
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.0), Signal::TERM);
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_change_whose_sync_failed_is_unknown_and_made_durable_by_the_next_try() {
     let cluster = TestCluster::start(1);
     let node = cluster.node(1);
     let target = "/images/alice/cat.png";
     assert_eq!(node.put(target, &picture::dot()).status, 201);
-    let Some(strace) = failing_fsync(node) else {
+    let Some(strace) = Tracer::inject(node, ("fsync", "error=EIO")) else {
         return say_skipped("a_change_whose_sync_failed…", "strace");
     };
     let put = node.put("/images/alice/dog.png", &picture::dot());

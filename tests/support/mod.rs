@@ -1,7 +1,7 @@
 //! What tests and benchmarks share: nodes as real child processes, what they print, HTTP to the byte, images.
 //!
 //! `cluster` starts nodes, `observer` reads what they say of membership, `process` watches any child from the outside,
-//! `mount` makes small disks, `certificate` certificates, `wire` speaks HTTP, `picture` makes PNG images, `random` numbers from a seed.
+//! `mount` makes small disks, `strace` disturbs system calls, `certificate` certificates, `wire` speaks HTTP, `picture` makes PNG images, `random` numbers from a seed.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -20,6 +20,7 @@ pub mod observer;
 pub mod picture;
 pub mod process;
 pub mod random;
+pub mod strace;
 pub mod wire;
 
 use std::thread;
