@@ -47,6 +47,7 @@ use crate::image_id::ImageId;
 use crate::members::Members;
 use crate::report::{Page, Rebalance, Status};
 use crate::roster::NodeId;
+use crate::tls::ClientTls;
 
 /// A thread's access to the nodes of a cluster.
 pub struct Client {
@@ -67,6 +68,12 @@ impl Client {
     /// Shows this token with every request.
     pub fn with_token(mut self, token: Option<BearerToken>) -> Client {
         self.nodes.token = token;
+        self
+    }
+
+    /// Speaks TLS, and believes only nodes that can show who they are; none: plain HTTP.
+    pub fn with_tls(mut self, tls: Option<ClientTls>) -> Client {
+        self.nodes.tls = tls;
         self
     }
 

@@ -127,6 +127,7 @@ mod socket;
 pub mod standard_output;
 pub mod store;
 pub mod ticket;
+pub mod tls;
 pub mod tokens;
 mod turns;
 pub mod version;

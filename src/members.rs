@@ -132,11 +132,11 @@ impl Members {
         self.0.get(&id)?.url.as_deref()
     }
 
-    /// Where a redirect to a member sends clients: its URL, or else its address.
-    pub(crate) fn base_url(&self, id: NodeId) -> Option<String> {
+    /// Where a redirect to a member sends clients: its URL, or else its address by the scheme that nodes speak.
+    pub(crate) fn base_url(&self, id: NodeId, scheme: &str) -> Option<String> {
         let place = self.0.get(&id)?;
-        let plain = || format!("http://{}", place.address);
-        Some(place.url.clone().unwrap_or_else(plain))
+        let at_address = || format!("{scheme}://{}", place.address);
+        Some(place.url.clone().unwrap_or_else(at_address))
     }
 
     /// Ids and addresses in rising order of id.
@@ -246,10 +246,12 @@ mod tests {
             [("a:1", Some("https://one.example")), ("b:1", None), ("c:1", None)]
         );
         assert_eq!(
-            members.base_url(NodeId(1)).as_deref(),
+            members.base_url(NodeId(1), "http").as_deref(),
             Some("https://one.example")
         );
-        assert_eq!(members.base_url(NodeId(2)).as_deref(), Some("http://b:1"));
+        for (scheme, url) in [("http", "http://b:1"), ("https", "https://b:1")] {
+            assert_eq!(members.base_url(NodeId(2), scheme).as_deref(), Some(url));
+        }
     }
 
     #[test]

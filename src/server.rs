@@ -85,6 +85,8 @@ use crate::secrets;
 use crate::store::Store;
 use crate::store::memory::CLOCK_AGE_MS_MAX;
 use crate::ticket::TicketKey;
+use crate::tls::files::NodeFiles;
+use crate::tls::{ClientTls, ServerTls};
 use crate::version::{Clock, Time};
 
 /// Connections that may wait to be accepted.
@@ -96,6 +98,7 @@ pub struct Server {
     listen: SocketAddr,
     allow_hosts: Vec<String>,
     secrets: PathBuf,
+    tls_files: Option<NodeFiles>,
     acceptor: thread::JoinHandle<Workers>,
     settling: Settling,
     grace: Duration,
@@ -109,10 +112,12 @@ impl Server {
         let folder = config.secrets.clone();
         let secrets = secrets::load_or_create(&folder).map_err(|e| e.to_string())?;
         let access = access(&config)?;
+        let tls = config.tls.as_ref().map(load_tls).transpose()?;
+        let (tls_files, (tls, tls_of_peers)) = (config.tls.clone(), tls.unzip());
         let listener = listen_on(listen).map_err(|e| cannot_listen(listen, &e))?;
         let gate = ArcSwap::from_pointee(Gate::new(&config.members, listen, &config.allow_hosts));
         let (allow_hosts, relay) = (config.allow_hosts.clone(), config.relay);
-        let (node, met) = start_node(config, secrets)?;
+        let (node, met) = start_node(config, secrets, tls_of_peers)?;
         let cannot_start = |e: io::Error| format!("cannot start a thread: {e}");
         // Before the first request.
         let disk_watch = DiskWatch::start(Arc::clone(&node)).map_err(cannot_start)?;
@@ -122,6 +127,7 @@ impl Server {
             node: Arc::clone(&node),
             gate,
             access: ArcSwap::from_pointee(access),
+            tls: tls.map(ArcSwap::from_pointee),
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
             waiting: AtomicUsize::new(0),
@@ -156,6 +162,7 @@ impl Server {
             listen,
             allow_hosts,
             secrets: folder,
+            tls_files,
             acceptor,
             settling,
             grace,
@@ -194,6 +201,23 @@ impl Server {
         Ok(count)
     }
 
+    /// Reads certificates, keys and authorities again: whoever connects from now on is shown them. `false`: this node speaks
+    /// plain HTTP. An error changes nothing.
+    pub fn reload_tls(&self) -> Result<bool, String> {
+        let (Some(files), Some(current)) = (&self.tls_files, &self.service.tls) else {
+            return Ok(false);
+        };
+        let (tls, tls_of_peers) = load_tls(files)?;
+        current.store(Arc::new(tls));
+        self.service.node.peers.set_tls(tls_of_peers);
+        Ok(true)
+    }
+
+    /// What this node is asked by: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        self.service.node.scheme
+    }
+
     /// Leaves the cluster, and returns once everything has ended that this node was doing, or when the grace is over.
     /// Then the process is to end: clients whose transfers are cut are still being served.
     pub fn stop(self) {
@@ -230,7 +254,11 @@ impl Server {
 }
 
 /// Opens the images folder and joins the cluster. Returns the members that this node has heard before as well.
-fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, BTreeSet<NodeId>), String> {
+fn start_node(
+    config: Config,
+    secrets: secrets::Secrets,
+    tls: Option<ClientTls>,
+) -> Result<(Arc<Node>, BTreeSet<NodeId>), String> {
     let listen = config.listen;
     let store = Store::open(&config.images, config.id, config.durability).map_err(|e| e.to_string())?;
     let random = secrets::random().map_err(|e| e.to_string())?;
@@ -270,12 +298,13 @@ fn start_node(config: Config, secrets: secrets::Secrets) -> Result<(Arc<Node>, B
     .map_err(|e| cannot_listen(listen, &e))?;
     let node = Node {
         id: config.id,
+        scheme: if tls.is_some() { "https" } else { "http" },
         keyset: Arc::new(secrets.keyset),
         store,
         cluster,
         clock,
         tickets,
-        peers: Peers::default(),
+        peers: Peers::new(tls),
         names: NameLocks::default(),
         judging: NameLocks::default(),
         commits: RwLock::new(()),
@@ -321,6 +350,11 @@ fn recall(text: &str) -> Option<Knowledge> {
     }
 }
 
+/// What a node shows to whoever connects, and what it is by when it asks others.
+fn load_tls(files: &NodeFiles) -> Result<(ServerTls, ClientTls), String> {
+    Ok((ServerTls::load(files)?, ClientTls::load(&files.as_client())?))
+}
+
 /// Who may do what. An error if everybody who can connect from elsewhere could do everything, and nobody wanted that.
 fn access(config: &Config) -> Result<Access, String> {
     let tokens = secrets::load_tokens(&config.secrets).map_err(|e| e.to_string())?;
@@ -345,10 +379,10 @@ fn tell_who_gets_in(service: &Service) {
         None if service.is_remote => log::warn!("Node {}: {}", service.node.id, status::OPEN_TO_ALL),
         None => {}
     }
-    if service.is_remote {
+    if service.is_remote && service.tls.is_none() {
         log::warn!(
-            "Node {}: What travels to and from this node can be read on the way, tokens too: put TLS in front of it \
-             (docs/proxy.md), or keep it on a network that you trust",
+            "Node {}: What travels to and from this node can be read on the way, tokens too: give it a \
+             certificate (docs/tls.md), put TLS in front of it (docs/proxy.md), or keep it on a network that you trust",
             service.node.id
         );
     }

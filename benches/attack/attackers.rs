@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, bind, connect, send, socket, sockopt};
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use crate::line::Line;
 use crate::support::picture;
 use crate::support::wait_for;
 
@@ -57,6 +58,17 @@ impl Kind {
     }
 }
 
+/// The node that is attacked.
+#[derive(Clone)]
+pub struct Victim {
+    pub address: SocketAddr,
+    /// Of a large image on it.
+    pub large: String,
+    /// How it is known, if it speaks TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<rustls::ClientConfig>>,
+}
+
 /// What an attack consists of.
 #[derive(Clone)]
 pub struct Plan {
@@ -69,7 +81,7 @@ pub struct Plan {
 
 struct Attacker {
     kind: Kind,
-    stream: TcpStream,
+    line: Line,
     opened: Instant,
 }
 
@@ -92,13 +104,12 @@ pub struct Attack {
 
 impl Attack {
     /// Opens the connections, their kinds in turn.
-    pub fn start(server: SocketAddr, large: String, plan: &Plan) -> Attack {
+    pub fn start(victim: Victim, plan: &Plan) -> Attack {
         let count = plan.connections;
         let (opened, pressing) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
         let giving_up = Arc::new(AtomicBool::new(false));
         let mut pool = AttackerPool {
-            server,
-            large,
+            victim,
             plan: plan.clone(),
             attackers: Vec::new(),
             opened: 0,
@@ -143,8 +154,7 @@ impl Attack {
 }
 
 struct AttackerPool {
-    server: SocketAddr,
-    large: String,
+    victim: Victim,
     plan: Plan,
     attackers: Vec<Attacker>,
     opened: usize,
@@ -169,11 +179,15 @@ impl AttackerPool {
             }
             self.forget_cut();
             self.all_opened.store(self.opened, Ordering::Relaxed);
+            self.attackers
+                .iter_mut()
+                .for_each(|attacker| attacker.line.pump());
             if Instant::now() >= next_beat {
                 next_beat += BEAT;
+                let server = self.victim.address;
                 self.attackers
-                    .iter()
-                    .for_each(|attacker| attacker.beat(self.server));
+                    .iter_mut()
+                    .for_each(|attacker| attacker.beat(server));
             }
             if (!keep && self.attackers.is_empty()) || giving_up.load(Ordering::Relaxed) {
                 return;
@@ -195,15 +209,15 @@ impl AttackerPool {
             sockopt::set_socket_recv_buffer_size(&fd, SMALL_WINDOW_BYTES).unwrap();
         }
         bind(&fd, &from).unwrap();
-        connect(&fd, &self.server).unwrap();
-        let attacker = Attacker {
+        connect(&fd, &self.victim.address).unwrap();
+        let mut attacker = Attacker {
             kind,
-            stream: TcpStream::from(fd),
+            line: self.victim.line(TcpStream::from(fd)),
             opened: Instant::now(),
         };
         attacker.begin(
-            self.server,
-            &self.large,
+            self.victim.address,
+            &self.victim.large,
             if greedy { &self.greedy } else { picture::SIGNATURE },
         );
         self.attackers.push(attacker);
@@ -214,7 +228,7 @@ impl AttackerPool {
         let mut watched: Vec<PollFd<'_>> = self
             .attackers
             .iter()
-            .map(|attacker| PollFd::new(&attacker.stream, PollFlags::RDHUP))
+            .map(|attacker| PollFd::new(attacker.line.stream(), PollFlags::RDHUP))
             .collect();
         let none = Timespec::default();
         let _ = poll(&mut watched, Some(&none));
@@ -231,10 +245,22 @@ impl AttackerPool {
     }
 }
 
+impl Victim {
+    fn line(&self, stream: TcpStream) -> Line {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let session = rustls::ClientConnection::new(Arc::clone(tls), self.address.ip().into());
+            return Line::under_tls(stream, session.unwrap());
+        }
+        Line::new(stream)
+    }
+}
+
 impl Attacker {
-    fn begin(&self, server: SocketAddr, large: &str, body: &[u8]) {
+    fn begin(&mut self, server: SocketAddr, large: &str, body: &[u8]) {
         match self.kind {
-            Kind::Idle => {}
+            // Under TLS: not even that, but a handshake.
+            Kind::Idle => self.line.pump(),
             Kind::SlowHeader => self.send(b"GET /healthz HTTP/1.1\r\nX: "),
             Kind::SlowBody | Kind::SteadyBody => {
                 let head = "PUT /images/attacker/picture.png HTTP/1.1\r\nContent-Length: 20000000\r\nHost: ";
@@ -247,18 +273,15 @@ impl Attacker {
         }
     }
 
-    fn ask(&self, server: SocketAddr, target: &str) {
+    fn ask(&mut self, server: SocketAddr, target: &str) {
         self.send(format!("GET {target} HTTP/1.1\r\nHost: {server}\r\n\r\n").as_bytes());
     }
 
-    fn beat(&self, server: SocketAddr) {
+    fn beat(&mut self, server: SocketAddr) {
         match self.kind {
             Kind::Idle => {}
             Kind::SlowHeader | Kind::SlowBody => self.send(b"x"),
-            Kind::SlowRead => {
-                let mut byte = [0];
-                let _ = rustix::net::recv(&self.stream, &mut byte[..], RecvFlags::DONTWAIT);
-            }
+            Kind::SlowRead => self.line.take(1),
             Kind::SteadyBody => self.send(&[b'x'; STEADY_BYTES]),
             Kind::SteadyRead => self.take(),
             Kind::List => {
@@ -272,14 +295,12 @@ impl Attacker {
         }
     }
 
-    fn take(&self) {
-        let mut bytes = [0; STEADY_BYTES];
-        let _ = rustix::net::recv(&self.stream, &mut bytes[..], RecvFlags::DONTWAIT);
+    fn take(&mut self) {
+        self.line.take(STEADY_BYTES);
     }
 
-    /// What does not go out at once does not go out.
-    fn send(&self, bytes: &[u8]) {
-        let _ = send(&self.stream, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    fn send(&mut self, bytes: &[u8]) {
+        self.line.send(bytes);
     }
 }
 

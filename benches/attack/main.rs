@@ -13,6 +13,7 @@
 #![allow(unreachable_pub, reason = "a program: pub is for its other rooms")]
 
 mod attackers;
+mod line;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -20,10 +21,10 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use attackers::{Attack, Kind, Plan};
+use attackers::{Attack, Kind, Plan, Victim};
 use rustix::process::Signal;
 use support::cluster::{TestCluster, TestNode};
-use support::wire::{Wire, put_head};
+use support::wire::put_head;
 use support::{picture, process};
 
 /// How long cut connections are opened again.
@@ -89,7 +90,7 @@ fn look(node: &TestNode) -> Result<(), String> {
 }
 
 fn upload(node: &TestNode, target: &str, image: &[u8]) -> Result<(), String> {
-    let mut wire = Wire::connect(node.address);
+    let mut wire = node.try_connect().map_err(|e| e.to_string())?;
     wire.send(&put_head(
         node.address,
         target,
@@ -143,16 +144,19 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Runs one attack, prints its line, and says whether everything held.
-fn withstand(name: &str, plan: &Plan) -> bool {
+/// The nodes that an attack needs, the first of which is attacked and has an image at each of the two targets.
+fn nodes(plan: &Plan, tls: bool) -> (TestCluster, [String; 2]) {
     let waits_for_another = plan.kinds.contains(&Kind::Missing);
-    let cluster = TestCluster::start(1 + u32::from(waits_for_another));
+    let mut cluster = TestCluster::prepare(1 + u32::from(waits_for_another), &[]);
+    if tls {
+        speak_tls(&mut cluster);
+    }
+    cluster.start_all();
     let node = cluster.node(1);
-    let of = |user: &str| format!("/images/{user}/{}", cluster.name_on(1, user));
-    let (normal, large) = (of("normal"), of("large"));
-    let image = picture::sized(IMAGE_BYTES);
-    assert_eq!(node.put(&normal, &image).status, 201);
-    assert_eq!(node.put(&large, &picture::sized(LARGE_BYTES)).status, 201);
+    let targets = ["normal", "large"].map(|user| format!("/images/{user}/{}", cluster.name_on(1, user)));
+    for (target, bytes) in targets.iter().zip([IMAGE_BYTES, LARGE_BYTES]) {
+        assert_eq!(node.put(target, &picture::sized(bytes)).status, 201);
+    }
     if plan.kinds.contains(&Kind::List) {
         for number in 0..LISTED {
             let stored = node.put_through(&format!("/images/crowd/{number}.png"), &picture::dot());
@@ -165,12 +169,25 @@ fn withstand(name: &str, plan: &Plan) -> bool {
             (node.state()?["alive"] == serde_json::json!([1])).then_some(())
         });
     }
+    (cluster, targets)
+}
+
+/// Runs one attack, prints its line, and says whether everything held.
+fn withstand(name: &str, plan: &Plan, tls: bool) -> bool {
+    let (cluster, [normal, large]) = nodes(plan, tls);
+    let (node, image) = (cluster.node(1), picture::sized(IMAGE_BYTES));
     let mut usual = Noticed::default();
     for _ in 0..USUAL_ROUNDS {
         usual.round(node, &normal, &image);
     }
     let may_stay = plan.kinds.iter().any(|kind| kind.keeps_the_rules());
-    let attack = Attack::start(node.address, large, plan);
+    let victim = Victim {
+        address: node.address,
+        large,
+        #[cfg(feature = "tls")]
+        tls: node.tls.clone(),
+    };
+    let attack = Attack::start(victim, plan);
     attack.await_all_open();
     let mut pressed = Noticed::default();
     let (begun, mut resident, mut kernel) = (Instant::now(), 0, 0);
@@ -215,6 +232,16 @@ fn withstand(name: &str, plan: &Plan) -> bool {
         && pressed.failures.is_empty()
 }
 
+#[cfg(feature = "tls")]
+fn speak_tls(cluster: &mut TestCluster) {
+    cluster.speak_tls();
+}
+
+#[cfg(not(feature = "tls"))]
+fn speak_tls(_: &mut TestCluster) {
+    panic!("this bench was built without TLS: cargo bench --features tls");
+}
+
 /// All attacks, by their names.
 fn attacks() -> Vec<(&'static str, Plan)> {
     const SLOW: &[Kind] = &[Kind::Idle, Kind::SlowHeader, Kind::SlowBody, Kind::SlowRead];
@@ -246,6 +273,7 @@ fn attacks() -> Vec<(&'static str, Plan)> {
 fn main() -> ExitCode {
     attackers::raise_descriptor_limit();
     let all = attacks();
+    let tls = std::env::args().any(|arg| arg == "--tls");
     let wanted: Vec<String> = std::env::args()
         .skip(1)
         .filter(|arg| !arg.starts_with('-'))
@@ -278,7 +306,7 @@ fn main() -> ExitCode {
     let mut held = true;
     for (name, plan) in &all {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
-            held &= withstand(name, plan);
+            held &= withstand(name, plan, tls);
             // Pause, so that closed sockets are gone before the next attack.
             thread::sleep(Duration::from_secs(1));
         }

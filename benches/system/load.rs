@@ -23,6 +23,7 @@ use pixseal::roster::NodeId;
 use pixseal::seal::SEGMENT_BYTES;
 use pixseal::sealing::blocks::Blocks;
 use pixseal::store::Store;
+use pixseal::tls::ClientTls;
 
 use super::images::{BenchImage, ImageSet};
 use crate::support::process::ChildProcess;
@@ -37,10 +38,19 @@ const IMAGE_TIME_MAX: Duration = Duration::from_secs(60);
 pub enum Endpoint {
     /// Length, image, one byte back.
     Bare(SocketAddr),
-    /// PUT to one HTTP server, the body at once.
-    Http(String),
+    /// PUT to one HTTP server, the body at once; over TLS, if it is known how.
+    Http(String, Option<ClientTls>),
     /// As our client uploads: offered, then sent to the node that accepts.
-    Cluster(Members, Audience, Option<BearerToken>),
+    Cluster {
+        /// The nodes.
+        members: Members,
+        /// Whom images are offered to.
+        audience: Audience,
+        /// What is shown to them.
+        token: Option<BearerToken>,
+        /// How they are known.
+        tls: Option<ClientTls>,
+    },
     /// The same files by curl, a process a connection, to `PREFIX/name`.
     Curl(String),
 }
@@ -139,12 +149,21 @@ impl Sender {
                 stream.set_nodelay(true).map_err(|e| format!("{address}: {e}"))?;
                 Ok(Sender::Bare(stream))
             }
-            Endpoint::Http(address) => NodeConnection::open(address, Patience::default().connect)
-                .map(Sender::Http)
-                .map_err(|failure| failure.text),
+            Endpoint::Http(address, tls) => {
+                NodeConnection::open(address, tls.as_ref(), Patience::default().connect)
+                    .map(Sender::Http)
+                    .map_err(|failure| failure.text)
+            }
             Endpoint::Curl(_) => Err("curl sends for itself".to_owned()),
-            Endpoint::Cluster(members, audience, token) => Ok(Sender::Cluster(
-                Client::new(members, Patience::default()).with_token(token.clone()),
+            Endpoint::Cluster {
+                members,
+                audience,
+                token,
+                tls,
+            } => Ok(Sender::Cluster(
+                Client::new(members, Patience::default())
+                    .with_token(token.clone())
+                    .with_tls(tls.clone()),
                 *audience,
             )),
         }

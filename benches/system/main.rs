@@ -40,6 +40,7 @@ Sections:
     single        16 MB images over one connection
     small         40 kB images
     tokens        the mix and 40 kB images, with tokens and without
+    tls           the mix over TLS, and nginx; needs a build with --features tls
     download      the mix, read back and verified
     sizes         0.04 to 64 MB
     connections   1 to 64
@@ -60,11 +61,12 @@ Options:
 ";
 
 type Section = fn(&Bench) -> Result<(), String>;
-const SECTIONS: [(&str, Section); 12] = [
+const SECTIONS: [(&str, Section); 13] = [
     ("mix", sections::mix),
     ("single", sections::single),
     ("small", sections::small),
     ("tokens", sections::tokens),
+    ("tls", sections::tls),
     ("download", sections::download),
     ("sizes", sections::sizes),
     ("connections", sections::connections),

@@ -6,7 +6,7 @@ use pixseal::durable::Durability;
 use super::bare::{Pipeline, Sealing, WriteMode};
 use super::images::ImageSet;
 use super::rounds::{Bench, Row, Task};
-use super::servers::{Build, Subject, nginx_missing};
+use super::servers::{Build, Deployment, Subject, nginx_missing};
 
 /// Connections where nothing else is said.
 const CONNECTIONS: usize = 8;
@@ -32,32 +32,36 @@ const fn bare(sealing: Sealing, write: WriteMode) -> Subject {
     Subject::Bare(Pipeline { sealing, write })
 }
 
-const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Subject {
-    Subject::Pixseal {
+/// A cluster of this build, in the clear and open to all.
+pub const fn pixseal(nodes: u32, durability: Durability, audience: Audience) -> Subject {
+    Subject::Pixseal(Deployment {
         build: Build::This,
         nodes,
         durability,
         audience,
         tokens: false,
-    }
+        tls: false,
+    })
 }
 
 /// The same cluster, and nobody gets in without a token.
 const fn with_tokens(this: Subject) -> Subject {
     match this {
-        Subject::Pixseal {
-            build,
-            nodes,
-            durability,
-            audience,
-            ..
-        } => Subject::Pixseal {
-            build,
-            nodes,
-            durability,
-            audience,
+        Subject::Pixseal(deployment) => Subject::Pixseal(Deployment {
             tokens: true,
-        },
+            ..deployment
+        }),
+        Subject::Bare(_) | Subject::Nginx { .. } => this,
+    }
+}
+
+/// The same cluster over TLS.
+const fn over_tls(this: Subject) -> Subject {
+    match this {
+        Subject::Pixseal(deployment) => Subject::Pixseal(Deployment {
+            tls: true,
+            ..deployment
+        }),
         Subject::Bare(_) | Subject::Nginx { .. } => this,
     }
 }
@@ -65,19 +69,10 @@ const fn with_tokens(this: Subject) -> Subject {
 /// The same cluster of the other build's servers.
 const fn other_build(this: Subject) -> Subject {
     match this {
-        Subject::Pixseal {
-            nodes,
-            durability,
-            audience,
-            tokens,
-            ..
-        } => Subject::Pixseal {
+        Subject::Pixseal(deployment) => Subject::Pixseal(Deployment {
             build: Build::Other,
-            nodes,
-            durability,
-            audience,
-            tokens,
-        },
+            ..deployment
+        }),
         Subject::Bare(_) | Subject::Nginx { .. } => this,
     }
 }
@@ -179,6 +174,24 @@ pub fn small(bench: &Bench) -> Result<(), String> {
     add_other_build(bench, &mut rows, &mut pairs, &[0, 3]);
     let title = format!("small: {SMALL_COUNT} images of 40 kB, {CONNECTIONS} connections");
     bench.compare(&title, &rows, &pairs)
+}
+
+/// What TLS costs, here and with nginx.
+pub fn tls(bench: &Bench) -> Result<(), String> {
+    let set = ImageSet::mix(&bench.images)?;
+    let rename = pixseal(3, Durability::Rename, Audience::All);
+    let mut who = vec![over_tls(PIXSEAL), PIXSEAL, over_tls(rename), BARE];
+    let mut pairs = vec![(0, 1)];
+    if has_nginx() {
+        let nginx = |by_curl| Subject::Nginx { tls: true, by_curl };
+        who.extend([nginx(false), nginx(true), NGINX]);
+        pairs.extend([(0, 4), (2, 4), (3, 4), (0, 5), (4, 6)]);
+    }
+    let rows: Vec<Row<'_>> = who
+        .into_iter()
+        .map(|who| Row::upload(who, &set, CONNECTIONS))
+        .collect();
+    bench.compare("TLS: the mix, over 8 connections", &rows, &pairs)
 }
 
 /// What tokens cost.

@@ -9,13 +9,15 @@ use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::upload::Audience;
 use pixseal::durable::Durability;
 use pixseal::members::Members;
+use pixseal::tls::ClientTls;
+use pixseal::tls::files::ClientFiles;
 use tempfile::TempDir;
 
 use super::bare::{self, Pipeline, Sealing, WriteMode};
 use super::images::USER;
 use super::load::Endpoint;
 use crate::support::address::free_address;
-use crate::support::certificate;
+use crate::support::certificate::Authority;
 use crate::support::cluster::{Layout, TestCluster, TestNode};
 use crate::support::process::{self, ChildProcess, family, wait_until};
 
@@ -37,25 +39,31 @@ pub enum Subject {
     /// The bare pipeline.
     Bare(Pipeline),
     /// A cluster on one folder, as `make cluster` starts it.
-    Pixseal {
-        /// Whose server program.
-        build: Build,
-        /// How many nodes.
-        nodes: u32,
-        /// What receipts promise.
-        durability: Durability,
-        /// Whom images are offered to.
-        audience: Audience,
-        /// Nobody gets in without a token.
-        tokens: bool,
-    },
+    Pixseal(Deployment),
     /// nginx with its DAV module.
     Nginx {
-        /// Over TLS, with a self-signed certificate.
+        /// Over TLS.
         tls: bool,
-        /// Fed by curl instead of our own client, which speaks no TLS.
+        /// Fed by curl instead of our own client.
         by_curl: bool,
     },
+}
+
+/// How a cluster runs, and how it is fed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deployment {
+    /// Whose server program.
+    pub build: Build,
+    /// How many nodes.
+    pub nodes: u32,
+    /// What receipts promise.
+    pub durability: Durability,
+    /// Whom images are offered to.
+    pub audience: Audience,
+    /// Nobody gets in without a token.
+    pub tokens: bool,
+    /// Over TLS.
+    pub tls: bool,
 }
 
 impl fmt::Display for Subject {
@@ -74,26 +82,25 @@ impl fmt::Display for Subject {
                 };
                 write!(f, "bare pipeline{sealing}, {write}")
             }
-            Subject::Pixseal {
-                build,
-                nodes,
-                durability,
-                audience,
-                tokens,
-            } => {
-                let build = match build {
+            Subject::Pixseal(deployment) => {
+                let Deployment {
+                    nodes, durability, ..
+                } = deployment;
+                let build = match deployment.build {
                     Build::This => "pixseal",
                     Build::Other => "pixseal, the other build",
                 };
                 write!(f, "{build}, {nodes} nodes, {durability}")?;
-                if *audience == Audience::Assigned {
+                if deployment.audience == Audience::Assigned {
                     write!(f, ", offered to one")?;
                 }
-                if *tokens {
-                    write!(f, ", with tokens")
-                } else {
-                    Ok(())
+                if deployment.tokens {
+                    write!(f, ", with tokens")?;
                 }
+                if deployment.tls {
+                    write!(f, ", TLS")?;
+                }
+                Ok(())
             }
             Subject::Nginx { tls, by_curl } => {
                 let transport = if *tls { "TLS" } else { "plain" };
@@ -164,22 +171,12 @@ pub fn start(who: Subject, parent: &Path, other: Option<&Path>) -> Result<Runnin
                 servers: Servers::Others(vec![process], folder),
             })
         }
-        Subject::Pixseal {
-            build,
-            nodes,
-            durability,
-            audience,
-            tokens,
-        } => {
-            let server = match build {
+        Subject::Pixseal(deployment) => {
+            let server = match deployment.build {
                 Build::This => SERVER.as_ref(),
                 Build::Other => other.ok_or("no other build was named (--against)")?,
             };
-            let (cluster, token) = start_cluster(server, nodes, durability, tokens, parent);
-            Ok(Running {
-                endpoint: Endpoint::Cluster(cluster.members(), audience, token),
-                servers: Servers::Cluster(cluster),
-            })
+            start_cluster(server, deployment, parent)
         }
         Subject::Nginx { tls, by_curl } => start_nginx(tls, by_curl, new_folder(parent)?),
     }
@@ -192,27 +189,51 @@ fn new_folder(parent: &Path) -> Result<TempDir, String> {
         .map_err(|e| format!("{}: {e}", parent.display()))
 }
 
-/// One folder for the images of all nodes, as `make cluster` has it. With `tokens`, also one for the bench's user.
-fn start_cluster(
-    server: &Path,
-    nodes: u32,
-    durability: Durability,
-    tokens: bool,
-    parent: &Path,
-) -> (TestCluster, Option<BearerToken>) {
+/// One folder for the images of all nodes, as `make cluster` has it. With tokens, also one for the bench's user.
+fn start_cluster(server: &Path, deployment: Deployment, parent: &Path) -> Result<Running, String> {
     let layout = Layout {
         server: server.to_owned(),
-        options: vec!["--durability".to_owned(), durability.to_string()],
+        options: vec!["--durability".to_owned(), deployment.durability.to_string()],
         one_folder: true,
         parent: parent.to_owned(),
     };
-    let mut cluster = TestCluster::lay_out(nodes, layout);
-    let token = tokens.then(|| cluster.add_token(USER, "read,write,admin"));
+    let mut cluster = TestCluster::lay_out(deployment.nodes, layout);
+    let token = deployment
+        .tokens
+        .then(|| cluster.add_token(USER, "read,write,admin"));
     if let Some(token) = &token {
         cluster.show_token(token);
     }
+    let tls = deployment.tls.then(|| speak_tls(&mut cluster)).transpose()?;
     cluster.start_all();
-    (cluster, token.and_then(|token| BearerToken::parse(&token)))
+    Ok(Running {
+        endpoint: Endpoint::Cluster {
+            members: cluster.members(),
+            audience: deployment.audience,
+            token: token.and_then(|token| BearerToken::parse(&token)),
+            tls,
+        },
+        servers: Servers::Cluster(cluster),
+    })
+}
+
+/// Has the nodes, none of which runs, speak TLS, and returns how a client knows them.
+#[cfg(feature = "tls")]
+fn speak_tls(cluster: &mut TestCluster) -> Result<ClientTls, String> {
+    let authority = cluster.speak_tls().file;
+    load_client(&authority)
+}
+
+#[cfg(not(feature = "tls"))]
+fn speak_tls(_: &mut TestCluster) -> Result<ClientTls, String> {
+    Err("this bench was built without TLS: cargo bench --features tls".to_owned())
+}
+
+fn load_client(ca: &Path) -> Result<ClientTls, String> {
+    ClientTls::load(&ClientFiles {
+        ca: ca.to_owned(),
+        identity: None,
+    })
 }
 
 /// Why nginx cannot be measured here, if it cannot.
@@ -221,8 +242,8 @@ pub fn nginx_missing() -> Option<&'static str> {
         return Some("nginx is not installed (Debian package nginx): its rows are left out");
     }
     let works = |program: &str| Command::new(program).arg("--version").output().is_ok();
-    if !works("curl") || Command::new("openssl").arg("version").output().is_err() {
-        return Some("curl or openssl is not installed: the rows of nginx are left out");
+    if !works("curl") {
+        return Some("curl is not installed: the rows of nginx are left out");
     }
     None
 }
@@ -242,9 +263,15 @@ fn start_nginx(tls: bool, by_curl: bool, place: TempDir) -> Result<Running, Stri
     let config = folder.join("nginx.conf");
     let written = |e: std::io::Error| format!("{}: {e}", config.display());
     std::fs::write(&config, nginx_config(&address, tls, folder)).map_err(written)?;
-    if tls {
-        certificate::make(folder, "localhost")?;
-    }
+    let (host, _) = address.rsplit_once(':').expect("an address has a port");
+    let client = match tls {
+        false => None,
+        true => {
+            let authority = Authority::new(folder, "ca");
+            authority.sign(folder, "node", &[host.to_owned()]);
+            (!by_curl).then(|| load_client(&authority.file)).transpose()?
+        }
+    };
     let program = nginx_program().ok_or("nginx is not installed")?;
     let mut command = Command::new(program);
     command
@@ -261,9 +288,9 @@ fn start_nginx(tls: bool, by_curl: bool, place: TempDir) -> Result<Running, Stri
             last_words(&folder.join("error.log"))
         )
     })?;
-    let endpoint = match (tls, by_curl) {
-        (false, false) => Endpoint::Http(address),
-        (tls, _) => Endpoint::Curl(format!("http{}://{address}", if tls { "s" } else { "" })),
+    let endpoint = match by_curl {
+        false => Endpoint::Http(address, client),
+        true => Endpoint::Curl(format!("http{}://{address}", if tls { "s" } else { "" })),
     };
     Ok(Running {
         endpoint,
@@ -289,7 +316,7 @@ fn nginx_config(address: &str, tls: bool, folder: &Path) -> String {
     let (listen, certificate) = if tls {
         (
             "ssl",
-            format!("ssl_certificate {folder}/cert.pem; ssl_certificate_key {folder}/key.pem;"),
+            format!("ssl_certificate {folder}/node.pem; ssl_certificate_key {folder}/node.key;"),
         )
     } else {
         ("", String::new())

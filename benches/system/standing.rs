@@ -11,7 +11,8 @@ use super::images::ImageSet;
 use super::load;
 use super::offers::{self, CONNECTIONS};
 use super::rounds::{Bench, Spread};
-use super::servers::{Build, Subject};
+use super::sections::pixseal;
+use super::servers::Subject;
 use crate::support::process;
 
 const NODES: u32 = 3;
@@ -19,13 +20,7 @@ const CROWD: usize = 64;
 const CROWD_SIDE: u32 = 2000;
 const IDLE_TIME: Duration = Duration::from_secs(10);
 
-const CLUSTER: Subject = Subject::Pixseal {
-    build: Build::This,
-    nodes: NODES,
-    durability: Durability::Fsync,
-    audience: Audience::All,
-    tokens: false,
-};
+const CLUSTER: Subject = pixseal(NODES, Durability::Fsync, Audience::All);
 
 /// Peak resident memory of each server while 64 images of 16 MB arrive at once.
 pub fn memory(bench: &Bench) -> Result<(), String> {

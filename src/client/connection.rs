@@ -14,13 +14,16 @@ use super::error::{Error, ErrorKind};
 use crate::http::body::{self, Body};
 use crate::http::inbox::Inbox;
 use crate::http::response::{self, AnswerFields, Response};
+use crate::socket::channel::Channel;
+use crate::socket::is_stall;
+use crate::tls::ClientTls;
 
 /// A blocked read or write looks at its deadline this often: the kernel's timeout is set once a connection.
 const TICK: Duration = Duration::from_millis(250);
 
 /// An open connection.
 pub struct NodeConnection {
-    stream: TcpStream,
+    channel: Channel,
     address: String,
     inbox: Inbox,
     out: Vec<u8>,
@@ -29,18 +32,26 @@ pub struct NodeConnection {
 }
 
 impl NodeConnection {
-    /// Connects to `host:port`, trying each address that the name resolves to.
-    pub fn open(address: &str, within: Duration) -> Result<NodeConnection, Error> {
+    /// Connects to `host:port`, trying each address that the name resolves to. With `tls` the node has to show, with its
+    /// first answer, that it is `host`.
+    pub fn open(address: &str, tls: Option<&ClientTls>, within: Duration) -> Result<NodeConnection, Error> {
         let unreachable = |e: io::Error| Error {
             kind: ErrorKind::Unreachable,
             text: format!("{address}: {e}"),
         };
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+        let session = tls
+            .map(|tls| {
+                tls.connect(host)
+                    .map_err(|why| unreachable(io::Error::other(why)))
+            })
+            .transpose()?;
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for resolved in address.to_socket_addrs().map_err(unreachable)? {
             match connect(&resolved, within) {
                 Ok(stream) => {
                     return Ok(NodeConnection {
-                        stream,
+                        channel: Channel::new(stream, session),
                         address: address.to_owned(),
                         inbox: Inbox::default(),
                         out: Vec::new(),
@@ -98,7 +109,7 @@ impl NodeConnection {
         // Passes over what is empty.
         IoSlice::advance_slices(&mut slices, 0);
         while !slices.is_empty() {
-            match self.stream.write_vectored(slices) {
+            match self.channel.write_vectored(slices) {
                 Ok(count) => IoSlice::advance_slices(&mut slices, count),
                 Err(e) => self.wait_on(&e, deadline)?,
             }
@@ -130,7 +141,7 @@ impl NodeConnection {
                     return Ok(head);
                 }
             }
-            match self.inbox.fill(&mut self.stream) {
+            match self.inbox.fill(&mut self.channel) {
                 Ok(0) => return Err(self.lost("closed the connection")),
                 Ok(_) => {}
                 Err(e) => self.wait_on(&e, deadline)?,
@@ -142,15 +153,30 @@ impl NodeConnection {
     pub(crate) fn await_input(&self, patience: Duration) -> bool {
         let timeout = Timespec::try_from(patience).expect("a wait fits a timespec");
         !self.inbox.unread().is_empty()
-            || poll(&mut [PollFd::new(&self.stream, PollFlags::IN)], Some(&timeout))
-                .is_ok_and(|count| count > 0)
+            || self.channel.has_input()
+            || poll(
+                &mut [PollFd::new(self.channel.stream(), PollFlags::IN)],
+                Some(&timeout),
+            )
+            .is_ok_and(|count| count > 0)
     }
 
-    /// Whether anything arrives within `patience`, without consuming it: nothing should, while a node still
-    /// waits for the end of a body.
-    pub(crate) fn has_input(&self, patience: Duration) -> bool {
-        let is_end = || !self.stream.peek(&mut [0]).is_ok_and(|count| count > 0);
-        self.await_input(patience) && !(self.inbox.unread().is_empty() && is_end())
+    /// Whether anything of an answer arrives within `patience`: nothing should, while a node still waits for the end of a
+    /// body.
+    pub(crate) fn has_answer(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        while self.inbox.unread().is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            if !self.await_input(left) {
+                return false;
+            }
+            match self.inbox.fill(&mut self.channel) {
+                Err(e) if is_stall(&e) => {}
+                Ok(0) | Err(_) => return false,
+                Ok(_) => {}
+            }
+        }
+        true
     }
 
     /// Reads content into `buf` (not empty) and returns how many bytes; 0 is its end.
@@ -161,7 +187,7 @@ impl NodeConnection {
         deadline: Instant,
     ) -> Result<usize, Error> {
         loop {
-            match body.read(&mut self.inbox, &mut self.stream, buf) {
+            match body.read(&mut self.inbox, &mut self.channel, buf) {
                 Ok(count) => return Ok(count),
                 Err(body::Error::Wire(e)) => self.wait_on(&e, deadline)?,
                 Err(body::Error::Ended) => {
@@ -201,6 +227,11 @@ impl NodeConnection {
     fn wait_on(&self, error: &io::Error, deadline: Instant) -> Result<(), Error> {
         match error.kind() {
             io::ErrorKind::Interrupted => Ok(()),
+            // Of TLS: the other end is not who it should be, or speaks something else.
+            io::ErrorKind::InvalidData => Err(Error {
+                kind: ErrorKind::Untrusted,
+                text: format!("{}: {error}", self.address),
+            }),
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut if Instant::now() < deadline => Ok(()),
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(Error {
                 kind: ErrorKind::Silent,

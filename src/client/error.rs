@@ -7,6 +7,8 @@ use std::fmt;
 pub enum ErrorKind {
     /// No connection could be made: the node is down, or its name or route is wrong.
     Unreachable,
+    /// TLS: it cannot show that it is who it should be, wants to be shown something else, or does not speak it.
+    Untrusted,
     /// The connection ended in the middle.
     Lost,
     /// Nothing arrived, or nothing could be sent, in time.
@@ -53,6 +55,7 @@ impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             ErrorKind::Unreachable => "unreachable",
+            ErrorKind::Untrusted => "not trusted (TLS)",
             ErrorKind::Lost => "connection lost",
             ErrorKind::Silent => "no answer in time",
             ErrorKind::Protocol => "answer makes no sense",

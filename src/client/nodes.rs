@@ -14,6 +14,7 @@ use crate::http::target::Target;
 use crate::members::{Members, NODES_MAX};
 use crate::report::Status;
 use crate::roster::{NodeId, Roster};
+use crate::tls::ClientTls;
 
 /// How long a node that did not answer is left alone, unless another one names it; doubled each further time.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
@@ -49,6 +50,8 @@ pub(super) struct Nodes {
     pub(super) alive: Roster,
     /// Shown with every request.
     pub(super) token: Option<BearerToken>,
+    /// Whom to believe, and what to show to them; none: plain HTTP.
+    pub(super) tls: Option<ClientTls>,
     /// When a node was last asked who the members are.
     learnt: Option<Instant>,
 }
@@ -79,6 +82,7 @@ impl Nodes {
             members,
             patience,
             token: None,
+            tls: None,
             learnt: None,
         }
     }
@@ -106,8 +110,10 @@ impl Nodes {
 
     /// The connection to a node, kept or new; the caller gives it back with `keep`.
     pub(super) fn take(&mut self, id: NodeId) -> Result<NodeConnection, Error> {
-        let (connect, token) = (self.patience.connect, self.token.clone());
-        let open = |address: &str| Ok(NodeConnection::open(address, connect)?.with_token(token.clone()));
+        let (connect, token, tls) = (self.patience.connect, self.token.clone(), self.tls.clone());
+        let open = |address: &str| {
+            Ok(NodeConnection::open(address, tls.as_ref(), connect)?.with_token(token.clone()))
+        };
         let member = self.member(id);
         if let Some(connection) = member.connection.take() {
             return Ok(connection);
@@ -156,7 +162,8 @@ impl Nodes {
     fn member_called(&self, url: &str) -> Option<NodeId> {
         let has_url = |member: &Member| member.url.as_deref() == Some(url);
         let named = self.members.iter().find(|(_, member)| has_url(member));
-        let by_address = || self.member_at(url.strip_prefix("http://")?);
+        let scheme = if self.tls.is_some() { "https://" } else { "http://" };
+        let by_address = || self.member_at(url.strip_prefix(scheme)?);
         named.map(|(id, _)| *id).or_else(by_address)
     }
 

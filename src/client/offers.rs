@@ -245,7 +245,10 @@ impl PendingUpload<'_, '_, '_> {
 
     fn record_failure(&mut self, node: NodeId, error: &Error) {
         self.note(Some(node), error.kind);
-        if matches!(error.kind, ErrorKind::Unreachable | ErrorKind::Silent) {
+        if matches!(
+            error.kind,
+            ErrorKind::Unreachable | ErrorKind::Untrusted | ErrorKind::Silent
+        ) {
             self.nodes.back_off(node);
         }
     }

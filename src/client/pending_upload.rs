@@ -166,7 +166,7 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
                     let (first, last) = piece.split_at(piece.len() - 1);
                     connection.send(first, deadline)?;
                     let start = Instant::now();
-                    self.upload.answered_early |= connection.has_input(hold);
+                    self.upload.answered_early |= connection.has_answer(hold);
                     self.upload.held = start.elapsed();
                     connection.send(last, Instant::now() + patience)?;
                 }

@@ -7,9 +7,10 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
 use crate::client::connection::NodeConnection;
@@ -17,6 +18,7 @@ use crate::client::error::Error;
 use crate::http::response::Response;
 use crate::members::Members;
 use crate::roster::NodeId;
+use crate::tls::ClientTls;
 
 /// A node that does not answer in this time could not be asked. A worker waits for it.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
@@ -30,9 +32,10 @@ const IDLE_MAX: usize = 16;
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Connections to the other nodes.
-#[derive(Default)]
 pub(crate) struct Peers {
     idle: Mutex<BTreeMap<NodeId, Vec<NodeConnection>>>,
+    /// Whom this node believes, and what it shows; none: plain HTTP. Another one when the certificates change.
+    tls: Option<ArcSwap<ClientTls>>,
 }
 
 /// A question: method and target.
@@ -50,6 +53,22 @@ struct AskedPeer<'q> {
 }
 
 impl Peers {
+    pub(crate) fn new(tls: Option<ClientTls>) -> Peers {
+        Peers {
+            idle: Mutex::default(),
+            tls: tls.map(ArcSwap::from_pointee),
+        }
+    }
+
+    /// Believes others from now on, and shows something else.
+    pub(crate) fn set_tls(&self, tls: ClientTls) {
+        if let Some(current) = &self.tls {
+            current.store(Arc::new(tls));
+        }
+        // Those that are kept were made by what was.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Asks all of `nodes` at once, each for its target, and waits for each as long as `is_there` holds for it. `None`: it did
     /// not answer, or with something else.
     pub(crate) fn ask<T: DeserializeOwned>(
@@ -87,8 +106,26 @@ impl Peers {
     pub(crate) fn connect_or_say(&self, members: &Members, node: NodeId) -> Result<NodeConnection, Error> {
         match self.kept(node) {
             Some(connection) => Ok(connection),
-            None => open(members, node),
+            None => self.open(members, node),
         }
+    }
+
+    fn open(&self, members: &Members, node: NodeId) -> Result<NodeConnection, Error> {
+        let tls = self.tls.as_ref().map(ArcSwap::load);
+        let address = members.address(node).unwrap_or_default();
+        NodeConnection::open(address, tls.as_deref().map(Arc::as_ref), CONNECT_TIME_MAX)
+    }
+
+    fn ask_anew(
+        &self,
+        members: &Members,
+        node: NodeId,
+        question: Question<'_>,
+        deadline: Instant,
+    ) -> Option<NodeConnection> {
+        let mut connection = self.open(members, node).ok()?;
+        question.send(&mut connection, deadline).ok()?;
+        Some(connection)
     }
 
     /// Keeps a connection whose answer was read whole and that may be used again.
@@ -114,7 +151,7 @@ impl Peers {
     ) -> Option<AskedPeer<'q>> {
         let mut connection = self.connect(members, node)?;
         if question.send(&mut connection, deadline).is_err() {
-            connection = ask_anew(members, node, question, deadline)?;
+            connection = self.ask_anew(members, node, question, deadline)?;
         }
         Some(AskedPeer {
             node,
@@ -134,7 +171,7 @@ impl Peers {
             Ok(response) => response,
             // Nodes close connections that were idle for long.
             Err(_) if reused && wait() => {
-                asked.connection = ask_anew(members, asked.node, asked.question, deadline)?;
+                asked.connection = self.ask_anew(members, asked.node, asked.question, deadline)?;
                 head(&mut asked.connection, deadline, wait)?.ok()?
             }
             Err(_) => return None,
@@ -176,21 +213,6 @@ fn head(
     Some(connection.head(deadline))
 }
 
-fn ask_anew(
-    members: &Members,
-    node: NodeId,
-    question: Question<'_>,
-    deadline: Instant,
-) -> Option<NodeConnection> {
-    let mut connection = open(members, node).ok()?;
-    question.send(&mut connection, deadline).ok()?;
-    Some(connection)
-}
-
-fn open(members: &Members, node: NodeId) -> Result<NodeConnection, Error> {
-    NodeConnection::open(members.address(node).unwrap_or_default(), CONNECT_TIME_MAX)
-}
-
 #[cfg(test)]
 #[allow(clippy::disallowed_types, reason = "a listener stands for a node that hangs")]
 mod tests {
@@ -211,7 +233,7 @@ mod tests {
             looks.get() < 3
         };
         let answers =
-            Peers::default().ask::<u32>(&members, &[NodeId(1)], ("GET", &|_| "/".to_owned()), is_there);
+            Peers::new(None).ask::<u32>(&members, &[NodeId(1)], ("GET", &|_| "/".to_owned()), is_there);
         assert_eq!(answers, [(NodeId(1), None)]);
         assert_eq!(looks.get(), 3);
     }

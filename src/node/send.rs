@@ -43,7 +43,7 @@ pub(crate) fn open<'n>(node: &'n Node, id: &ImageId, sealed: Sealed) -> Result<S
 /// Sends `head` and then `range` of the image. The head is held back until the first segment was verified.
 pub(crate) fn send(
     node: &Node,
-    socket: &Socket,
+    socket: &mut Socket,
     (id, source): (&ImageId, &Source<'_>),
     form: Form,
     head: Vec<u8>,
@@ -146,7 +146,7 @@ fn send_sealed(source: &Source<'_>, outgoing: &mut Outgoing<'_>, range: &Range<u
 
 /// The sending half: bytes to a client that may be slow.
 struct Outgoing<'c> {
-    socket: &'c Socket,
+    socket: &'c mut Socket,
     blocks: &'c Blocks,
     /// Not yet sent.
     head: Option<Vec<u8>>,

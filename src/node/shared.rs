@@ -25,6 +25,8 @@ use crate::version::{Clock, Version};
 
 pub(crate) struct Node {
     pub(crate) id: NodeId,
+    /// What nodes speak: `http` or `https`.
+    pub(crate) scheme: &'static str,
     pub(crate) keyset: Arc<Keyset>,
     pub(crate) store: Store,
     pub(crate) cluster: Cluster,

@@ -207,16 +207,20 @@ impl Acceptor {
             };
             Counters::add(&self.service.node.counters.connections_accepted, 1);
             let client = quota::client_of(peer.ip());
+            let session = self.service.tls.as_ref().map(|tls| tls.load().accept());
             let Some(permit) = self.seat(client) else {
                 Counters::add(&self.service.node.counters.connections_refused, 1);
-                let _ = rustix::net::send(
-                    &stream,
-                    &self.full_answer,
-                    rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL,
-                );
+                if session.is_none() {
+                    let _ = rustix::net::send(
+                        &stream,
+                        &self.full_answer,
+                        rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL,
+                    );
+                }
                 continue;
             };
-            if let Ok(socket) = Socket::new(stream, client, Arc::clone(&self.service.pressure)) {
+            let pressure = Arc::clone(&self.service.pressure);
+            if let Ok(socket) = Socket::new(stream, session, client, pressure) {
                 let connection = Connection::new(socket, permit);
                 if connection.socket.has_input() {
                     self.dispatch(connection, workers);
@@ -456,7 +460,8 @@ impl Acceptor {
     }
 }
 
-/// Whether all that arrived is one whole `GET /healthz`, which everybody may ask under any name. A worker answers everything else.
+/// Whether all that arrived is one whole `GET /healthz`, which everybody may ask under any name. A worker answers everything
+/// else, and everything under TLS: this thread decrypts nothing.
 fn asks_for_health(connection: &Connection) -> bool {
     let mut bytes = [0; HEALTH_HEAD_BYTES_MAX];
     let count = connection.socket.peek(&mut bytes);

@@ -38,7 +38,7 @@ pub(crate) fn redirect(
     text: impl Display,
 ) -> Answer {
     let members = node.members();
-    let base = members.base_url(referred.to).unwrap_or_default();
+    let base = members.base_url(referred.to, node.scheme).unwrap_or_default();
     let path = referred_target(node, (referred, is_authorized), (method, id), query);
     Answer::text(307, text).field("Location", format_args!("{base}{path}"))
 }
@@ -170,6 +170,10 @@ pub(crate) fn refusal(error: &Error) -> Answer {
         Error::HeadTooSlow => Answer::text(
             408,
             format_args!("The head took over {} s.", HEAD_TIME_MAX.as_secs()),
+        ),
+        Error::PlainHttp => Answer::text(
+            400,
+            "This node speaks TLS: use https://, and our programs with --ca FILE.",
         ),
         Error::Target(why) => Answer::text(400, format_args!("{why}.")),
         Error::Host => Answer::text(421, "This node does not answer for that host."),

@@ -8,6 +8,7 @@ use crate::durable::Durability;
 use crate::members::Members;
 use crate::roster::NodeId;
 use crate::store::disk::MinFree;
+use crate::tls::files::NodeFiles;
 
 /// Everything that can be set.
 #[derive(Clone, Debug)]
@@ -42,6 +43,8 @@ pub struct Config {
     pub metrics_open: bool,
     /// Listen where others than this machine can connect, although there are no tokens.
     pub insecure_allow_remote: bool,
+    /// HTTPS, for clients and between nodes; none: plain HTTP.
+    pub tls: Option<NodeFiles>,
     /// Bounds on what clients can make this node spend.
     pub limits: Limits,
 }

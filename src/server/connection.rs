@@ -21,7 +21,7 @@ pub(crate) const WAIT_TIME_MAX: Duration = Duration::from_secs(10);
 /// One client's connection, with the permits that it holds.
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
-    /// When the first byte of a head arrived that is not complete yet.
+    /// Since when a head is awaited that is not complete yet: since its first byte, or that of what it comes in under TLS.
     pub(crate) head_since: Option<Instant>,
     /// Reused for every answer.
     pub(crate) outbox: Vec<u8>,
@@ -47,15 +47,18 @@ impl Connection {
         self.permit.address()
     }
 
-    /// Whether a head that has begun to arrive takes too long. Its clock starts when this is first asked.
+    /// Whether a head that has begun to arrive, or the handshake before it, takes too long. Its clock starts when this is first asked.
     pub(crate) fn is_head_late(&mut self) -> bool {
-        let begun = !self.socket.inbox.unread().is_empty();
-        begun && self.head_since.get_or_insert_with(Instant::now).elapsed() >= HEAD_TIME_MAX
+        if !self.socket.has_begun() {
+            self.head_since = None;
+            return false;
+        }
+        self.head_since.get_or_insert_with(Instant::now).elapsed() >= HEAD_TIME_MAX
     }
 
     /// Gives back the memory that an idle connection does not need.
     pub(crate) fn release_buffers(&mut self) {
-        self.socket.inbox.release_if_empty();
+        self.socket.release_if_empty();
         self.outbox = Vec::new();
     }
 }

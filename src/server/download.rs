@@ -36,7 +36,7 @@ pub(crate) struct Reply {
 
 pub(crate) fn send(
     service: &Service,
-    socket: &Socket,
+    socket: &mut Socket,
     (id, sealed): (&ImageId, Sealed),
     get: &Get,
     reply: &Reply,

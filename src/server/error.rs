@@ -17,6 +17,8 @@ pub(crate) enum Error {
     Head(head::Error),
     /// The head arrives too slowly.
     HeadTooSlow,
+    /// Plain HTTP where TLS is spoken.
+    PlainHttp,
     /// The request target is malformed, with what is wrong.
     Target(&'static str),
     /// This node does not answer for that host.

@@ -257,7 +257,7 @@ fn get_image(
     reply: &Reply,
 ) -> Sent {
     match find(&service.node, id, get.reach, grant.claims.as_ref()) {
-        Ok(Found::Here(sealed)) => download::send(service, &connection.socket, (id, sealed), get, reply),
+        Ok(Found::Here(sealed)) => download::send(service, &mut connection.socket, (id, sealed), get, reply),
         Ok(Found::At(referred)) => {
             let query = match get.form {
                 Form::Image => "",

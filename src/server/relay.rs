@@ -133,7 +133,7 @@ pub(crate) fn fields(head: &Head<'_>) -> String {
 }
 
 /// Passes a request without a body on, and its answer back.
-pub(crate) fn ask(service: &Service, connection: &Connection, passed: &Passed<'_>) -> Relayed {
+pub(crate) fn ask(service: &Service, connection: &mut Connection, passed: &Passed<'_>) -> Relayed {
     let Some(_relaying) = service.relays.as_ref().and_then(Relays::begin) else {
         return Relayed::Answer(answers::relays_busy());
     };
@@ -257,7 +257,7 @@ fn pass_body(
 /// Passes an answer back.
 fn give_back(
     service: &Service,
-    connection: &Connection,
+    connection: &mut Connection,
     passed: &Passed<'_>,
     mut other: NodeConnection,
     (response, fields): (&Response, &AnswerFields),
@@ -302,7 +302,7 @@ fn give_back(
 
 /// `false`: one of the two is gone.
 fn pass_content(
-    connection: &Connection,
+    connection: &mut Connection,
     head: &[u8],
     other: &mut NodeConnection,
     response: &Response,

@@ -1,5 +1,7 @@
 //! What a worker does with a connection: request after request, until it has nothing to read, misbehaves or ends.
 
+use std::io;
+
 use crossbeam_channel::Receiver;
 
 use super::answers;
@@ -13,6 +15,7 @@ use super::service::Service;
 use crate::http::head::{self, Head, Method};
 use crate::http::target::Target;
 use crate::socket::is_stall;
+use crate::tls;
 
 /// Serves a connection. `queue` tells whether others wait for a worker.
 pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Receiver<Connection>) {
@@ -38,6 +41,8 @@ pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Recei
                 }
                 return;
             }
+            // It may have been told why.
+            Next::Broken => return service.acceptor.drain(connection),
             Next::Ended => return,
         }
     }
@@ -49,6 +54,8 @@ enum Next {
     Quiet,
     /// Not understood or not let in; `true`: the answer goes without its content.
     Refused(Error, bool),
+    /// What arrived is no TLS, or not as this node demands.
+    Broken,
     Ended,
 }
 
@@ -74,6 +81,14 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
             Ok(0) => return Next::Ended,
             Ok(_) => {}
             Err(e) if is_stall(&e) => return Next::Quiet,
+            Err(e) if tls::is_plain_http(&e) => {
+                connection.socket.give_up_tls();
+                return Next::Refused(Error::PlainHttp, false);
+            }
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => {
+                log::debug!("a TLS session with {} ended: {e}", connection.socket.client());
+                return Next::Broken;
+            }
             Err(_) => return Next::Ended,
         }
     }

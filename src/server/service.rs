@@ -12,6 +12,7 @@ use super::quota::Quota;
 use super::relay::Relays;
 use crate::node::shared::Node;
 use crate::socket::pressure::Pressure;
+use crate::tls::ServerTls;
 
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,
@@ -19,6 +20,8 @@ pub(crate) struct Service {
     pub(crate) gate: ArcSwap<Gate>,
     /// Who may do what; another one when the tokens change.
     pub(crate) access: ArcSwap<Access>,
+    /// What is shown to whoever connects; none: plain HTTP. Another one when the certificates change.
+    pub(crate) tls: Option<ArcSwap<ServerTls>>,
     /// Open connections.
     pub(crate) connections: Arc<Quota>,
     pub(crate) acceptor: AcceptorHandle,

@@ -194,7 +194,7 @@ mod tests {
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             let (stream, peer) = listener.accept().unwrap();
             let connection = Connection::new(
-                Socket::new(stream, peer.ip(), Arc::default()).unwrap(),
+                Socket::new(stream, None, peer.ip(), Arc::default()).unwrap(),
                 quota.take(peer.ip()).unwrap(),
             );
             assert!(workers.hand_over(connection).is_ok());
@@ -217,7 +217,7 @@ mod tests {
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, peer) = listener.accept().unwrap();
         let connection = Connection::new(
-            Socket::new(stream, peer.ip(), Arc::default()).unwrap(),
+            Socket::new(stream, None, peer.ip(), Arc::default()).unwrap(),
             quota.take(peer.ip()).unwrap(),
         );
         assert!(workers.hand_over(connection).is_ok());

@@ -24,16 +24,16 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Takes the time of one read or write. It is judged also if something moved: a byte now and then is no progress.
-    /// A transfer that is too slow ends in `TimedOut`; the usual minimum is multiplied by `factor`.
-    pub(super) fn time(
+    /// Takes the time of one read or write, which also says how many bytes moved. It is judged also if something moved: a
+    /// byte now and then is no progress. A transfer that is too slow ends in `TimedOut`; the usual minimum is multiplied by
+    /// `factor`.
+    pub(super) fn time<T>(
         &mut self,
         factor: u64,
-        step: impl FnOnce() -> io::Result<usize>,
-    ) -> io::Result<usize> {
+        step: impl FnOnce() -> (u64, io::Result<T>),
+    ) -> io::Result<T> {
         let begun = Instant::now();
-        let outcome = step();
-        let moved = outcome.as_ref().map_or(0, |count| *count as u64);
+        let (moved, outcome) = step();
         self.judge(factor, begun.elapsed(), moved).and(outcome)
     }
 

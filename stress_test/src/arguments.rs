@@ -27,6 +27,8 @@ The cluster:
       --cluster FILE     the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003)
       --token-file FILE  a file with a token of USER, with all rights (default: the environment variable
                          PIXSEAL_TOKEN, if it is set; not needed where the nodes have no tokens)
+      --ca FILE          speak TLS, with nodes whose certificates are of these authorities (PEM)
+      --cert FILE --key FILE   a certificate for nodes that ask for one
       --spawn N          start N nodes in a temporary folder, and stop them afterwards
       --drill STEP       with --spawn: kill:leader@50%, kill:2@50%, pause:1@30%..60%, restart:each (may be repeated)
 
@@ -104,6 +106,9 @@ fn options() -> Options {
         "html",
         "log",
         "token-file",
+        "ca",
+        "cert",
+        "key",
     ] {
         options.optopt("", long, "", "VALUE");
     }

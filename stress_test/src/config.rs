@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use getopts::Matches;
+use pixseal::client::Client;
 use pixseal::client::bearer_token::BearerToken;
+use pixseal::client::nodes::Patience;
 use pixseal::client::upload::Audience;
 use pixseal::cluster_file;
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
+use pixseal::tls::ClientTls;
+use pixseal::tls::files::ClientFiles;
 
 use crate::drill::step::{self, DrillStep};
 use crate::image_source::image_name;
@@ -68,7 +72,9 @@ pub struct RunConfig {
     pub(crate) members: Members,
     pub(crate) spawn: Option<u32>,
     /// Shown to the nodes.
-    pub(crate) token: Option<BearerToken>,
+    token: Option<BearerToken>,
+    /// How to know the nodes, over TLS.
+    tls: Option<ClientTls>,
     /// For spawned nodes only.
     pub(crate) drill: Vec<DrillStep>,
     pub(crate) verify: Verify,
@@ -83,6 +89,13 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
+    /// A client of the cluster.
+    pub(crate) fn client(&self, patience: Patience) -> Client {
+        Client::new(&self.members, patience)
+            .with_token(self.token.clone())
+            .with_tls(self.tls.clone())
+    }
+
     /// From options that [`Mode::parse`](crate::arguments::Mode::parse) knows.
     pub(crate) fn of(matches: &Matches) -> Result<RunConfig, String> {
         let text = |name: &str| matches.opt_str(name);
@@ -104,6 +117,10 @@ impl RunConfig {
             None => None,
             Some(_) => Some(small(matches, "spawn", 3, u64::from(SPAWN_MAX))?),
         };
+        let tls = ClientFiles::of_options(text("ca"), text("cert"), text("key"))?;
+        if spawn.is_some() && tls.is_some() {
+            return Err("--spawn starts nodes that speak plain HTTP: leave out --ca, or start a cluster with make cluster TLS=1".to_owned());
+        }
         let drills = matches.opt_strs("drill");
         if spawn.is_none() && !drills.is_empty() {
             return Err("--drill strikes only nodes that --spawn started".to_owned());
@@ -129,6 +146,7 @@ impl RunConfig {
             members: cluster_file::read(text("cluster").as_deref())?,
             spawn,
             token: BearerToken::find(text("token-file").as_deref().map(Path::new))?,
+            tls: tls.as_ref().map(ClientTls::load).transpose()?,
             drill: drill?.concat(),
             verify: choice(matches, "verify", &VERIFICATIONS)?.unwrap_or(Verify::All),
             thresholds: thresholds.map_err(|e: String| format!("--fail-if: {e}"))?,

@@ -97,8 +97,7 @@ impl<'a> Load<'a> {
 
     /// The work of one thread, until there are no more images.
     pub(crate) fn work(&self, samples: &Sender<Sample>) {
-        let client = Client::new(&self.config.members, Patience::default());
-        let mut client = client.with_token(self.config.token.clone());
+        let mut client = self.config.client(Patience::default());
         let mut buffer = Vec::new();
         while let Some(number) = self.next() {
             let start_at = self.await_start(number);

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use pixseal::client::Client;
 use pixseal::client::error::ErrorKind;
 use pixseal::report::Status;
 use pixseal::standard_output::{print, say};
@@ -102,7 +101,7 @@ fn colours(config: &RunConfig) -> Colours {
 /// Asks every node who leads; says which do not answer. Waits a little for a cluster that was just started.
 fn await_leader(config: &RunConfig, stop: &StopSignal) -> Result<(), String> {
     let members = &config.members;
-    let mut client = Client::new(members, PATIENCE).with_token(config.token.clone());
+    let mut client = config.client(PATIENCE);
     let deadline = Instant::now() + LEADER_PATIENCE;
     loop {
         let told: Vec<_> = members

@@ -47,7 +47,7 @@ pub(crate) fn read_back(
     let found = Mutex::new(Verification::default());
     let next = AtomicU64::new(0);
     let work = || {
-        let mut client = Client::new(&config.members, Patience::default()).with_token(config.token.clone());
+        let mut client = config.client(Patience::default());
         loop {
             let index = next.fetch_add(stride, Ordering::Relaxed);
             let Some(place) = usize::try_from(index)

@@ -11,7 +11,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
@@ -57,8 +56,7 @@ impl Watch {
             thread::Builder::new()
                 .name(format!("watch-{id}"))
                 .spawn_scoped(scope, move || {
-                    let client = Client::new(&config.members, PATIENCE);
-                    let mut client = client.with_token(config.token.clone());
+                    let mut client = config.client(PATIENCE);
                     while !done.is_raised() {
                         match client.status(id) {
                             Ok(status) => self.heard(&status),

@@ -1,26 +1,108 @@
-//! Certificates that sign themselves, for servers in front of or beside ours; by openssl.
+//! Certificates: authorities, and what they sign.
 
-use std::path::Path;
-use std::process::Command;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use super::process::ChildProcess;
+use pixseal::tls::files::Identity;
+use rcgen::{
+    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 
-/// Puts `cert.pem` and `key.pem` for a host of this name into `folder`.
+/// Puts `cert.pem` and `key.pem` for a host of this name into `folder`; the certificate signs itself.
 pub fn make(folder: &Path, name: &str) -> Result<(), String> {
-    let mut command = Command::new("openssl");
-    command.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-    ]);
-    command.args(["-nodes", "-days", "2", "-subj", &format!("/CN={name}")]);
-    command.args(["-addext", &format!("subjectAltName=DNS:{name}"), "-keyout"]);
-    command
-        .arg(folder.join("key.pem"))
-        .arg("-out")
-        .arg(folder.join("cert.pem"));
-    ChildProcess::start("openssl", &mut command, &folder.join("openssl.log"))?.finish()
+    let key = KeyPair::generate().map_err(|e| e.to_string())?;
+    let certificate = params(&[name.to_owned()])
+        .self_signed(&key)
+        .map_err(|e| e.to_string())?;
+    write(&folder.join("cert.pem"), &certificate.pem());
+    write(&folder.join("key.pem"), &key.serialize_pem());
+    Ok(())
+}
+
+/// An authority that tests made up.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    /// Its own certificate.
+    pub file: PathBuf,
+}
+
+impl Authority {
+    /// A new one, whose certificate is `NAME.pem` in `folder`.
+    pub fn new(folder: &Path, name: &str) -> Authority {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let key = KeyPair::generate().unwrap();
+        let file = folder.join(format!("{name}.pem"));
+        write(&file, &params.self_signed(&key).unwrap().pem());
+        Authority {
+            issuer: Issuer::new(params, key),
+            file,
+        }
+    }
+
+    /// Certificate and key for these hosts, as `NAME.pem` and `NAME.key` in `folder`.
+    pub fn sign(&self, folder: &Path, name: &str, hosts: &[String]) -> Identity {
+        self.sign_params(folder, name, &params(hosts))
+    }
+
+    /// The same, long expired.
+    pub fn sign_expired(&self, folder: &Path, name: &str, hosts: &[String]) -> Identity {
+        let mut params = params(hosts);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign_params(folder, name, &params)
+    }
+
+    fn sign_params(&self, folder: &Path, name: &str, params: &CertificateParams) -> Identity {
+        let key = KeyPair::generate().unwrap();
+        let identity = Identity {
+            cert: folder.join(format!("{name}.pem")),
+            key: folder.join(format!("{name}.key")),
+        };
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        write(&identity.cert, &certificate.pem());
+        write(&identity.key, &key.serialize_pem());
+        identity
+    }
+}
+
+/// For servers and clients.
+fn params(hosts: &[String]) -> CertificateParams {
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.extended_key_usages = vec![
+        ExtendedKeyUsagePurpose::ServerAuth,
+        ExtendedKeyUsagePurpose::ClientAuth,
+    ];
+    params
+}
+
+fn write(file: &Path, text: &str) {
+    fs::write(file, text).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A client that believes this authority, shows this certificate, and is no part of the program that is tested.
+#[cfg(feature = "tls")]
+pub fn client_config(ca: &Path, identity: Option<&Identity>) -> std::sync::Arc<rustls::ClientConfig> {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let builder = rustls::ClientConfig::builder_with_provider(provider.into());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(roots);
+    std::sync::Arc::new(match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let chain = vec![CertificateDer::from_pem_file(&identity.cert).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(&identity.key).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    })
 }

@@ -17,9 +17,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::address::free_address;
+#[cfg(feature = "tls")]
+use super::certificate::{self, Authority};
 use super::observer::{Observer, OutputReader, Tap};
 use super::wait_for;
-use super::wire::{self, ReceivedAnswer};
+use super::wire::{self, ReceivedAnswer, Wire};
 
 /// The end of a node's log that is shown when its test fails.
 const LOG_LINES_SHOWN: usize = 40;
@@ -38,6 +40,9 @@ pub struct TestNode {
     pub options: Vec<String>,
     /// What is shown to it, if it has tokens.
     pub token: Option<String>,
+    /// How it is known, if it speaks TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
     server: PathBuf,
     images: PathBuf,
     secrets: PathBuf,
@@ -130,6 +135,8 @@ impl TestCluster {
                 secrets: folder.path().join("secrets"),
                 options: layout.options.clone(),
                 token: None,
+                #[cfg(feature = "tls")]
+                tls: None,
                 process: None,
                 tap: None,
                 root,
@@ -144,6 +151,30 @@ impl TestCluster {
         self.nodes.iter_mut().for_each(TestNode::launch);
         self.nodes.iter_mut().for_each(TestNode::await_service);
         self.await_agreement();
+    }
+
+    /// Has the nodes, none of which runs, speak TLS by an authority that is made for them.
+    #[cfg(feature = "tls")]
+    pub fn speak_tls(&mut self) -> Authority {
+        let authority = Authority::new(self.root(), "ca");
+        let identity = authority.sign(self.root(), "node", &self.hosts());
+        let config = certificate::client_config(&authority.file, None);
+        for node in &mut self.nodes {
+            let files = [
+                ("--cert", &identity.cert),
+                ("--key", &identity.key),
+                ("--ca", &authority.file),
+            ];
+            let options = files.map(|(option, file)| [option.to_owned(), file.display().to_string()]);
+            node.options.extend(options.into_iter().flatten());
+            node.tls = Some(config.clone());
+        }
+        authority
+    }
+
+    /// What certificates for the nodes have to name.
+    pub fn hosts(&self) -> Vec<String> {
+        vec![self.node(1).address.ip().to_string()]
     }
 
     /// From now on, every node that starts prints to an observer.
@@ -191,6 +222,8 @@ impl TestCluster {
             prefix: original.prefix.clone(),
             options,
             token: original.token.clone(),
+            #[cfg(feature = "tls")]
+            tls: original.tls.clone(),
             server: original.server.clone(),
             images: root.join("images"),
             secrets: original.secrets.clone(),
@@ -307,7 +340,8 @@ impl TestNode {
                     self.log_end()
                 );
             }
-            wire::try_ask(self.address, "GET", "/healthz").filter(|answer| answer.status == 200)
+            wire::ask_on(self.try_connect().ok()?, ("GET", "/healthz"), "")
+                .filter(|answer| answer.status == 200)
         });
     }
 
@@ -437,7 +471,8 @@ impl TestNode {
 
     /// `/cluster`, if the node answers.
     pub fn state(&self) -> Option<Value> {
-        let answer = wire::try_ask_as(self.address, "GET", "/cluster", self.token())?;
+        let shown = wire::authorization(self.token());
+        let answer = wire::ask_on(self.try_connect().ok()?, ("GET", "/cluster"), &shown)?;
         serde_json::from_slice(&answer.body).ok()
     }
 
@@ -448,13 +483,36 @@ impl TestNode {
 
     /// The same with this token, or with none.
     pub fn ask_as(&self, token: Option<&str>, method: &str, target: &str) -> ReceivedAnswer {
-        wire::try_ask_as(self.address, method, target, token)
+        let wire = self.try_connect().ok();
+        wire.and_then(|wire| wire::ask_on(wire, (method, target), &wire::authorization(token)))
             .unwrap_or_else(|| panic!("node {} gave no answer to {method} {target}", self.id))
     }
 
     /// An upload with a length, on a connection of its own.
     pub fn put(&self, target: &str, image: &[u8]) -> ReceivedAnswer {
-        wire::put_as(self.address, target, image, self.token())
+        self.put_at(self.address, target, image)
+    }
+
+    fn put_at(&self, address: SocketAddr, target: &str, image: &[u8]) -> ReceivedAnswer {
+        let mut wire = self.connect_to(address).unwrap();
+        let shown = wire::authorization(self.token());
+        wire.send(&wire::put_head(address, target, image.len(), &shown));
+        wire.send(image);
+        wire.answer().expect("an upload is answered")
+    }
+
+    /// A connection to it, over TLS if it speaks that.
+    pub fn try_connect(&self) -> std::io::Result<Wire> {
+        self.connect_to(self.address)
+    }
+
+    /// A connection to a node of its cluster.
+    fn connect_to(&self, address: SocketAddr) -> std::io::Result<Wire> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Wire::try_connect_tls(address, tls);
+        }
+        Wire::try_connect(address)
     }
 
     fn token(&self) -> Option<&str> {
@@ -463,13 +521,17 @@ impl TestNode {
 
     /// The same as [`TestNode::ask`], and redirects are followed.
     pub fn ask_through(&self, method: &str, target: &str) -> ReceivedAnswer {
-        let ask = |address, target: &str| wire::try_ask(address, method, target).expect("an answer");
+        let ask = |address, target: &str| {
+            let wire = self.connect_to(address).ok();
+            wire.and_then(|wire| wire::ask_on(wire, (method, target), ""))
+                .expect("an answer")
+        };
         wire::follow(self.ask(method, target), ask)
     }
 
     /// The same as [`TestNode::put`], and redirects are followed.
     pub fn put_through(&self, target: &str, image: &[u8]) -> ReceivedAnswer {
-        let put = |address, target: &str| wire::put(address, target, image);
+        let put = |address, target: &str| self.put_at(address, target, image);
         wire::follow(self.put(target, image), put)
     }
 

@@ -38,7 +38,8 @@ impl ReceivedAnswer {
     /// The node that it names, and what to ask that one for; `None` if it is no redirect.
     pub fn redirect(&self) -> Option<(SocketAddr, String)> {
         let location = self.field("location").filter(|_| self.status == 307)?;
-        let (address, path) = location.strip_prefix("http://")?.split_once('/')?;
+        let (_, rest) = location.split_once("://")?;
+        let (address, path) = rest.split_once('/')?;
         Some((address.parse().unwrap(), format!("/{path}")))
     }
 
@@ -51,6 +52,8 @@ impl ReceivedAnswer {
 /// A connection on which a test says what it likes.
 pub struct Wire {
     stream: TcpStream,
+    #[cfg(feature = "tls")]
+    session: Option<rustls::ClientConnection>,
     inbox: Vec<u8>,
 }
 
@@ -68,7 +71,22 @@ impl Wire {
         stream.set_nodelay(true)?;
         Ok(Wire {
             stream,
+            #[cfg(feature = "tls")]
+            session: None,
             inbox: Vec::new(),
+        })
+    }
+
+    /// The same over TLS, with a server whose certificate is for `address`. The handshake comes with the first bytes.
+    #[cfg(feature = "tls")]
+    pub fn try_connect_tls(
+        address: SocketAddr,
+        tls: &std::sync::Arc<rustls::ClientConfig>,
+    ) -> io::Result<Wire> {
+        let session = rustls::ClientConnection::new(tls.clone(), address.ip().into());
+        Ok(Wire {
+            session: Some(session.map_err(io::Error::other)?),
+            ..Wire::try_connect(address)?
         })
     }
 
@@ -79,6 +97,11 @@ impl Wire {
 
     /// Sends bytes. A server that has refused and closed meanwhile is no error: its answer tells.
     pub fn send(&mut self, bytes: &[u8]) {
+        #[cfg(feature = "tls")]
+        if let Some(session) = &mut self.session {
+            let _ = rustls::Stream::new(session, &mut self.stream).write_all(bytes);
+            return;
+        }
         let _ = self.stream.write_all(bytes);
     }
 
@@ -134,16 +157,33 @@ impl Wire {
         std::mem::take(&mut self.inbox)
     }
 
+    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "tls")]
+        if let Some(session) = &mut self.session {
+            return rustls::Stream::new(session, &mut self.stream).read(room);
+        }
+        self.stream.read(room)
+    }
+
     /// One read; false at the end. A reset is an end: the server had enough.
     fn more(&mut self) -> bool {
         let mut room = [0; 16 << 10];
-        match self.stream.read(&mut room) {
+        match self.read(&mut room) {
             Ok(0) => false,
             Ok(count) => {
                 self.inbox.extend_from_slice(&room[..count]);
                 true
             }
-            Err(e) if e.kind() == io::ErrorKind::ConnectionReset => false,
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::InvalidData
+                ) =>
+            {
+                false
+            }
             // A socket with a timeout is interrupted when the process was stopped for a moment.
             Err(e) if e.kind() == io::ErrorKind::Interrupted => self.more(),
             Err(e) => panic!("the server neither answers nor closes: {e}"),
@@ -202,9 +242,14 @@ pub fn try_ask_as(
     target: &str,
     token: Option<&str>,
 ) -> Option<ReceivedAnswer> {
-    let mut wire = Wire::try_connect(address).ok()?;
     let shown = authorization(token);
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: {address}\r\n{shown}Connection: close\r\n\r\n");
+    ask_on(Wire::try_connect(address).ok()?, (method, target), &shown)
+}
+
+/// A request without a body, the only one on this connection. `fields` are whole lines, each with its CRLF.
+pub fn ask_on(mut wire: Wire, (method, target): (&str, &str), fields: &str) -> Option<ReceivedAnswer> {
+    let host = wire.stream.peer_addr().ok()?;
+    let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{fields}Connection: close\r\n\r\n");
     wire.send(head.as_bytes());
     wire.read_answer(method == "HEAD")
 }

@@ -4,10 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use getopts::Matches;
+use pixseal::client::Client;
 use pixseal::client::bearer_token::BearerToken;
+use pixseal::client::nodes::Patience;
 use pixseal::cluster_file;
 use pixseal::image_id;
 use pixseal::members::Members;
+use pixseal::tls::ClientTls;
+use pixseal::tls::files::ClientFiles;
 
 /// A day: longer is a mistake.
 const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
@@ -26,6 +30,8 @@ pub(super) struct Config {
     pub(super) timeout: Option<Duration>,
     /// Shown to the nodes.
     pub(super) token: Option<BearerToken>,
+    /// How to know the nodes, over TLS.
+    pub(super) tls: Option<ClientTls>,
 }
 
 impl Config {
@@ -48,7 +54,22 @@ impl Config {
                 .map(|seconds| timeout(&seconds))
                 .transpose()?,
             token: BearerToken::find(matches.opt_str("token-file").as_deref().map(Path::new))?,
+            tls: ClientFiles::of_options(
+                matches.opt_str("ca"),
+                matches.opt_str("cert"),
+                matches.opt_str("key"),
+            )?
+            .as_ref()
+            .map(ClientTls::load)
+            .transpose()?,
         })
+    }
+
+    /// A client of these nodes.
+    pub(super) fn client(&self, members: &Members) -> Client {
+        Client::new(members, Patience::default())
+            .with_token(self.token.clone())
+            .with_tls(self.tls.clone())
     }
 
     /// When to stop trying for an image that is begun now.

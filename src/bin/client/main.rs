@@ -19,7 +19,6 @@ use std::process::ExitCode;
 
 use getopts::Options;
 use pixseal::client::Client;
-use pixseal::client::nodes::Patience;
 use pixseal::image_id::ImageId;
 use pixseal::standard_output::{print, say};
 
@@ -41,6 +40,9 @@ Options:
   -o, --output DIR     where get writes
       --token-file FILE
                        a file with your token (default: the environment variable PIXSEAL_TOKEN, if it is set)
+      --ca FILE        speak TLS, with nodes whose certificates are of these authorities (PEM)
+      --cert FILE --key FILE
+                       a certificate for nodes that ask for one
       --timeout SECS   how long to try for one image (default: 60), or to ask all nodes for their status
                        (1.5), or to go on rebalancing while nothing moves (60)
   -h, --help           this text
@@ -68,6 +70,9 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     options
         .optopt("", "timeout", "", "SECS")
         .optopt("", "token-file", "", "FILE")
+        .optopt("", "ca", "", "FILE")
+        .optopt("", "cert", "", "FILE")
+        .optopt("", "key", "", "FILE")
         .optflag("h", "help", "")
         .optflag("V", "version", "");
     let matches = options
@@ -80,7 +85,7 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         return Ok(outcome(say(format_args!("client {}", env!("CARGO_PKG_VERSION")))));
     }
     let config = Config::read(&matches)?;
-    let mut client = Client::new(&config.members, Patience::default()).with_token(config.token.clone());
+    let mut client = config.client(&config.members);
     let failed = match matches.free.split_first() {
         Some((command, files)) if command == "put" && !files.is_empty() => {
             put::put(&mut client, &config, files)?

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
 use pixseal::client::error::{Error, ErrorKind};
-use pixseal::client::nodes::Patience;
 use pixseal::report::Rebalance;
 use pixseal::roster::{NodeId, ViewId};
 use pixseal::standard_output::say;
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Success: nothing lies where it does not belong.
 pub(super) fn rebalance(config: &Config) -> ExitCode {
     let patience = config.timeout.unwrap_or(PATIENCE);
-    let mut client = Client::new(&all_members(config), Patience::default()).with_token(config.token.clone());
+    let mut client = config.client(&all_members(config));
     let ids: Vec<NodeId> = client.members().map(|(id, _)| id).collect();
     let mut best = None;
     let mut moved_at = Instant::now();

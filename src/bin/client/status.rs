@@ -27,7 +27,7 @@ const TEXT: [bool; 8] = [false, true, true, false, false, true, false, false];
 /// Prints the table. Success: every member has answered, all are ready and all agree.
 pub(super) fn status(config: &Config) -> ExitCode {
     let patience = config.timeout.unwrap_or(PATIENCE);
-    let asked = survey::ask_all(&config.members, config.token.as_ref(), patience);
+    let asked = survey::ask_all(config, patience);
     let findings = findings::judge(&asked, &config.file);
     let mut lines = table(&asked);
     lines.extend(findings::legend(&asked));
@@ -49,7 +49,7 @@ pub(super) fn status(config: &Config) -> ExitCode {
 
 /// The members of the cluster file, and those that they name.
 pub(super) fn all_members(config: &Config) -> Members {
-    let asked = survey::ask_all(&config.members, config.token.as_ref(), PATIENCE);
+    let asked = survey::ask_all(config, PATIENCE);
     let lines: String = asked
         .iter()
         .map(|asked| format!("{} = \"{}\"\n", asked.id, asked.address))

@@ -12,6 +12,7 @@ use pixseal::election;
 use pixseal::roster::NodeId;
 use pixseal::server::config::{Config, GRACE, Limits};
 use pixseal::store::disk::MinFree;
+use pixseal::tls::files::{Identity, NodeFiles};
 
 pub(super) fn options() -> Options {
     let mut options = Options::new();
@@ -32,6 +33,10 @@ pub(super) fn options() -> Options {
         "durability",
         "grace",
         "token-rate",
+        "cert",
+        "key",
+        "ca",
+        "client-ca",
         "drain",
         "undrain",
     ] {
@@ -112,8 +117,27 @@ pub(super) fn config(matches: &Matches) -> Result<Config, String> {
             .transpose()?,
         metrics_open: matches.opt_present("metrics-open"),
         insecure_allow_remote: matches.opt_present("insecure-allow-remote"),
+        tls: tls(matches)?,
         members,
     })
+}
+
+/// Certificates and authorities are given together or not at all.
+fn tls(matches: &Matches) -> Result<Option<NodeFiles>, String> {
+    let identity = Identity::of_options(matches.opt_str("cert"), matches.opt_str("key"))?;
+    let (ca, client_ca) = (matches.opt_str("ca"), matches.opt_str("client-ca"));
+    match (identity, ca) {
+        (Some(identity), Some(ca)) => Ok(Some(NodeFiles {
+            identity,
+            ca: ca.into(),
+            client_ca: client_ca.map(PathBuf::from),
+        })),
+        (None, None) if client_ca.is_none() => Ok(None),
+        _ => Err(
+            "--cert, --key and --ca go together, with or without --client-ca: they make a node speak TLS"
+                .to_owned(),
+        ),
+    }
 }
 
 /// What `RUST_LOG` asks to be printed, and what of it is not understood here, if that leaves nothing. Other programs take

@@ -26,7 +26,7 @@ Usage: server ID [options]
 Runs node ID of a pixseal cluster. Without options, nodes 1, 2 and 3 are 127.0.0.1:8001 to 8003,
 images go to images/, and keys are made in secrets/ by whichever node starts first.
 If secrets/ has tokens (seal token add USER), nobody gets in without one.
-SIGHUP reads the cluster file and the tokens again; SIGTERM stops the node.
+SIGHUP reads the cluster file, the tokens and the certificates again; SIGTERM stops the node.
 
 Options:
     --cluster FILE         the nodes and their addresses (default cluster.toml, if it is there)
@@ -36,6 +36,10 @@ Options:
                            clients that cannot send a body twice, and a proxy with one name
     --images DIR           folder of the sealed images (default images)
     --secrets DIR          folder of the keys and tokens (default secrets)
+    --cert FILE --key FILE --ca FILE
+                           speak TLS: this node's certificate and key, and the authority of all nodes'
+                           certificates, in PEM (docs/tls.md)
+    --client-ca FILE       with these, only clients whose certificate is of this authority get in
     --insecure-allow-remote
                            listen where others can connect, although there are no tokens
     --metrics-open         /metrics needs no token
@@ -115,13 +119,17 @@ fn serve(config: Config, signals: &mut Signals, cluster_file: Option<&str>) -> R
     } = config;
     let images = config.images.display().to_string();
     let server = Server::start(config)?;
-    log::info!("Node {id}: Serving http://{listen}, images in {images}, durability {durability}");
+    log::info!(
+        "Node {id}: Serving {}://{listen}, images in {images}, durability {durability}",
+        server.scheme()
+    );
     if durability == Durability::Rename {
         log::warn!("Node {id}: --durability rename: receipts do not outlive a power loss");
     }
     while signals.forever().next() == Some(SIGHUP) {
         reload_members(&server, id, cluster_file);
         reload_tokens(&server, id);
+        reload_tls(&server, id);
     }
     // A second signal ends the process without waiting for what is being served.
     for signal in [SIGTERM, SIGINT] {
@@ -156,6 +164,17 @@ fn reload_members(server: &Server, id: NodeId, file: Option<&str>) {
         "Node {id}: SIGHUP: {name} names the nodes {listed:?}; they are members once all nodes have this list"
     );
     server.set_members(members);
+}
+
+/// Reads the certificates again. Files that cannot be used change nothing.
+fn reload_tls(server: &Server, id: NodeId) {
+    match server.reload_tls() {
+        Ok(true) => log::info!(
+            "Node {id}: SIGHUP: certificates and authorities are read again, for connections from now on"
+        ),
+        Ok(false) => {}
+        Err(why) => log::error!("Node {id}: SIGHUP: {why}; certificates stay as they were"),
+    }
 }
 
 /// Reads the tokens again. A file that cannot be used changes nothing.

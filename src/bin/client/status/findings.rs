@@ -119,6 +119,9 @@ fn silence(node: &AskedNode, error: &Error, asked: &[AskedNode], file: &str) -> 
             "ask again; if it stays so, look at its log for who takes its connections".to_owned()
         }
         ErrorKind::Protocol => format!("another program has its port, or {file} has a wrong address for it"),
+        ErrorKind::Untrusted => {
+            "compare --ca here with the certificate that it was started with (--cert there), and see docs/tls.md".to_owned()
+        }
         ErrorKind::Refused => {
             "show it a token with the admin right, in PIXSEAL_TOKEN or with --token-file".to_owned()
         }

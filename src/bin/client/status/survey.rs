@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::connection::NodeConnection;
 use pixseal::client::error::{Error, ErrorKind};
-use pixseal::members::{Members, NODES_MAX};
+use pixseal::members::NODES_MAX;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
+use pixseal::tls::ClientTls;
 
 use super::findings::{self, AskedNode};
+use crate::config::Config;
 
 /// Nodes that are not of one mind are asked once more after this long, at most half of what is left: a change of
 /// membership reaches all of them within a few heartbeats.
@@ -28,12 +30,13 @@ struct Survey {
     waiting: usize,
     end: Instant,
     token: Option<BearerToken>,
+    tls: Option<ClientTls>,
     sender: Sender<(usize, Result<Status, Error>)>,
     answers: Receiver<(usize, Result<Status, Error>)>,
 }
 
 /// Asks every member of the cluster file, and every member that one of them names, for at most `patience`.
-pub(super) fn ask_all(members: &Members, token: Option<&BearerToken>, patience: Duration) -> Vec<AskedNode> {
+pub(super) fn ask_all(config: &Config, patience: Duration) -> Vec<AskedNode> {
     let start = Instant::now();
     let end = start + patience;
     let (sender, answers) = channel();
@@ -41,11 +44,12 @@ pub(super) fn ask_all(members: &Members, token: Option<&BearerToken>, patience: 
         asked: Vec::new(),
         waiting: 0,
         end,
-        token: token.cloned(),
+        token: config.token.clone(),
+        tls: config.tls.clone(),
         sender,
         answers,
     };
-    for (id, address) in members.iter() {
+    for (id, address) in config.members.iter() {
         survey.add(id, address, true);
     }
     survey.wait_until(start + patience / 2);
@@ -75,11 +79,11 @@ impl Survey {
 
     fn ask(&mut self, index: usize) {
         let (sender, address, end) = (self.sender.clone(), self.asked[index].address.clone(), self.end);
-        let token = self.token.clone();
+        let (token, tls) = (self.token.clone(), self.tls.clone());
         let thread = thread::Builder::new().name(format!("ask {address}"));
         let started = thread.spawn(move || {
             // Nobody listens any more once the time is up.
-            let _ = sender.send((index, ask(&address, token, end)));
+            let _ = sender.send((index, ask(&address, (token, tls.as_ref()), end)));
         });
         match started {
             Ok(_) => self.waiting += 1,
@@ -127,9 +131,13 @@ impl Survey {
     }
 }
 
-fn ask(address: &str, token: Option<BearerToken>, end: Instant) -> Result<Status, Error> {
+fn ask(
+    address: &str,
+    (token, tls): (Option<BearerToken>, Option<&ClientTls>),
+    end: Instant,
+) -> Result<Status, Error> {
     let left = end.saturating_duration_since(Instant::now());
-    let connection = NodeConnection::open(address, left.max(Duration::from_millis(1)))?;
+    let connection = NodeConnection::open(address, tls, left.max(Duration::from_millis(1)))?;
     let mut connection = connection.with_token(token);
     connection.send_head("GET", "/cluster", "Connection: close\r\n", &[], end)?;
     let response = connection.head(end)?;
@@ -145,10 +153,16 @@ fn ask(address: &str, token: Option<BearerToken>, end: Instant) -> Result<Status
         kind: ErrorKind::Refused,
         text: format!("{address}: {why}"),
     };
+    let said = String::from_utf8_lossy(&content);
+    let said = said.trim_end_matches(['.', '\n']);
+    if status == 400 && tls.is_none() {
+        return Err(Error {
+            kind: ErrorKind::Untrusted,
+            ..refused(said)
+        });
+    }
     if status == 401 {
-        return Err(refused(
-            String::from_utf8_lossy(&content).trim_end_matches(['.', '\n']),
-        ));
+        return Err(refused(said));
     }
     let parsed: Option<Status> = serde_json::from_slice(&content).ok().filter(|_| status == 200);
     // Whoever is no admin is told no more than where the nodes are.

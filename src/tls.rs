@@ -1,0 +1,47 @@
+//! TLS (RFC 8446 and RFC 5246, by rustls): who a node is, whom it believes, and sessions over a connected socket.
+//!
+//! - [`files`]: where certificates, keys and authorities are
+//! - `settings`: what was read of them, for both ends
+//! - `session`: one connection's records
+//!
+//! A build without the feature `tls` has the same types, of which there are no values: `absent`.
+//!
+//! Knows nothing of HTTP, of nodes, or of waiting: how long a read may take is the socket's affair.
+
+pub mod files;
+
+#[cfg(not(feature = "tls"))]
+mod absent;
+#[cfg(feature = "tls")]
+mod session;
+#[cfg(feature = "tls")]
+mod settings;
+
+use std::fmt;
+use std::io;
+
+#[cfg(not(feature = "tls"))]
+pub(crate) use self::absent::Session;
+#[cfg(not(feature = "tls"))]
+pub use self::absent::{ClientTls, ServerTls};
+#[cfg(feature = "tls")]
+pub(crate) use self::session::Session;
+#[cfg(feature = "tls")]
+pub use self::settings::{ClientTls, ServerTls};
+
+/// Whoever connected sent plain HTTP where TLS is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct PlainHttp;
+
+impl fmt::Display for PlainHttp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("plain HTTP where TLS is spoken")
+    }
+}
+
+impl std::error::Error for PlainHttp {}
+
+/// Whether a session could not begin because the other end sent plain HTTP.
+pub(crate) fn is_plain_http(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<PlainHttp>())
+}

@@ -1,0 +1,221 @@
+//! Who is believed: certificates of other authorities, for other names, expired, missing, and new ones while nodes run.
+
+use std::fs;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use pixseal::tls::files::Identity;
+use rustix::process::Signal;
+
+use crate::TlsCluster;
+use crate::support::certificate::{Authority, client_config};
+use crate::support::cluster::TestNode;
+use crate::support::wire::{self, Wire};
+use crate::support::{picture, wait_for};
+
+/// What `client status` prints of the cluster, with these options.
+fn status(cluster: &TlsCluster, options: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client"));
+    command
+        .arg("status")
+        .arg("--cluster")
+        .arg(cluster.nodes.node(1).cluster_file());
+    command.args(options).env_remove("PIXSEAL_TOKEN");
+    String::from_utf8(command.output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn a_client_says_why_it_does_not_believe_a_node() {
+    let mut cluster = TlsCluster::start(1, &[]);
+    let folder = cluster.nodes.root().to_owned();
+    let (ca, other) = (cluster.authority.file.clone(), Authority::new(&folder, "other"));
+    let ca = ["--ca", ca.to_str().unwrap()];
+    assert!(
+        status(&cluster, &ca).contains("is ready"),
+        "{}",
+        status(&cluster, &ca)
+    );
+    for (options, reason) in [
+        (
+            &["--ca", other.file.to_str().unwrap()][..],
+            "is of no authority that --ca names",
+        ),
+        (&[], "This node speaks TLS"),
+    ] {
+        let said = status(&cluster, options);
+        assert!(
+            said.contains("not trusted (TLS)") && said.contains(reason),
+            "{said}"
+        );
+    }
+    let mine = cluster.nodes.hosts();
+    let expired = || cluster.authority.sign_expired(&folder, "node", &mine);
+    let of_another = || {
+        cluster
+            .authority
+            .sign(&folder, "node", &["node.example".to_owned()])
+    };
+    let replacements: [(&dyn Fn() -> Identity, &str); 2] = [
+        (&expired, "has expired"),
+        (&of_another, "is for node.example, and not for 127."),
+    ];
+    for (replace, reason) in replacements {
+        assert_eq!(
+            replace(),
+            cluster.identity(),
+            "it takes the place of the other one"
+        );
+        reload(cluster.nodes.node(1));
+        let said = status(&cluster, &ca);
+        assert!(said.contains(reason), "{said}");
+    }
+    let node = cluster.nodes.node_mut(1);
+    node.stop();
+    node.options.clear();
+    node.tls = None;
+    node.start();
+    let said = status(&cluster, &ca);
+    assert!(said.contains("does not speak TLS"), "{said}");
+}
+
+/// Has a node read its certificates again.
+fn reload(node: &TestNode) {
+    let before = node.log().matches("certificates").count();
+    node.signal(Signal::HUP);
+    wait_for("the node has read them", || {
+        (node.log().matches("certificates").count() > before).then_some(())
+    });
+}
+
+#[test]
+fn certificates_are_replaced_under_load_without_a_failed_request() {
+    let cluster = TlsCluster::start(3, &[]);
+    let folder = cluster.nodes.root().to_owned();
+    let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let image = picture::sized(200_000);
+    thread::scope(|scope| {
+        for worker in 0..4 {
+            let (cluster, stop, done, image) = (&cluster, &stop, &done, &image);
+            scope.spawn(move || {
+                let node = cluster.nodes.node(1 + worker % 3);
+                let mut kept = node.try_connect().unwrap();
+                let mut number = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let name = cluster.nodes.name_on(node.id, &format!("user{worker}-{number}"));
+                    let path = format!("/images/user{worker}-{number}/{name}");
+                    // Half over a connection that was made before, half over new ones.
+                    let status = match number % 2 {
+                        0 => {
+                            kept.send(&wire::put_head(node.address, &path, image.len(), ""));
+                            kept.send(image);
+                            kept.answer().expect("a kept connection is answered").status
+                        }
+                        _ => node.put(&path, image).status,
+                    };
+                    assert_eq!(status, 201, "{path}");
+                    number += 1;
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for _ in 0..5 {
+            let wanted = done.load(Ordering::Relaxed) + 8;
+            wait_for("uploads go on", || {
+                (done.load(Ordering::Relaxed) >= wanted).then_some(())
+            });
+            cluster.authority.sign(&folder, "node", &cluster.nodes.hosts());
+            cluster.nodes.nodes.iter().for_each(reload);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn files_that_cannot_be_used_change_nothing() {
+    let cluster = TlsCluster::start(1, &[]);
+    let node = cluster.nodes.node(1);
+    let good = fs::read(&cluster.identity().cert).unwrap();
+    let other = Authority::new(cluster.nodes.root(), "other").sign(
+        cluster.nodes.root(),
+        "stray",
+        &cluster.nodes.hosts(),
+    );
+    for bad in [
+        &b""[..],
+        b"-----BEGIN CERTIFICATE-----\n!",
+        &fs::read(other.cert).unwrap(),
+    ] {
+        fs::write(&cluster.identity().cert, bad).unwrap();
+        reload(node);
+        let log = node.log();
+        let last = log.lines().last().unwrap();
+        assert!(
+            last.contains("certificates stay as they were") && last.contains("node."),
+            "{last}"
+        );
+        assert_eq!(node.ask("GET", "/healthz").status, 200);
+    }
+    fs::write(&cluster.identity().cert, good).unwrap();
+    reload(node);
+    assert_eq!(node.ask("GET", "/healthz").status, 200);
+}
+
+#[test]
+fn a_node_that_asks_for_certificates_serves_nobody_without_one() {
+    let mut cluster = TlsCluster::prepare(3, &[]);
+    let folder = cluster.nodes.root().to_owned();
+    let clients = Authority::new(&folder, "clients");
+    let alice = clients.sign(&folder, "alice", &["alice".to_owned()]);
+    // Nodes are clients of each other: the authority of their own certificates is believed as well.
+    let both = folder.join("both.pem");
+    let pem = [&cluster.authority.file, &clients.file].map(|file| fs::read(file).unwrap());
+    fs::write(&both, pem.concat()).unwrap();
+    for node in &mut cluster.nodes.nodes {
+        node.options
+            .extend(["--client-ca".to_owned(), both.display().to_string()]);
+        node.tls = Some(client_config(&cluster.authority.file, Some(&alice)));
+    }
+    cluster.nodes.start_all();
+    cluster.nodes.await_settled();
+    let path = format!("/images/alice/{}", cluster.nodes.name_on(2, "alice"));
+    assert_eq!(cluster.nodes.node(2).put(&path, &picture::dot()).status, 201);
+    // Node 1 has to ask node 2.
+    assert_eq!(cluster.nodes.node(1).ask("GET", &path).status, 307);
+    let node = cluster.nodes.node(1);
+    let stranger =
+        Wire::try_connect_tls(node.address, &client_config(&cluster.authority.file, None)).unwrap();
+    assert!(wire::ask_on(stranger, ("GET", "/healthz"), "").is_none());
+    let ca = ["--ca", cluster.authority.file.to_str().unwrap()];
+    let said = status(&cluster, &ca);
+    assert!(said.contains("it wants a certificate"), "{said}");
+    let shown = [
+        "--cert",
+        alice.cert.to_str().unwrap(),
+        "--key",
+        alice.key.to_str().unwrap(),
+    ];
+    let said = status(&cluster, &[&ca[..], &shown].concat());
+    assert!(said.contains("All 3 nodes are ready"), "{said}");
+}
+
+#[test]
+fn a_node_without_all_of_its_files_does_not_start() {
+    let cluster = TlsCluster::prepare(1, &[]);
+    let node = cluster.nodes.node(1);
+    let all = node.options.clone();
+    for left_out in ["--cert", "--key", "--ca"] {
+        let at = all.iter().position(|option| option == left_out).unwrap();
+        let mut options = all.clone();
+        options.drain(at..at + 2);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+        command
+            .arg("1")
+            .arg("--cluster")
+            .arg(node.root.join("cluster.toml"));
+        fs::write(node.root.join("cluster.toml"), &node.members).unwrap();
+        let output = command.args(&options).current_dir(&node.root).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains("go together"), "{said}");
+    }
+}
