@@ -7,6 +7,9 @@ RUN ?= run
 IMAGES ?= images
 SECRETS ?= secrets
 FIRST_PORT ?= 8001
+# `make cluster TLS=1`: a cluster that speaks TLS. While it is there, the programs are built so that they can, too.
+TLS ?=
+features = $(if $(or $(TLS),$(wildcard $(RUN)/ca.pem)),--features tls)
 SERVER := target/release/server
 STRESS := target/release/stress_test
 
@@ -17,13 +20,14 @@ help: ## list these words
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 .PHONY: build
-build: ## server, client, seal and stress_test in target/release
-	cargo build --release --locked
+build: ## server, client, seal and stress_test in target/release; with TLS=1 they can speak TLS
+	cargo build --release --locked $(features)
 
 .PHONY: check
 check: ## formatting, lints, documentation, licences
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked --features tls -- -D warnings
 	@# Private items are documented too, so links to them are no mistake.
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
 		cargo doc --workspace --no-deps --locked --document-private-items
@@ -33,7 +37,7 @@ check: ## formatting, lints, documentation, licences
 .PHONY: test
 test: ## unit, property, simulation and real-process tests, and the real Tink if it can be had
 	@tests/interop/run.sh
-	cargo test --workspace --locked
+	cargo test --workspace --locked --features tls
 
 SEEDS ?= 100000
 .PHONY: sim
@@ -65,8 +69,8 @@ bench: ## seal, open, PNG check, head, target, name and balancer, beside the has
 	cargo bench --locked --bench seal --bench image --bench micro
 
 .PHONY: bench-system
-bench-system: ## three nodes against the bare pipeline and nginx; ARGS="--help" names the sections
-	cargo bench --locked --bench system -- $(ARGS)
+bench-system: ## three nodes against the bare pipeline and nginx; ARGS="--help" names the sections (tls: with TLS=1)
+	cargo bench --locked $(features) --bench system -- $(ARGS)
 
 .PHONY: bench-failover
 bench-failover: ## 50 kills and 50 pauses, idle and saturated, and what was seen that was not there
@@ -93,8 +97,8 @@ proxy-test: ## the recipes of docs/proxy.md with the real nginx, curl, and Pytho
 	cargo test --locked --test proxy -- --ignored
 
 .PHONY: attack
-attack: ## thousands of idle, slow and greedy connections, from one address, four and 50, and what a normal client notices
-	@cargo bench --locked --bench attack -- $(ARGS)
+attack: ## thousands of idle, slow and greedy connections, and what a normal client notices; TLS=1: over TLS
+	@cargo bench --locked $(features) --bench attack -- $(if $(TLS),--tls) $(ARGS)
 
 .PHONY: slowhttp
 slowhttp: build ## slowhttptest (Debian package) in all its modes against a node of its own; says SKIPPED without it
@@ -117,8 +121,8 @@ drill-disk: ## as root: the disk of one of three nodes fills up under 25 uploads
 	@cargo bench --locked --bench disk
 
 .PHONY: cluster
-cluster: build ## start NODES=3 nodes in the background and wait for their leader
-	@sh scripts/cluster start $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
+cluster: build ## start NODES=3 nodes in the background and wait for their leader; TLS=1 by a test authority
+	@TLS=$(TLS) sh scripts/cluster start $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
 
 .PHONY: status
 status: ## who is alive, who leads, what each node holds, and what is wrong
@@ -131,7 +135,7 @@ stop: ## stop the cluster that `make cluster` started
 
 .PHONY: stress
 stress: build ## offer N=2000 images to the cluster and judge it; starts one (NODES=3) if none is up
-	@sh scripts/cluster up $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
+	@TLS=$(TLS) sh scripts/cluster up $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
 	@$(STRESS) -n $(N) --yes $(cluster_file) $(ARGS)
 
 .PHONY: drill
@@ -146,6 +150,6 @@ clean-images: ## remove the sealed images of the stress test
 	@echo "sealed images of the stress test removed from $(IMAGES)/"
 
 # Looked up by the shell when it is used: make would look before `scripts/cluster` has written it.
-cluster_file = $$([ ! -f $(RUN)/cluster.toml ] || echo --cluster $(RUN)/cluster.toml)
+cluster_file = $$([ ! -f $(RUN)/cluster.toml ] || echo --cluster $(RUN)/cluster.toml; [ ! -f $(RUN)/ca.pem ] || echo --ca $(RUN)/ca.pem)
 # How many nodes somebody has asked for; a cluster that runs already need not have the default number of them.
 asked_nodes = $(if $(filter file,$(origin NODES)),any,$(NODES))
