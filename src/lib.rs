@@ -64,7 +64,8 @@
 //! - [`priority`]: threads that work for clients give way to the heartbeat
 //! - [`vital`]: threads without which a node must not go on
 //! - [`sealing`]: the threads that encrypt, and the memory that images pass through
-//! - [`socket`]: one connected socket, and how slow its other end may be
+//! - [`socket`]: one connected socket, in the clear or under TLS, and how slow its other end may be
+//! - [`tls`]: certificates, and sessions over a socket; with the feature of that name
 //! - [`cluster`]: the only UDP socket; publishes the view that uploads are placed by
 //! - [`client`]: upload, read, list, remove; for the programs and for nodes that ask each other
 //! - [`node`]: what a node does with images; knows no request, answer or status code
@@ -73,9 +74,10 @@
 //! ```text
 //! bin/*, stress_test → cluster_file → members
 //! bin/server → server → node → { balancer, version, ticket, image, seal, sealing, store, cluster, client, report, socket }
-//! server → { secrets, tokens, ticket, turns, http, socket, report, client (one connection, to pass a request on) }
+//! server → { secrets, tokens, ticket, tls, turns, http, socket, report, client (one connection, to pass a request on) }
 //! node → http (bodies alone)      store, secrets → durable        client (the shape of a token), secrets → tokens
 //! sealing → { seal, store, turns }                cluster → { election, lease, report }           client, stress_test → { http, report }
+//! socket → { tls, http (the inbox) }              client → { socket (the channel), tls }
 //! store → { seal (headers), version, condition }  election → lease (facts)        lease → { balancer, version }
 //! report → lease (times)
 //! ```

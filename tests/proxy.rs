@@ -120,7 +120,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
-#[ignore = "needs nginx, openssl, curl and Python with requests: make proxy-test"]
+#[ignore = "needs nginx, curl and Python with requests: make proxy-test"]
 fn one_name_for_nodes_that_pass_requests_on() {
     let mut cluster = TestCluster::prepare(3, &["--relay", "--allow-host", NAME]);
     let token = cluster.add_token("alice", "read,write,delete,list,admin");
@@ -196,7 +196,7 @@ for number in range(9):
 }
 
 #[test]
-#[ignore = "needs nginx, openssl, curl and Python with requests: make proxy-test"]
+#[ignore = "needs nginx, curl and Python with requests: make proxy-test"]
 fn a_name_for_each_node_that_clients_are_sent_to() {
     let mut cluster = TestCluster::prepare(3, &[]);
     let ports: Vec<u16> = (0..3).map(|_| free_address().port()).collect();

@@ -7,6 +7,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
 use crate::client::connection::NodeConnection;
-use crate::client::error::Error;
+use crate::client::error::{Error, ErrorKind};
 use crate::http::response::Response;
 use crate::members::Members;
 use crate::roster::NodeId;
@@ -36,6 +37,10 @@ pub(crate) struct Peers {
     idle: Mutex<BTreeMap<NodeId, Vec<NodeConnection>>>,
     /// Whom this node believes, and what it shows; none: plain HTTP. Another one when the certificates change.
     tls: Option<ArcSwap<ClientTls>>,
+    /// Nodes that could not be asked since they are not who they should be, or do not speak as this one does.
+    untrusted: Mutex<BTreeMap<NodeId, String>>,
+    /// There are some.
+    is_any_untrusted: AtomicBool,
 }
 
 /// A question: method and target.
@@ -57,6 +62,45 @@ impl Peers {
         Peers {
             idle: Mutex::default(),
             tls: tls.map(ArcSwap::from_pointee),
+            untrusted: Mutex::default(),
+            is_any_untrusted: AtomicBool::new(false),
+        }
+    }
+
+    /// The nodes that are not who they should be, and why.
+    pub(crate) fn untrusted(&self) -> BTreeMap<NodeId, String> {
+        let untrusted = self.untrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        untrusted.clone()
+    }
+
+    /// Notes whether a node is who it should be, and says so when that changes.
+    fn note_trust(&self, node: NodeId, why_not: Option<&str>) {
+        if why_not.is_none() && !self.is_any_untrusted.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut untrusted = self.untrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        match why_not {
+            Some(why) if untrusted.get(&node).is_none_or(|known| known != why) => {
+                untrusted.insert(node, why.to_owned());
+                log::warn!("Node {node} cannot be asked: {why}");
+            }
+            None if untrusted.remove(&node).is_some() => log::info!("Node {node} can be asked again"),
+            Some(_) | None => {}
+        }
+        self.is_any_untrusted
+            .store(!untrusted.is_empty(), Ordering::Relaxed);
+    }
+
+    /// What the head of an answer, or its absence, says of who has given it.
+    fn judge(&self, node: NodeId, head: &Result<Response, Error>) {
+        match head {
+            Err(error) if error.kind == ErrorKind::Untrusted => self.note_trust(node, Some(&error.text)),
+            // What a node that speaks TLS says to one that does not. Nodes do not ask each other what is malformed.
+            Ok(response) if response.status == 400 && self.tls.is_none() => {
+                self.note_trust(node, Some("it speaks TLS, and this node does not"));
+            }
+            Ok(_) => self.note_trust(node, None),
+            Err(_) => {}
         }
     }
 
@@ -167,12 +211,16 @@ impl Peers {
         (deadline, wait): (Instant, &dyn Fn() -> bool),
     ) -> Option<T> {
         let reused = asked.connection.is_reused();
-        let response = match head(&mut asked.connection, deadline, wait)? {
+        let first = head(&mut asked.connection, deadline, wait)?;
+        self.judge(asked.node, &first);
+        let response = match first {
             Ok(response) => response,
             // Nodes close connections that were idle for long.
             Err(_) if reused && wait() => {
                 asked.connection = self.ask_anew(members, asked.node, asked.question, deadline)?;
-                head(&mut asked.connection, deadline, wait)?.ok()?
+                let second = head(&mut asked.connection, deadline, wait)?;
+                self.judge(asked.node, &second);
+                second.ok()?
             }
             Err(_) => return None,
         };

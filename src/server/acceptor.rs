@@ -207,10 +207,9 @@ impl Acceptor {
             };
             Counters::add(&self.service.node.counters.connections_accepted, 1);
             let client = quota::client_of(peer.ip());
-            let session = self.service.tls.as_ref().map(|tls| tls.load().accept());
             let Some(permit) = self.seat(client) else {
                 Counters::add(&self.service.node.counters.connections_refused, 1);
-                if session.is_none() {
+                if self.service.tls.is_none() {
                     let _ = rustix::net::send(
                         &stream,
                         &self.full_answer,
@@ -219,6 +218,7 @@ impl Acceptor {
                 }
                 continue;
             };
+            let session = self.service.tls.as_ref().map(|tls| tls.load().accept());
             let pressure = Arc::clone(&self.service.pressure);
             if let Ok(socket) = Socket::new(stream, session, client, pressure) {
                 let connection = Connection::new(socket, permit);

@@ -93,6 +93,10 @@ fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Ve
         )
     });
     let open = service.is_open_to_all().then(|| OPEN_TO_ALL.to_owned());
+    let unasked = node.peers.untrusted();
+    let unasked = unasked
+        .iter()
+        .map(|(other, why)| format!("Node {other} cannot be asked: {why}."));
     let unable = unable(node).map(|(_, why)| format!("Node {} {why}.", node.id));
     let away = standing.away().map(|away| {
         format!(
@@ -103,6 +107,7 @@ fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Ve
     open.into_iter()
         .chain(pressed)
         .chain(unable)
+        .chain(unasked)
         .chain(of_cluster)
         .chain(away)
         .collect()
@@ -150,13 +155,14 @@ pub(crate) fn index(service: &Service) -> Answer {
         format_args!(
             "pixseal {}, node {} of {}; leader: {leader}; alive: {}\n\n\
              Seals each image on exactly one node.\n\n\
-             curl -LT cat.png http://HOST:PORT/images/alice/cat.png    upload\n\
-             curl -LO http://HOST:PORT/images/alice/cat.png            download\n\
+             curl -LT cat.png {scheme}://HOST:PORT/images/alice/cat.png    upload\n\
+             curl -LO {scheme}://HOST:PORT/images/alice/cat.png            download\n\
              GET /images/alice/   list      GET /cluster   state      GET /metrics   counters",
             env!("CARGO_PKG_VERSION"),
             node.id,
             node.members().count(),
             view.roster,
+            scheme = node.scheme,
         ),
     )
 }

@@ -200,6 +200,51 @@ fn a_node_that_asks_for_certificates_serves_nobody_without_one() {
 }
 
 #[test]
+fn a_node_says_which_other_one_it_does_not_believe() {
+    let mut cluster = TlsCluster::prepare(2, &[]);
+    let folder = cluster.nodes.root().to_owned();
+    let other = Authority::new(&folder, "other");
+    let stray = other.sign(&folder, "stray", &cluster.nodes.hosts());
+    let node = cluster.nodes.node_mut(2);
+    let files = [
+        ("--cert", stray.cert),
+        ("--key", stray.key),
+        ("--ca", cluster.authority.file.clone()),
+    ];
+    let options = files.map(|(option, file)| [option.to_owned(), file.display().to_string()]);
+    node.options = options.concat();
+    node.tls = Some(client_config(&other.file, None));
+    cluster.nodes.start_all();
+    let path = format!("/images/alice/{}", cluster.nodes.name_on(2, "alice"));
+    let node = cluster.nodes.node(1);
+    assert_eq!(node.ask("GET", &path).status, 503, "only node 2 can tell");
+    let said = "Node 2 cannot be asked: ";
+    assert!(node.log().contains(said), "{}", node.log());
+    let state = node.state().unwrap();
+    let warnings = state["warnings"].as_array().unwrap();
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.as_str().unwrap().starts_with(said)),
+        "{warnings:?}"
+    );
+    // Once it has a certificate that is believed, all is well by itself.
+    for (from, to) in [
+        (cluster.identity().cert, "stray.pem"),
+        (cluster.identity().key, "stray.key"),
+    ] {
+        fs::copy(from, folder.join(to)).unwrap();
+    }
+    reload(cluster.nodes.node(2));
+    wait_for("node 1 asks node 2", || {
+        (node.ask("GET", &path).status == 404).then_some(())
+    });
+    assert!(node.log().contains("Node 2 can be asked again"), "{}", node.log());
+    let warnings = &node.state().unwrap()["warnings"];
+    assert_eq!(warnings.as_array().map(Vec::len), Some(0), "{warnings}");
+}
+
+#[test]
 fn a_node_without_all_of_its_files_does_not_start() {
     let cluster = TlsCluster::prepare(1, &[]);
     let node = cluster.nodes.node(1);
