@@ -69,7 +69,7 @@ impl PendingUpload<'_, '_, '_> {
                 ErrorKind::DiskFull => full_since.or(Some(now)),
                 _ => None,
             };
-            let hopeless = error.kind == ErrorKind::Refused
+            let hopeless = matches!(error.kind, ErrorKind::Refused | ErrorKind::Untrusted)
                 || broken == BROKEN_MAX
                 || full_since.is_some_and(|since| now >= since + DISK_FULL_TIME_MAX);
             self.upload.outcome = Err(error);
@@ -110,8 +110,10 @@ impl PendingUpload<'_, '_, '_> {
             asked.push(node);
             offers.extend(self.offer(node, &target));
         }
-        if let Ok(receipt) = &outcome {
-            self.learn(receipt);
+        match (&outcome, self.untrusted.take()) {
+            (Ok(receipt), _) => self.learn(receipt),
+            (Err(_), Some(untrusted)) => return Err(untrusted),
+            (Err(_), None) => {}
         }
         outcome
     }
@@ -245,6 +247,9 @@ impl PendingUpload<'_, '_, '_> {
 
     fn record_failure(&mut self, node: NodeId, error: &Error) {
         self.note(Some(node), error.kind);
+        if error.kind == ErrorKind::Untrusted {
+            self.untrusted = Some(error.clone());
+        }
         if matches!(
             error.kind,
             ErrorKind::Unreachable | ErrorKind::Untrusted | ErrorKind::Silent

@@ -38,6 +38,8 @@ pub(super) struct PendingUpload<'c, 'a, 'b> {
     pub(super) named: Option<(NodeId, String)>,
     /// How long to wait before the next round.
     pub(super) wait: Duration,
+    /// In this round, a node was not who it should be: asking again would not help.
+    pub(super) untrusted: Option<Error>,
 }
 
 impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
@@ -61,6 +63,7 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
             upload: Upload::new(),
             named: None,
             wait: Duration::ZERO,
+            untrusted: None,
         }
     }
 
@@ -68,6 +71,7 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
         self.upload.rounds += 1;
         self.upload.accepted = None;
         self.named = None;
+        self.untrusted = None;
         let salt = balancer::hash(self.image.user(), self.image.name());
         self.wait = backoff::pause(salt ^ u64::from(self.upload.rounds));
     }

@@ -220,7 +220,8 @@ fn bare(name: &str) -> &str {
 fn explain(error: &Error) -> io::Error {
     let text = match error {
         Error::InvalidMessage(_) => "it does not speak TLS".to_owned(),
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // The second: an authority of the same name, with another key.
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "its certificate is of no authority that --ca names".to_owned()
         }
         Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {

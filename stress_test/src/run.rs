@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use pixseal::client::error::ErrorKind;
+use pixseal::client::error::{Error, ErrorKind};
 use pixseal::report::Status;
 use pixseal::standard_output::{print, say};
 
@@ -98,6 +98,24 @@ fn colours(config: &RunConfig) -> Colours {
     }
 }
 
+/// What to do about a node that does not tell who leads, as far as that is known.
+fn remedy(refused: &Error, config: &RunConfig) -> String {
+    match refused.kind {
+        ErrorKind::Untrusted => "\ncompare --ca with the certificates of the nodes (docs/tls.md)".to_owned(),
+        _ if ["401", "403"]
+            .iter()
+            .any(|status| refused.text.contains(&format!("answered {status}"))) =>
+        {
+            format!(
+                "\nset PIXSEAL_TOKEN, or --token-file, to a token made with: seal token add {} --rights \
+             read,write,delete,list,admin",
+                config.user
+            )
+        }
+        _ => String::new(),
+    }
+}
+
 /// Asks every node who leads; says which do not answer. Waits a little for a cluster that was just started.
 fn await_leader(config: &RunConfig, stop: &StopSignal) -> Result<(), String> {
     let members = &config.members;
@@ -113,15 +131,11 @@ fn await_leader(config: &RunConfig, stop: &StopSignal) -> Result<(), String> {
             .filter_map(|(_, _, status)| status.as_ref().ok())
             .collect();
         let refused = told.iter().find_map(|(_, _, status)| match status {
-            Err(error) if error.kind == ErrorKind::Refused => Some(error),
+            Err(error) if matches!(error.kind, ErrorKind::Refused | ErrorKind::Untrusted) => Some(error),
             Ok(_) | Err(_) => None,
         });
         if let Some(refused) = refused {
-            return Err(format!(
-                "{refused}\nset PIXSEAL_TOKEN, or --token-file, to a token made with: seal token add {} --rights \
-                 read,write,delete,list,admin",
-                config.user
-            ));
+            return Err(format!("{refused}{}", remedy(refused, config)));
         }
         if up.is_empty() {
             let addresses: Vec<&str> = members.iter().map(|(_, address)| address).collect();

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use crate::TlsCluster;
+use crate::support::certificate::Authority;
 use crate::support::mount::say_skipped;
 use crate::support::picture;
 
@@ -153,6 +154,32 @@ with requests.Session() as session:
     python.args(["-c", script, name(&cluster.authority.file)]);
     python.args(cluster.nodes.nodes.iter().map(|node| node.address.to_string()));
     run(&mut python);
+}
+
+#[test]
+fn our_client_does_not_try_again_where_nobody_is_believed() {
+    let cluster = TlsCluster::start(1, &[]);
+    let root = cluster.nodes.root();
+    let other = Authority::new(root, "other");
+    let file = root.join("cat.png");
+    fs::write(&file, picture::dot()).unwrap();
+    for (words, reason) in [
+        (
+            vec!["put", name(&file), "--ca", name(&other.file)],
+            "of no authority that --ca names",
+        ),
+        (vec!["put", name(&file)], "This node speaks TLS"),
+    ] {
+        let mut client = Command::new(env!("CARGO_BIN_EXE_client"));
+        client.args(words).args(["--user", "alice", "--timeout", "3600"]);
+        client.arg("--cluster").arg(cluster.nodes.node(1).cluster_file());
+        let output = client.env_remove("PIXSEAL_TOKEN").output().unwrap();
+        assert!(
+            !output.status.success() && text(&output).contains(reason),
+            "{}",
+            text(&output)
+        );
+    }
 }
 
 #[test]
