@@ -88,7 +88,11 @@ impl Session {
                 if begun.elapsed() > STEP_TIME_MAX {
                     return Err(io::ErrorKind::WouldBlock.into());
                 }
-                self.receive(&mut wire)?;
+                if let Err(error) = self.receive(&mut wire) {
+                    // A client that takes its time keeps no more than what it has begun.
+                    self.release_if_empty();
+                    return Err(error);
+                }
             }
             if let Err(error) = self.decrypt() {
                 // The alert that says why.

@@ -12,13 +12,15 @@ use crate::support::wire;
 /// A folder from which the script starts the nodes of a cluster file, with the programs under test.
 struct Place {
     folder: TempDir,
+    /// What `make cluster TLS=…` says.
+    tls: &'static str,
 }
 
 impl Place {
     fn new(members: &str) -> Place {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("cluster.toml"), members).unwrap();
-        Place { folder }
+        Place { folder, tls: "" }
     }
 
     /// Exit status, standard output and standard error.
@@ -31,6 +33,7 @@ impl Place {
             .args([script, word, nodes, "1", "run", "images", "secrets"])
             .env("SERVER", env!("CARGO_BIN_EXE_server"))
             .env("CLIENT", env!("CARGO_BIN_EXE_client"))
+            .env("TLS", self.tls)
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(out)
@@ -117,4 +120,51 @@ fn a_cluster_is_started_once_and_stopped() {
         assert_eq!(status, expected, "{word} {nodes}: {out}{err}");
         assert!((out + &err).contains(said), "{word} {nodes}");
     }
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn with_tls_there_is_an_authority_that_others_can_use_and_without_it_none() {
+    use std::os::unix::fs::PermissionsExt;
+
+    use crate::support::certificate::client_config;
+    use crate::support::mount::say_skipped;
+    use crate::support::wire::Wire;
+
+    if Command::new("openssl").arg("version").output().is_err() {
+        return say_skipped("with_tls_there_is_an_authority…", "openssl");
+    }
+    let nodes = TestCluster::prepare(3, &[]);
+    let mut place = Place::new(&nodes.node(1).members);
+    place.tls = "1";
+    let (status, out, err) = place.run("start", "any");
+    assert!(
+        status == 0 && out.contains("curl --cacert run/ca.pem https://"),
+        "{out}{err}"
+    );
+    let run = place.folder.path().join("run");
+    for node in &nodes.nodes {
+        let wire = Wire::try_connect_tls(node.address, &client_config(&run.join("ca.pem"), None)).unwrap();
+        assert_eq!(wire::ask_on(wire, ("GET", "/healthz"), "").unwrap().status, 200);
+    }
+    let mode = fs::metadata(run.join("node.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "nobody else reads the key");
+    assert!(!run.join("ca.key").exists(), "nobody can sign any more");
+    assert_eq!(place.run("stop", "any").0, 0);
+    place.tls = "";
+    assert_eq!(place.run("start", "any").0, 0);
+    assert!(!run.join("ca.pem").exists());
+    assert_eq!(
+        wire::try_ask(nodes.node(1).address, "GET", "/healthz")
+            .unwrap()
+            .status,
+        200
+    );
+    place.tls = "1";
+    let (status, _, err) = place.run("up", "any");
+    assert!(
+        status == 1 && err.contains("speak plain HTTP; make stop first"),
+        "{err}"
+    );
+    place.tls = "";
 }
