@@ -26,7 +26,7 @@ build: ## server, client, seal and stress_test in target/release; with TLS=1 the
 .PHONY: check
 check: ## formatting, lints, documentation, licences
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --locked -- -D warnings
 	cargo clippy --workspace --all-targets --locked --features tls -- -D warnings
 	@# Private items are documented too, so links to them are no mistake.
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
