@@ -47,7 +47,7 @@ use crate::image_id::ImageId;
 use crate::members::Members;
 use crate::report::{Page, Rebalance, Status};
 use crate::roster::NodeId;
-use crate::tls::ClientTls;
+use crate::tls::settings::ClientTls;
 
 /// A thread's access to the nodes of a cluster.
 pub struct Client {

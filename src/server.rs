@@ -86,7 +86,7 @@ use crate::store::Store;
 use crate::store::memory::CLOCK_AGE_MS_MAX;
 use crate::ticket::TicketKey;
 use crate::tls::files::NodeFiles;
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::settings::{ClientTls, ServerTls};
 use crate::version::{Clock, Time};
 
 /// Connections that may wait to be accepted.
@@ -215,7 +215,7 @@ impl Server {
 
     /// What this node is asked by: `http` or `https`.
     pub fn scheme(&self) -> &'static str {
-        self.service.node.scheme
+        self.service.node.scheme()
     }
 
     /// Leaves the cluster, and returns once everything has ended that this node was doing, or when the grace is over.
@@ -298,7 +298,6 @@ fn start_node(
     .map_err(|e| cannot_listen(listen, &e))?;
     let node = Node {
         id: config.id,
-        scheme: if tls.is_some() { "https" } else { "http" },
         keyset: Arc::new(secrets.keyset),
         store,
         cluster,

@@ -33,7 +33,7 @@ use self::channel::Channel;
 use self::pace::Pace;
 use self::pressure::Pressure;
 use crate::http::inbox::Inbox;
-use crate::tls::Session;
+use crate::tls::session::Session;
 
 /// How much of what was written to a socket may wait in the kernel to be sent, which bounds what slow readers cost. What
 /// is on its way, and grows with distance and speed, is not counted; so this slows nobody down. Without it the kernel
@@ -110,7 +110,7 @@ impl Socket {
         if wait {
             self.inbox.fill(&mut self.channel)
         } else {
-            self.inbox.fill(&mut NonBlocking(&mut self.channel))
+            self.inbox.fill(&mut WithoutWaiting(&mut self.channel))
         }
     }
 
@@ -293,9 +293,9 @@ impl Read for Paced<'_> {
 }
 
 /// The socket as `Read` that never waits.
-struct NonBlocking<'c>(&'c mut Channel);
+struct WithoutWaiting<'c>(&'c mut Channel);
 
-impl Read for NonBlocking<'_> {
+impl Read for WithoutWaiting<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         self.0.try_read(buf)
     }

@@ -57,7 +57,7 @@ use std::time::{Duration, SystemTime};
 use self::disk::Room;
 use self::draft::Draft;
 use self::error::{Error, failed};
-use self::held::Held;
+use self::held::{Base, Held};
 use self::memory::{Remembered, UnkeptIncarnation};
 use self::name_lock::FolderLock;
 use self::recent::Recent;
@@ -69,15 +69,6 @@ use crate::durable::{Durability, Folder, Replace};
 use crate::image_id::ImageId;
 use crate::roster::NodeId;
 use crate::version::{Time, Version, WriteOutcome};
-
-/// What the folder has to hold of a name for a write to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Base {
-    /// Whatever it may be.
-    Any,
-    /// An image or a tombstone of this version, or nothing.
-    Version(Option<Version>),
-}
 
 /// The images folder, as one node uses it.
 pub struct Store {
@@ -261,19 +252,9 @@ impl Store {
         self.names.set_shared(is_shared);
     }
 
-    /// Gives a draft its name, unless something newer has it. Durable after [`Store::sync_images`]. The caller has the
+    /// Gives a draft its name, unless something newer has it, if the folder holds what `base` says. Durable after [`Store::sync_images`]. The caller has the
     /// name to itself in this process.
     pub(crate) fn keep(
-        &self,
-        draft: &mut Draft,
-        id: &ImageId,
-        version: Version,
-    ) -> Result<WriteOutcome, Error> {
-        self.keep_over(draft, id, version, Base::Any)
-    }
-
-    /// The same, if the folder holds what `base` says.
-    pub(crate) fn keep_over(
         &self,
         draft: &mut Draft,
         id: &ImageId,
@@ -325,18 +306,9 @@ impl Store {
         self.tombstones.find(&self.work, id)
     }
 
-    /// Writes a tombstone, durably, and removes the image, which is not durable before [`Store::sync_images`].
-    pub(crate) fn bury(&self, id: &ImageId, version: Version) -> Result<WriteOutcome, Error> {
-        self.bury_over(id, version, Base::Any)
-    }
-
-    /// The same, if the folder holds what `base` says.
-    pub(crate) fn bury_over(
-        &self,
-        id: &ImageId,
-        version: Version,
-        base: Base,
-    ) -> Result<WriteOutcome, Error> {
+    /// Writes a tombstone, durably, and removes the image, which is not durable before [`Store::sync_images`]; if the folder
+    /// holds what `base` says.
+    pub(crate) fn bury(&self, id: &ImageId, version: Version, base: Base) -> Result<WriteOutcome, Error> {
         // The slow part comes before the lock.
         let tombstone = tombstones::prepare(&self.work, version)?;
         let names = self.names.lock(&self.work)?;

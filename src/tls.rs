@@ -1,33 +1,30 @@
 //! TLS (RFC 8446 and RFC 5246, by rustls): who a node is, whom it believes, and sessions over a connected socket.
 //!
 //! - [`files`]: where certificates, keys and authorities are
-//! - `settings`: what was read of them, for both ends
-//! - `session`: one connection's records
+//! - [`settings`]: what was read of them, for both ends
+//! - [`session`]: one connection's records
 //!
-//! A build without the feature `tls` has the same types, of which there are no values: `absent`.
+//! A build without the feature `tls` has the same types, of which there are no values: the files in `absent`.
 //!
 //! Knows nothing of HTTP, of nodes, or of waiting: how long a read may take is the socket's affair.
 
 pub mod files;
-
-#[cfg(not(feature = "tls"))]
-mod absent;
-#[cfg(feature = "tls")]
-mod session;
-#[cfg(feature = "tls")]
-mod settings;
+#[cfg_attr(not(feature = "tls"), path = "tls/absent/session.rs")]
+pub(crate) mod session;
+#[cfg_attr(not(feature = "tls"), path = "tls/absent/settings.rs")]
+pub mod settings;
 
 use std::fmt;
 use std::io;
 
-#[cfg(not(feature = "tls"))]
-pub(crate) use self::absent::Session;
-#[cfg(not(feature = "tls"))]
-pub use self::absent::{ClientTls, ServerTls};
-#[cfg(feature = "tls")]
-pub(crate) use self::session::Session;
-#[cfg(feature = "tls")]
-pub use self::settings::{ClientTls, ServerTls};
+use self::files::ClientFiles;
+use self::settings::ClientTls;
+
+/// What the options `--ca`, `--cert` and `--key` of a program mean; none: plain HTTP. An error is one sentence.
+pub fn client_of([ca, cert, key]: [Option<String>; 3]) -> Result<Option<ClientTls>, String> {
+    let files = ClientFiles::of_options(ca, cert, key)?;
+    files.as_ref().map(ClientTls::load).transpose()
+}
 
 /// Whoever connected sent plain HTTP where TLS is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

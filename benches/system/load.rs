@@ -23,7 +23,7 @@ use pixseal::roster::NodeId;
 use pixseal::seal::SEGMENT_BYTES;
 use pixseal::sealing::blocks::Blocks;
 use pixseal::store::Store;
-use pixseal::tls::ClientTls;
+use pixseal::tls::settings::ClientTls;
 
 use super::images::{BenchImage, ImageSet};
 use crate::support::process::ChildProcess;

@@ -9,8 +9,8 @@ use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::upload::Audience;
 use pixseal::durable::Durability;
 use pixseal::members::Members;
-use pixseal::tls::ClientTls;
 use pixseal::tls::files::ClientFiles;
+use pixseal::tls::settings::ClientTls;
 use tempfile::TempDir;
 
 use super::bare::{self, Pipeline, Sealing, WriteMode};

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 
 use super::connection::NodeConnection;
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, wants_tls};
 use super::nodes::Nodes;
 use super::round_robin::RoundRobin;
 use crate::http::response::Response;
@@ -62,6 +62,10 @@ impl Nodes {
         let answered = self.ask(id, "GET", "/cluster")?;
         match answered.response.status {
             200 => answered.json(),
+            status if wants_tls(status, self.tls.is_none()) => Err(Error {
+                kind: ErrorKind::Untrusted,
+                ..answered.error()
+            }),
             _ => Err(answered.error()),
         }
     }

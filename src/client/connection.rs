@@ -16,7 +16,7 @@ use crate::http::inbox::Inbox;
 use crate::http::response::{self, AnswerFields, Response};
 use crate::socket::channel::Channel;
 use crate::socket::is_stall;
-use crate::tls::ClientTls;
+use crate::tls::settings::ClientTls;
 
 /// A blocked read or write looks at its deadline this often: the kernel's timeout is set once a connection.
 const TICK: Duration = Duration::from_millis(250);

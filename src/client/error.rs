@@ -51,6 +51,12 @@ impl ErrorKind {
     }
 }
 
+/// Whether an answer to a question in the clear means that the node speaks TLS: it says 400, and what our programs and nodes
+/// ask is never malformed.
+pub fn wants_tls(status: u16, is_in_the_clear: bool) -> bool {
+    is_in_the_clear && status == 400
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

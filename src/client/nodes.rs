@@ -14,7 +14,7 @@ use crate::http::target::Target;
 use crate::members::{Members, NODES_MAX};
 use crate::report::Status;
 use crate::roster::{NodeId, Roster};
-use crate::tls::ClientTls;
+use crate::tls::settings::ClientTls;
 
 /// How long a node that did not answer is left alone, unless another one names it; doubled each further time.
 const BACKOFF_MIN: Duration = Duration::from_millis(500);

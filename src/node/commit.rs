@@ -35,7 +35,7 @@ use crate::lease::standing::Standing;
 use crate::roster::{NodeId, ViewId};
 use crate::seal::Header;
 use crate::store;
-use crate::store::Base;
+use crate::store::held::Base;
 use crate::version::{Newest, Version, WriteOutcome};
 
 /// How long a write that is received waits for a node that takes it.
@@ -199,7 +199,7 @@ fn rename(
 ) -> Result<Option<StoredWrite>, Error> {
     let (version, view) = (received.version(), received.view);
     in_view(node, id, (version, view), || {
-        node.store.keep_over(&mut received.draft, id, version, base)
+        node.store.keep(&mut received.draft, id, version, base)
     })
 }
 
@@ -241,7 +241,7 @@ pub(crate) fn bury(node: &Node, id: &ImageId, conditions: &Conditions) -> Result
         let version = node.next_version();
         let buried = match lookup.view {
             Some(view) => unless_changed(in_view(node, id, (version, view), || {
-                node.store.bury_over(id, version, Base::Version(held))
+                node.store.bury(id, version, Base::Version(held))
             }))?,
             None => None,
         };

@@ -7,7 +7,6 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,11 +14,11 @@ use arc_swap::ArcSwap;
 use serde::de::DeserializeOwned;
 
 use crate::client::connection::NodeConnection;
-use crate::client::error::{Error, ErrorKind};
+use crate::client::error::{Error, ErrorKind, wants_tls};
 use crate::http::response::Response;
 use crate::members::Members;
 use crate::roster::NodeId;
-use crate::tls::ClientTls;
+use crate::tls::settings::ClientTls;
 
 /// A node that does not answer in this time could not be asked. A worker waits for it.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(1);
@@ -39,8 +38,6 @@ pub(crate) struct Peers {
     tls: Option<ArcSwap<ClientTls>>,
     /// Nodes that could not be asked since they are not who they should be, or do not speak as this one does.
     untrusted: Mutex<BTreeMap<NodeId, String>>,
-    /// There are some.
-    is_any_untrusted: AtomicBool,
 }
 
 /// A question: method and target.
@@ -63,8 +60,12 @@ impl Peers {
             idle: Mutex::default(),
             tls: tls.map(ArcSwap::from_pointee),
             untrusted: Mutex::default(),
-            is_any_untrusted: AtomicBool::new(false),
         }
+    }
+
+    /// Whether nodes are asked over TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// The nodes that are not who they should be, and why.
@@ -75,9 +76,6 @@ impl Peers {
 
     /// Notes whether a node is who it should be, and says so when that changes.
     fn note_trust(&self, node: NodeId, why_not: Option<&str>) {
-        if why_not.is_none() && !self.is_any_untrusted.load(Ordering::Relaxed) {
-            return;
-        }
         let mut untrusted = self.untrusted.lock().unwrap_or_else(PoisonError::into_inner);
         match why_not {
             Some(why) if untrusted.get(&node).is_none_or(|known| known != why) => {
@@ -87,16 +85,13 @@ impl Peers {
             None if untrusted.remove(&node).is_some() => log::info!("Node {node} can be asked again"),
             Some(_) | None => {}
         }
-        self.is_any_untrusted
-            .store(!untrusted.is_empty(), Ordering::Relaxed);
     }
 
     /// What the head of an answer, or its absence, says of who has given it.
     fn judge(&self, node: NodeId, head: &Result<Response, Error>) {
         match head {
             Err(error) if error.kind == ErrorKind::Untrusted => self.note_trust(node, Some(&error.text)),
-            // What a node that speaks TLS says to one that does not. Nodes do not ask each other what is malformed.
-            Ok(response) if response.status == 400 && self.tls.is_none() => {
+            Ok(response) if wants_tls(response.status, self.tls.is_none()) => {
                 self.note_trust(node, Some("it speaks TLS, and this node does not"));
             }
             Ok(_) => self.note_trust(node, None),

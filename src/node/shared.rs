@@ -25,8 +25,6 @@ use crate::version::{Clock, Version};
 
 pub(crate) struct Node {
     pub(crate) id: NodeId,
-    /// What nodes speak: `http` or `https`.
-    pub(crate) scheme: &'static str,
     pub(crate) keyset: Arc<Keyset>,
     pub(crate) store: Store,
     pub(crate) cluster: Cluster,
@@ -64,6 +62,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// What nodes speak: `http` or `https`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.peers.speaks_tls() { "https" } else { "http" }
+    }
+
     /// The members at present, this node among them.
     pub(crate) fn members(&self) -> Arc<Members> {
         self.cluster.members()

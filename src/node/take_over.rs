@@ -14,6 +14,7 @@ use crate::sealing::blocks::Direction;
 use crate::socket::pace::Pace;
 use crate::socket::{Socket, is_stall};
 use crate::store::draft::Draft;
+use crate::store::held::Base;
 use crate::ticket::{Claims, Purpose};
 use crate::version::{Version, WriteOutcome};
 
@@ -71,12 +72,14 @@ pub(crate) fn image(
     if claims.purpose == Purpose::Upload {
         return commit::take_over(node, id, &mut Received::new(draft, header, claims.view));
     }
-    keep(node, id, version, || node.store.keep(&mut draft, id, version))
+    keep(node, id, version, || {
+        node.store.keep(&mut draft, id, version, Base::Any)
+    })
 }
 
 /// Keeps a tombstone.
 pub(crate) fn tombstone(node: &Node, id: &ImageId, version: Version) -> Result<WriteOutcome, Error> {
-    keep(node, id, version, || node.store.bury(id, version))
+    keep(node, id, version, || node.store.bury(id, version, Base::Any))
 }
 
 fn keep(

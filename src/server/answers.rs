@@ -38,7 +38,7 @@ pub(crate) fn redirect(
     text: impl Display,
 ) -> Answer {
     let members = node.members();
-    let base = members.base_url(referred.to, node.scheme).unwrap_or_default();
+    let base = members.base_url(referred.to, node.scheme()).unwrap_or_default();
     let path = referred_target(node, (referred, is_authorized), (method, id), query);
     Answer::text(307, text).field("Location", format_args!("{base}{path}"))
 }

@@ -12,7 +12,7 @@ use super::quota::Quota;
 use super::relay::Relays;
 use crate::node::shared::Node;
 use crate::socket::pressure::Pressure;
-use crate::tls::ServerTls;
+use crate::tls::settings::ServerTls;
 
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,

@@ -162,7 +162,7 @@ pub(crate) fn index(service: &Service) -> Answer {
             node.id,
             node.members().count(),
             view.roster,
-            scheme = node.scheme,
+            scheme = node.scheme(),
         ),
     )
 }

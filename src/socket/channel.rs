@@ -7,7 +7,7 @@ use std::net::{Shutdown, TcpStream};
 
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::tls::Session;
+use crate::tls::session::Session;
 
 /// The longest head and body that are written as one.
 const JOINED_BYTES_MAX: usize = 72 << 10;
@@ -71,21 +71,13 @@ impl Channel {
 
     /// Reads as much as is there, without waiting.
     pub(crate) fn try_read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut wire = NonBlocking(&self.stream);
-        let outcome = match &mut self.session {
-            Some(session) => session.read(wire, buf),
-            None => wire.read(buf),
-        };
+        let outcome = read(self.session.as_deref_mut(), NonBlocking(&self.stream), buf);
         self.count(outcome)
     }
 
     /// Writes as much as fits, without waiting. Under TLS the same bytes have to come again after `WouldBlock`.
     pub(crate) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut wire = NonBlocking(&self.stream);
-        let outcome = match &mut self.session {
-            Some(session) => session.write(wire, bytes),
-            None => wire.write(bytes),
-        };
+        let outcome = write(self.session.as_deref_mut(), NonBlocking(&self.stream), bytes);
         self.count(outcome)
     }
 
@@ -117,11 +109,7 @@ impl Channel {
 
 impl Read for Channel {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let mut wire = &self.stream;
-        let outcome = match &mut self.session {
-            Some(session) => session.read(wire, buf),
-            None => wire.read(buf),
-        };
+        let outcome = read(self.session.as_deref_mut(), &self.stream, buf);
         self.count(outcome)
     }
 }
@@ -129,11 +117,7 @@ impl Read for Channel {
 /// Under TLS the same bytes have to come again after `WouldBlock`.
 impl Write for Channel {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut wire = &self.stream;
-        let outcome = match &mut self.session {
-            Some(session) => session.write(wire, bytes),
-            None => wire.write(bytes),
-        };
+        let outcome = write(self.session.as_deref_mut(), &self.stream, bytes);
         self.count(outcome)
     }
 
@@ -163,6 +147,20 @@ impl Drop for Channel {
         if let Some(session) = &mut self.session {
             session.close(NonBlocking(&self.stream));
         }
+    }
+}
+
+fn read(session: Option<&mut Session>, mut wire: impl Read + Write, buf: &mut [u8]) -> io::Result<usize> {
+    match session {
+        Some(session) => session.read(wire, buf),
+        None => wire.read(buf),
+    }
+}
+
+fn write(session: Option<&mut Session>, mut wire: impl Read + Write, bytes: &[u8]) -> io::Result<usize> {
+    match session {
+        Some(session) => session.write(wire, bytes),
+        None => wire.write(bytes),
     }
 }
 

@@ -26,3 +26,12 @@ impl Held {
         }
     }
 }
+
+/// What a folder has to hold of a name for a write to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// Whatever it may be.
+    Any,
+    /// An image or a tombstone of this version, or nothing.
+    Version(Option<Version>),
+}

@@ -32,7 +32,7 @@ fn put_version(store: &Store, name: &str, bytes: &[u8], version: Version) -> Res
     let mut draft = store.begin()?;
     draft.write(0, bytes)?;
     draft.sync()?;
-    let outcome = store.keep(&mut draft, &id(name), version)?;
+    let outcome = store.keep(&mut draft, &id(name), version, Base::Any)?;
     store.sync_images()?;
     Ok(outcome)
 }
@@ -109,7 +109,9 @@ fn aligned_blocks_and_any_tail_come_back() {
         for (i, piece) in bytes.chunks(block).enumerate() {
             draft.write((i * block) as u64, piece).unwrap();
         }
-        store.keep(&mut draft, &id("a.png"), version(1)).unwrap();
+        store
+            .keep(&mut draft, &id("a.png"), version(1), Base::Any)
+            .unwrap();
         assert!(content(&store, "a.png").unwrap() == bytes, "tail {tail}");
     }
 }
@@ -168,7 +170,7 @@ fn nothing_older_takes_the_place_of_something_newer() {
     assert_eq!(put_sealed(&store, "a.png", 5), WriteOutcome::Created);
     for (ms, outcome) in [(4, WriteOutcome::Superseded), (5, WriteOutcome::Present)] {
         assert_eq!(put_sealed(&store, "a.png", ms), outcome);
-        assert_eq!(store.bury(&id("a.png"), version(ms)).unwrap(), outcome);
+        assert_eq!(store.bury(&id("a.png"), version(ms), Base::Any).unwrap(), outcome);
         assert_eq!(held(&store, "a.png"), Some((5, false)));
     }
     assert_eq!(unfinished(&store), 0);
@@ -182,7 +184,7 @@ fn a_tombstone_hides_what_is_older_and_nothing_newer() {
         let (_folder, store) = store(durability);
         put_sealed(&store, "a.png", 5);
         assert_eq!(
-            store.bury(&id("a.png"), version(6)).unwrap(),
+            store.bury(&id("a.png"), version(6), Base::Any).unwrap(),
             WriteOutcome::Replaced
         );
         assert_eq!(content(&store, "a.png"), None);
@@ -193,7 +195,7 @@ fn a_tombstone_hides_what_is_older_and_nothing_newer() {
             "a copy comes late"
         );
         assert_eq!(
-            store.bury(&id("a.png"), version(7)).unwrap(),
+            store.bury(&id("a.png"), version(7), Base::Any).unwrap(),
             WriteOutcome::Created
         );
         assert_eq!(put_sealed(&store, "a.png", 8), WriteOutcome::Created);
@@ -205,7 +207,7 @@ fn a_tombstone_hides_what_is_older_and_nothing_newer() {
 #[test]
 fn an_image_that_outlived_its_delete_is_hidden() {
     let (_folder, store) = store(Durability::Fsync);
-    store.bury(&id("a.png"), version(6)).unwrap();
+    store.bury(&id("a.png"), version(6), Base::Any).unwrap();
     // As after a power loss between the tombstone and the removal of the image.
     fs::write(store.images.path().join(id("a.png").file_name()), sealed(5)).unwrap();
     assert_eq!(held(&store, "a.png"), Some((6, true)));
@@ -258,7 +260,7 @@ fn what_is_forgotten_is_that_write_or_older() {
     assert_eq!(held(&store, "a.png"), Some((5, false)));
     store.forget(&id("a.png"), version(5)).unwrap();
     assert_eq!(held(&store, "a.png"), None);
-    store.bury(&id("a.png"), version(6)).unwrap();
+    store.bury(&id("a.png"), version(6), Base::Any).unwrap();
     store.forget_tombstone(&id("a.png"), version(5)).unwrap();
     assert_eq!(held(&store, "a.png"), Some((6, true)));
     let expired = store.tombstones(|version| version.time.ms() < 7).unwrap();
@@ -408,17 +410,17 @@ fn a_write_that_went_by_another_version_changes_nothing() {
         let mut draft = store.begin()?;
         draft.write(0, &sealed(ms))?;
         draft.sync()?;
-        store.keep_over(&mut draft, &id("a.png"), version(ms), base(over))
+        store.keep(&mut draft, &id("a.png"), version(ms), base(over))
     };
     assert_eq!(put_over(2, None).unwrap(), WriteOutcome::Created);
     for over in [None, Some(1), Some(3)] {
         assert!(matches!(put_over(5, over), Err(Error::Changed)), "{over:?}");
-        let buried = store.bury_over(&id("a.png"), version(5), base(over));
+        let buried = store.bury(&id("a.png"), version(5), base(over));
         assert!(matches!(buried, Err(Error::Changed)), "{over:?}");
     }
     assert_eq!(held(&store, "a.png"), Some((2, false)));
     assert_eq!(put_over(3, Some(2)).unwrap(), WriteOutcome::Replaced);
-    let buried = store.bury_over(&id("a.png"), version(4), base(Some(3)));
+    let buried = store.bury(&id("a.png"), version(4), base(Some(3)));
     assert_eq!(buried.unwrap(), WriteOutcome::Replaced);
     assert!(
         matches!(put_over(5, None), Err(Error::Changed)),

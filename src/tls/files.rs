@@ -42,7 +42,7 @@ impl NodeFiles {
 }
 
 impl ClientFiles {
-    /// From the options of a program; none: plain HTTP. An error is one sentence.
+    /// From the options of a program, `--ca`, `--cert` and `--key`; none: plain HTTP. An error is one sentence.
     pub fn of_options(
         ca: Option<String>,
         cert: Option<String>,

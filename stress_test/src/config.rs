@@ -11,8 +11,8 @@ use pixseal::client::upload::Audience;
 use pixseal::cluster_file;
 use pixseal::image_id::ImageId;
 use pixseal::members::Members;
-use pixseal::tls::ClientTls;
-use pixseal::tls::files::ClientFiles;
+use pixseal::tls;
+use pixseal::tls::settings::ClientTls;
 
 use crate::drill::step::{self, DrillStep};
 use crate::image_source::image_name;
@@ -117,7 +117,7 @@ impl RunConfig {
             None => None,
             Some(_) => Some(small(matches, "spawn", 3, u64::from(SPAWN_MAX))?),
         };
-        let tls = ClientFiles::of_options(text("ca"), text("cert"), text("key"))?;
+        let tls = tls::client_of(["ca", "cert", "key"].map(text))?;
         if spawn.is_some() && tls.is_some() {
             return Err("--spawn starts nodes that speak plain HTTP: leave out --ca, or start a cluster with make cluster TLS=1".to_owned());
         }
@@ -146,7 +146,7 @@ impl RunConfig {
             members: cluster_file::read(text("cluster").as_deref())?,
             spawn,
             token: BearerToken::find(text("token-file").as_deref().map(Path::new))?,
-            tls: tls.as_ref().map(ClientTls::load).transpose()?,
+            tls,
             drill: drill?.concat(),
             verify: choice(matches, "verify", &VERIFICATIONS)?.unwrap_or(Verify::All),
             thresholds: thresholds.map_err(|e: String| format!("--fail-if: {e}"))?,

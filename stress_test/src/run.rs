@@ -98,21 +98,15 @@ fn colours(config: &RunConfig) -> Colours {
     }
 }
 
-/// What to do about a node that does not tell who leads, as far as that is known.
+/// What to do about a node that does not tell who leads.
 fn remedy(refused: &Error, config: &RunConfig) -> String {
     match refused.kind {
         ErrorKind::Untrusted => "\ncompare --ca with the certificates of the nodes (docs/tls.md)".to_owned(),
-        _ if ["401", "403"]
-            .iter()
-            .any(|status| refused.text.contains(&format!("answered {status}"))) =>
-        {
-            format!(
-                "\nset PIXSEAL_TOKEN, or --token-file, to a token made with: seal token add {} --rights \
+        _ => format!(
+            "\nset PIXSEAL_TOKEN, or --token-file, to a token made with: seal token add {} --rights \
              read,write,delete,list,admin",
-                config.user
-            )
-        }
-        _ => String::new(),
+            config.user
+        ),
     }
 }
 

@@ -7,7 +7,7 @@ use pixseal::client::Client;
 use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
 use pixseal::image_id::ImageId;
-use pixseal::tls::ClientTls;
+use pixseal::tls::settings::ClientTls;
 
 use crate::TlsCluster;
 use crate::support::picture;

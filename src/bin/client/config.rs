@@ -10,8 +10,8 @@ use pixseal::client::nodes::Patience;
 use pixseal::cluster_file;
 use pixseal::image_id;
 use pixseal::members::Members;
-use pixseal::tls::ClientTls;
-use pixseal::tls::files::ClientFiles;
+use pixseal::tls;
+use pixseal::tls::settings::ClientTls;
 
 /// A day: longer is a mistake.
 const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
@@ -54,14 +54,7 @@ impl Config {
                 .map(|seconds| timeout(&seconds))
                 .transpose()?,
             token: BearerToken::find(matches.opt_str("token-file").as_deref().map(Path::new))?,
-            tls: ClientFiles::of_options(
-                matches.opt_str("ca"),
-                matches.opt_str("cert"),
-                matches.opt_str("key"),
-            )?
-            .as_ref()
-            .map(ClientTls::load)
-            .transpose()?,
+            tls: tls::client_of(["ca", "cert", "key"].map(|name| matches.opt_str(name)))?,
         })
     }
 

@@ -35,7 +35,7 @@ fn a_work_folder_that_is_made_anew_is_locked_too() {
         }
     });
     assert!(Store::open(store.path(), NodeId(2), Durability::Fsync).is_err());
-    let buried = store.bury(&id("a.png"), version(9)).unwrap();
+    let buried = store.bury(&id("a.png"), version(9), Base::Any).unwrap();
     assert_eq!(
         buried,
         WriteOutcome::Replaced,
@@ -59,7 +59,10 @@ fn everything(store: &Store) -> Vec<(&'static str, Result<(), Error>)> {
         ("begin", store.begin().map(drop)),
         ("probe", store.probe()),
         ("try", store.try_write()),
-        ("bury", store.bury(&id("gone.png"), version(9)).map(drop)),
+        (
+            "bury",
+            store.bury(&id("gone.png"), version(9), Base::Any).map(drop),
+        ),
     ]
 }
 
@@ -78,7 +81,7 @@ fn a_lost_folder_says_so_to_everything_and_is_not_made_anew() {
     fs::rename(&images, &elsewhere).unwrap();
     all_lost();
     assert!(!images.exists());
-    let kept = store.keep(&mut late, &id("late.png"), version(1));
+    let kept = store.keep(&mut late, &id("late.png"), version(1), Base::Any);
     assert!(matches!(kept, Err(Error::Lost(_))));
     // Another folder of that name, as under a mount point.
     fs::create_dir(&images).unwrap();

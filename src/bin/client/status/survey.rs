@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::connection::NodeConnection;
-use pixseal::client::error::{Error, ErrorKind};
+use pixseal::client::error::{Error, ErrorKind, wants_tls};
 use pixseal::members::NODES_MAX;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
-use pixseal::tls::ClientTls;
+use pixseal::tls::settings::ClientTls;
 
 use super::findings::{self, AskedNode};
 use crate::config::Config;
@@ -155,7 +155,7 @@ fn ask(
     };
     let said = String::from_utf8_lossy(&content);
     let said = said.trim_end_matches(['.', '\n']);
-    if status == 400 && tls.is_none() {
+    if wants_tls(status, tls.is_none()) {
         return Err(Error {
             kind: ErrorKind::Untrusted,
             ..refused(said)
