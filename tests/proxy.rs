@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use support::address::free_address;
-use support::certificate;
+use support::certificate::Authority;
 use support::cluster::TestCluster;
 use support::process::ChildProcess;
 use support::{picture, wait_for};
@@ -50,13 +50,16 @@ impl Proxy {
     fn start(servers: &str) -> Proxy {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        certificate::make(folder.path(), NAME).unwrap();
+        Authority::new(folder.path(), "ca").sign(folder.path(), "proxy", &[NAME.to_owned()]);
         let servers = servers
             .replace(
                 "/etc/nginx/images.example.crt",
-                path("cert.pem").to_str().unwrap(),
+                path("proxy.pem").to_str().unwrap(),
             )
-            .replace("/etc/nginx/images.example.key", path("key.pem").to_str().unwrap());
+            .replace(
+                "/etc/nginx/images.example.key",
+                path("proxy.key").to_str().unwrap(),
+            );
         let own = |name: &str| path(name).display().to_string();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .iter()
@@ -97,7 +100,7 @@ impl Proxy {
             "%{stderr}%{http_code}",
             "--cacert",
         ]);
-        curl.arg(self.path("cert.pem"));
+        curl.arg(self.path("ca.pem"));
         for port in ports {
             curl.arg("--resolve").arg(format!("{NAME}:{port}:127.0.0.1"));
         }
@@ -192,7 +195,7 @@ for number in range(9):
 "#;
     run(Command::new("python3")
         .args(["-c", program, &port.to_string(), token, text(file)])
-        .arg(proxy.path("cert.pem")));
+        .arg(proxy.path("ca.pem")));
 }
 
 #[test]

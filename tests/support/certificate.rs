@@ -10,17 +10,6 @@ use rcgen::{
     date_time_ymd,
 };
 
-/// Puts `cert.pem` and `key.pem` for a host of this name into `folder`; the certificate signs itself.
-pub fn make(folder: &Path, name: &str) -> Result<(), String> {
-    let key = KeyPair::generate().map_err(|e| e.to_string())?;
-    let certificate = params(&[name.to_owned()])
-        .self_signed(&key)
-        .map_err(|e| e.to_string())?;
-    write(&folder.join("cert.pem"), &certificate.pem());
-    write(&folder.join("key.pem"), &key.serialize_pem());
-    Ok(())
-}
-
 /// An authority that tests made up.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -68,6 +57,17 @@ impl Authority {
         write(&identity.key, &key.serialize_pem());
         identity
     }
+}
+
+/// The options by which a node has this certificate and believes this authority.
+pub fn options_of(identity: &Identity, ca: &Path) -> Vec<String> {
+    let files = [
+        ("--cert", identity.cert.as_path()),
+        ("--key", &identity.key),
+        ("--ca", ca),
+    ];
+    let options = files.map(|(option, file)| [option.to_owned(), file.display().to_string()]);
+    options.concat()
 }
 
 /// For servers and clients.

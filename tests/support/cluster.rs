@@ -160,13 +160,8 @@ impl TestCluster {
         let identity = authority.sign(self.root(), "node", &self.hosts());
         let config = certificate::client_config(&authority.file, None);
         for node in &mut self.nodes {
-            let files = [
-                ("--cert", &identity.cert),
-                ("--key", &identity.key),
-                ("--ca", &authority.file),
-            ];
-            let options = files.map(|(option, file)| [option.to_owned(), file.display().to_string()]);
-            node.options.extend(options.into_iter().flatten());
+            node.options
+                .extend(certificate::options_of(&identity, &authority.file));
             node.tls = Some(config.clone());
         }
         authority
@@ -494,11 +489,7 @@ impl TestNode {
     }
 
     fn put_at(&self, address: SocketAddr, target: &str, image: &[u8]) -> ReceivedAnswer {
-        let mut wire = self.connect_to(address).unwrap();
-        let shown = wire::authorization(self.token());
-        wire.send(&wire::put_head(address, target, image.len(), &shown));
-        wire.send(image);
-        wire.answer().expect("an upload is answered")
+        wire::put_on(self.connect_to(address).unwrap(), target, image, self.token())
     }
 
     /// A connection to it, over TLS if it speaks that.

@@ -261,7 +261,12 @@ pub fn put(address: SocketAddr, target: &str, image: &[u8]) -> ReceivedAnswer {
 
 /// The same with a token.
 pub fn put_as(address: SocketAddr, target: &str, image: &[u8], token: Option<&str>) -> ReceivedAnswer {
-    let mut wire = Wire::connect(address);
+    put_on(Wire::connect(address), target, image, token)
+}
+
+/// The same on this connection.
+pub fn put_on(mut wire: Wire, target: &str, image: &[u8], token: Option<&str>) -> ReceivedAnswer {
+    let address = wire.stream.peer_addr().unwrap();
     wire.send(&put_head(address, target, image.len(), &authorization(token)));
     wire.send(image);
     wire.answer().expect("an upload is answered")

@@ -9,7 +9,7 @@ use pixseal::tls::files::Identity;
 use rustix::process::Signal;
 
 use crate::TlsCluster;
-use crate::support::certificate::{Authority, client_config};
+use crate::support::certificate::{Authority, client_config, options_of};
 use crate::support::cluster::TestNode;
 use crate::support::wire::{self, Wire};
 use crate::support::{picture, wait_for};
@@ -77,6 +77,13 @@ fn a_client_says_why_it_does_not_believe_a_node() {
     node.start();
     let said = status(&cluster, &ca);
     assert!(said.contains("does not speak TLS"), "{said}");
+}
+
+/// What a node says is written by a thread of its own.
+fn await_line(node: &TestNode, part: &str) {
+    wait_for("the line is in the log", || {
+        node.log().contains(part).then_some(())
+    });
 }
 
 /// Has a node read its certificates again.
@@ -206,20 +213,14 @@ fn a_node_says_which_other_one_it_does_not_believe() {
     let other = Authority::new(&folder, "other");
     let stray = other.sign(&folder, "stray", &cluster.nodes.hosts());
     let node = cluster.nodes.node_mut(2);
-    let files = [
-        ("--cert", stray.cert),
-        ("--key", stray.key),
-        ("--ca", cluster.authority.file.clone()),
-    ];
-    let options = files.map(|(option, file)| [option.to_owned(), file.display().to_string()]);
-    node.options = options.concat();
+    node.options = options_of(&stray, &cluster.authority.file);
     node.tls = Some(client_config(&other.file, None));
     cluster.nodes.start_all();
     let path = format!("/images/alice/{}", cluster.nodes.name_on(2, "alice"));
     let node = cluster.nodes.node(1);
     assert_eq!(node.ask("GET", &path).status, 503, "only node 2 can tell");
     let said = "Node 2 cannot be asked: ";
-    assert!(node.log().contains(said), "{}", node.log());
+    await_line(node, said);
     let state = node.state().unwrap();
     let warnings = state["warnings"].as_array().unwrap();
     assert!(
@@ -239,7 +240,7 @@ fn a_node_says_which_other_one_it_does_not_believe() {
     wait_for("node 1 asks node 2", || {
         (node.ask("GET", &path).status == 404).then_some(())
     });
-    assert!(node.log().contains("Node 2 can be asked again"), "{}", node.log());
+    await_line(node, "Node 2 can be asked again");
     let warnings = &node.state().unwrap()["warnings"];
     assert_eq!(warnings.as_array().map(Vec::len), Some(0), "{warnings}");
 }
