@@ -19,6 +19,8 @@ const SUFFIX: &str = ".png";
 /// Names of devices on Windows, where these files may be copied to.
 const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
 const NUMBERED_DEVICES: [&str; 2] = ["COM", "LPT"];
+/// All of them are so long, without the digit.
+const DEVICE_BYTES: usize = 3;
 
 /// A user and a name that have passed every rule. Orders by user, then name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +50,7 @@ impl ImageId {
             user: user.to_owned(),
             name: name.to_owned(),
         };
-        match id.file_name().len() {
+        match PREFIX.len() + name.len() + ".".len() + user.len() {
             0..=FILE_NAME_BYTES_MAX => Ok(id),
             long => refuse(format!(
                 "user and name make a file name of {long} bytes, at most {FILE_NAME_BYTES_MAX} fit on disk: shorten one"
@@ -68,13 +70,13 @@ impl ImageId {
 
     /// `user/name`, which a sealed file is bound to: moved under another name, it does not open.
     pub fn associated_data(&self) -> Vec<u8> {
-        format!("{}/{}", self.user, self.name).into_bytes()
+        [&self.user, "/", &self.name].concat().into_bytes()
     }
 
     /// `encrypted_<stem>.<user>.png`. A user holds no dot, so the last two dots tell the parts apart.
     pub fn file_name(&self) -> String {
         let stem = &self.name[..self.name.len() - SUFFIX.len()];
-        format!("{PREFIX}{stem}.{}{SUFFIX}", self.user)
+        [PREFIX, stem, ".", &self.user, SUFFIX].concat()
     }
 
     /// The inverse of [`ImageId::file_name`]; `None` for any file that is not one of ours.
@@ -129,12 +131,14 @@ fn check_name(name: &str) -> Result<(), Error> {
 
 /// `NUL.anything.png` is a device as well: Windows looks only at the part before the first dot.
 fn is_device(stem: &str) -> bool {
-    let base = stem.split('.').next().unwrap_or(stem).to_ascii_uppercase();
-    let numbered = |device: &str| {
-        base.strip_prefix(device)
-            .is_some_and(|rest| rest.len() == 1 && rest.as_bytes()[0].is_ascii_digit())
-    };
-    DEVICES.contains(&base.as_str()) || NUMBERED_DEVICES.iter().any(|device| numbered(device))
+    let base = stem.split('.').next().unwrap_or(stem);
+    let (name, number) = base.split_at_checked(DEVICE_BYTES).unwrap_or((base, ""));
+    let is_one_of = |devices: &[&str]| devices.iter().any(|device| device.eq_ignore_ascii_case(name));
+    match number.as_bytes() {
+        [] => is_one_of(&DEVICES),
+        [digit] => digit.is_ascii_digit() && is_one_of(&NUMBERED_DEVICES),
+        _ => false,
+    }
 }
 
 fn refuse<T>(why: String) -> Result<T, Error> {

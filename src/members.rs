@@ -135,7 +135,7 @@ impl Members {
     /// Where a redirect to a member sends clients: its URL, or else its address by the scheme that nodes speak.
     pub(crate) fn base_url(&self, id: NodeId, scheme: &str) -> Option<String> {
         let place = self.0.get(&id)?;
-        let at_address = || format!("{scheme}://{}", place.address);
+        let at_address = || [scheme, "://", &place.address].concat();
         Some(place.url.clone().unwrap_or_else(at_address))
     }
 

@@ -252,8 +252,8 @@ impl Store {
         self.names.set_shared(is_shared);
     }
 
-    /// Gives a draft its name, unless something newer has it, if the folder holds what `base` says. Durable after [`Store::sync_images`]. The caller has the
-    /// name to itself in this process.
+    /// Gives a draft its name, unless something newer has it, if the folder holds what `base` says. Durable, and certain to be
+    /// in a folder that is in place, after [`Store::sync_images`]. The caller has the name to itself in this process.
     pub(crate) fn keep(
         &self,
         draft: &mut Draft,
@@ -261,19 +261,18 @@ impl Store {
         version: Version,
         base: Base,
     ) -> Result<WriteOutcome, Error> {
-        self.check_in_place()?;
         let _names = self.names.lock(&self.work)?;
         self.check_base(id, base)?;
         let tombstone = self.tombstone(id)?;
         if let Some(outcome) = tombstone.and_then(|held| WriteOutcome::beside(version, held)) {
-            return Ok(outcome);
+            return self.in_place(Ok(outcome));
         }
         // Most names are new: then there is nothing to compare with.
         let outcome = match draft.rename(&self.images, id, Replace::Refused) {
             Err(Error::Taken) => {
                 let image = self.image(id)?.map(|image| image.version());
                 if let Some(outcome) = image.and_then(|held| WriteOutcome::beside(version, held)) {
-                    return Ok(outcome);
+                    return self.in_place(Ok(outcome));
                 }
                 draft.rename(&self.images, id, Replace::Allowed)?;
                 match (image, tombstone) {

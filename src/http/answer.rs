@@ -1,6 +1,6 @@
 //! What a server sends back: a status, fields and, mostly, a small body, in one write.
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::io::Write;
 
 /// A status code with the phrase that goes with it.
@@ -59,6 +59,10 @@ pub struct Answer {
     content_bytes: Option<u64>,
 }
 
+/// What most fields take in all, and what most texts take: more is allocated when it is needed.
+const FIELDS_BYTES: usize = 384;
+const TEXT_BYTES: usize = 128;
+
 /// The interim answer that lets a waiting client send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -67,7 +71,7 @@ impl Answer {
     pub fn empty(status: u16) -> Answer {
         Answer {
             status: StatusCode(status),
-            fields: String::new(),
+            fields: String::with_capacity(FIELDS_BYTES),
             body: Vec::new(),
             content_bytes: None,
         }
@@ -75,7 +79,9 @@ impl Answer {
 
     /// A status with a line of plain text; the newline is added.
     pub fn text(status: u16, text: impl Display) -> Answer {
-        Answer::empty(status).content("text/plain; charset=utf-8", format!("{text}\n"))
+        let mut line = String::with_capacity(TEXT_BYTES);
+        writeln!(line, "{text}").expect("a string takes everything");
+        Answer::empty(status).content("text/plain; charset=utf-8", line)
     }
 
     /// A status with JSON.
@@ -105,9 +111,7 @@ impl Answer {
     /// Adds a field. Neither part may hold a line break: nothing that a client sent goes in here unchecked.
     pub fn field(mut self, name: &str, value: impl Display) -> Answer {
         let start = self.fields.len();
-        self.fields.push_str(name);
-        self.fields.push_str(": ");
-        self.fields.push_str(&value.to_string());
+        write!(self.fields, "{name}: {value}").expect("a string takes everything");
         assert!(
             !self.fields[start..].contains(['\r', '\n']),
             "a field value must not hold a line break"
@@ -124,16 +128,14 @@ impl Answer {
         let mut write = |text: std::fmt::Arguments<'_>| {
             out.write_fmt(text).expect("writing to memory does not fail");
         };
-        write(format_args!(
-            "HTTP/1.1 {} {}\r\n{}",
-            status.0,
-            status.phrase(),
-            self.fields
-        ));
+        write(format_args!("HTTP/1.1 {} {}\r\n", status.0, status.phrase()));
         if !status.is_bodiless() {
             write(format_args!("Content-Length: {length}\r\n"));
         }
-        write(format_args!("Connection: {connection}\r\n\r\n"));
+        out.extend_from_slice(self.fields.as_bytes());
+        for part in ["Connection: ", connection, "\r\n\r\n"] {
+            out.extend_from_slice(part.as_bytes());
+        }
         if !answers_head {
             out.extend_from_slice(&self.body);
         }

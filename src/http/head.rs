@@ -57,8 +57,7 @@ pub enum Error {
 
 /// The fields of a head, in the order they came.
 pub(crate) struct Fields<'b> {
-    list: [httparse::Header<'b>; FIELDS_MAX],
-    count: usize,
+    list: Vec<httparse::Header<'b>>,
 }
 
 /// A request head that passed every rule of this file.
@@ -125,7 +124,7 @@ impl<'b> Fields<'b> {
     }
 
     fn iter(&self) -> impl Iterator<Item = &httparse::Header<'b>> {
-        self.list[..self.count].iter()
+        self.list.iter()
     }
 
     /// Whether the comma-separated lists of all fields `name` hold `token`.
@@ -160,11 +159,9 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Head<'_>, usize)>, Error> {
             "the request target holds something other than visible ASCII",
         ));
     }
-    let mut fields = Fields {
-        list: [httparse::EMPTY_HEADER; FIELDS_MAX],
-        count: request.headers.len(),
+    let fields = Fields {
+        list: request.headers.to_vec(),
     };
-    fields.list[..fields.count].copy_from_slice(request.headers);
     let minor = request.version.unwrap_or_default();
     let head = understand(method(request.method.unwrap_or_default()), target, minor, fields)?;
     Ok(Some((head, skipped + length)))

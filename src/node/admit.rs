@@ -133,16 +133,16 @@ pub(crate) fn assign(
             && !is_behind
         {
             let to = standing.assigned(id.user(), id.name());
+            if to != node.id {
+                return refer(to, view, referral).map(Err);
+            }
             let version = node.next_version();
-            if to == node.id && !is_leaving && standing.is_ready && node.has_lease(&standing) {
+            if !is_leaving && standing.is_ready && node.has_lease(&standing) {
                 return Ok(Ok(BegunWrite {
                     standing,
                     view,
                     version,
                 }));
-            }
-            if to != node.id {
-                return refer(to, view, referral).map(Err);
             }
         }
         if is_leaving {

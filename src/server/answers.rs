@@ -21,9 +21,13 @@ use crate::store;
 use crate::ticket::{Claims, LIFETIME_MS, Purpose, Scope};
 use crate::version::{Version, WriteOutcome};
 
+/// What most receipts take.
+const RECEIPT_BYTES: usize = 512;
+
 /// 201 for a new name, 200 for one that was taken.
 pub(crate) fn receipt(receipt: &Receipt) -> Answer {
-    let json = serde_json::to_vec(receipt).expect("a receipt has only plain fields");
+    let mut json = Vec::with_capacity(RECEIPT_BYTES);
+    serde_json::to_writer(&mut json, receipt).expect("a receipt has only plain fields");
     let status = if receipt.replaced { 200 } else { 201 };
     Answer::json(status, json).field("ETag", &receipt.etag)
 }
@@ -63,7 +67,7 @@ pub(crate) fn referred_target(
         version: Version::default(),
     };
     let ticket = node.tickets.sign(&claims, Scope::image(method, id));
-    format!("/images/{id}?ticket={ticket}{query}")
+    ["/images/", id.user(), "/", id.name(), "?ticket=", &ticket, query].concat()
 }
 
 /// 503: too many requests are passed on to other nodes.

@@ -4,6 +4,7 @@
 //! host name that was made to point at this machine does not read (`Host`, DNS rebinding). That holds with tokens as
 //! without: a browser may have one.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,7 +30,7 @@ impl Gate {
         let mut add = |authority: &str, ports: &[u16]| {
             let (host, port) = split(authority);
             let ports = port.map_or_else(|| ports.to_vec(), |port| vec![port]);
-            sites.extend(ports.into_iter().map(|port| (host.clone(), port)));
+            sites.extend(ports.into_iter().map(|port| (host.to_string(), port)));
         };
         for (id, address) in members.iter() {
             add(address, &[]);
@@ -74,7 +75,7 @@ impl Gate {
 
     fn is_ours(&self, authority: &str) -> bool {
         let (host, _) = split(authority);
-        is_loopback(&host) || self.hosts.contains(&host)
+        self.hosts.contains(host.as_ref()) || is_loopback(&host)
     }
 
     /// Whether pages of a site may write: it is one of our nodes, with its port, or just what was asked.
@@ -94,7 +95,7 @@ impl Gate {
             return self.is_ours(authority);
         }
         // This machine has many names for itself.
-        let is_same = |known: &str| known == host || is_loopback(&host) && is_loopback(known);
+        let is_same = |known: &str| known == host.as_ref() || is_loopback(&host) && is_loopback(known);
         self.sites
             .iter()
             .any(|(known, known_port)| *known_port == port && is_same(known))
@@ -102,7 +103,7 @@ impl Gate {
 }
 
 /// `host:port` → host and port; the host in lower case, and without the brackets of an IPv6 address.
-fn split(authority: &str) -> (String, Option<u16>) {
+fn split(authority: &str) -> (Cow<'_, str>, Option<u16>) {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !host.ends_with(':') => {
             (host, port.parse().ok())
@@ -112,8 +113,11 @@ fn split(authority: &str) -> (String, Option<u16>) {
     let host = host
         .trim_start_matches('[')
         .trim_end_matches(']')
-        .trim_end_matches('.')
-        .to_ascii_lowercase();
+        .trim_end_matches('.');
+    let host = match host.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(host.to_ascii_lowercase()),
+        false => Cow::Borrowed(host),
+    };
     (host, port)
 }
 

@@ -58,7 +58,7 @@ pub(crate) fn handle(
     // Without its folder a node knows nothing of any image: it does not send others to look for one either.
     let lost = request
         .action
-        .is_about_images()
+        .tells_of_images()
         .then(|| node.store.check_in_place());
     // Until the answer was sent: a page takes memory until then. Nodes ask for what other nodes' clients may have.
     let listing = (matches!(request.action, Action::List(_)) && grant.claims.is_none())

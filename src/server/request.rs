@@ -60,16 +60,17 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// Whether the images folder is needed to answer.
-    pub(crate) fn is_about_images(&self) -> bool {
+    /// Whether the answer says what there is or is not, as far as this node's folder goes. An upload looks at the folder when it
+    /// is taken, and needs none to be sent to the node that takes it.
+    pub(crate) fn tells_of_images(&self) -> bool {
         match self {
-            Action::Put(..)
-            | Action::Holding(_)
+            Action::Holding(_)
             | Action::Get(..)
             | Action::Delete(..)
             | Action::List(_)
             | Action::Rebalance => true,
-            Action::Note(..)
+            Action::Put(..)
+            | Action::Note(..)
             | Action::Cluster
             | Action::Healthz
             | Action::Readyz
