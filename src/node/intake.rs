@@ -8,6 +8,7 @@ use super::shared::Node;
 use crate::http::body::{self, Body};
 use crate::image::Check;
 use crate::seal::SEGMENT_BYTES;
+use crate::sealing::blocks::Direction;
 use crate::sealing::segment::Segment;
 use crate::socket::pace::Pace;
 use crate::socket::{Socket, is_stall, is_too_slow};
@@ -53,7 +54,7 @@ impl<'u> Intake<'u> {
     pub(crate) fn segment(&mut self, index: u32, sealer: &mut Sealer<'_>) -> Result<Segment, Error> {
         let mut segment = Segment::new(index);
         if self.may_begin_in_block()
-            && let Some(block) = self.node.blocks.try_take()
+            && let Some(block) = self.node.blocks.try_take(Direction::Upload)
         {
             segment.move_into(block);
         }

@@ -113,7 +113,7 @@ impl<'n> Source<'n> {
 
     /// A block, if one is free.
     pub(crate) fn try_block(&self) -> Option<Block> {
-        self.node.blocks.try_take()
+        self.node.blocks.try_take(Direction::Download)
     }
 }
 

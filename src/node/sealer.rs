@@ -65,7 +65,7 @@ impl<'n> Sealer<'n> {
 
     /// A block for this client. If none is free, gives back those that are held here, and waits for one.
     pub(crate) fn block(&mut self, client: IpAddr) -> Result<Block, Error> {
-        if let Some(block) = self.node.blocks.try_take() {
+        if let Some(block) = self.node.blocks.try_take(Direction::Upload) {
             return Ok(block);
         }
         self.write_until(0)?;

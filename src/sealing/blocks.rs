@@ -4,8 +4,8 @@
 //! wait. No thread holds a block while it waits for a second one, so there is always one that goes on.
 //!
 //! Blocks are shared fairly: uploads and downloads that wait take turns, of each the clients, and nobody passes those who
-//! wait. A crowd that downloads does not keep an upload waiting, nor the other way round. A client that neither stalls nor
-//! gets on may keep its block for [`HOLD_TIME_MAX`] while others wait.
+//! wait. A part is never lent to downloads: a crowd of them does not keep an upload waiting. A client that neither stalls
+//! nor gets on may keep its block for [`HOLD_TIME_MAX`] while others wait.
 
 #![allow(
     clippy::disallowed_methods,
@@ -24,6 +24,8 @@ use crate::turns::Turns;
 
 /// How many stalled uploads may keep a segment's worth of bytes outside the pool.
 const STALLED_SEGMENTS_MAX: usize = 12;
+/// The part of the blocks that downloads never have.
+const UPLOADS_PART: usize = 4;
 /// How long a client may keep a block while others wait for one: it needs no longer at 200 kB/s. A crowd of slow clients
 /// shares the blocks in turn; a client that sends or takes a byte now and then is treated as one that stalls.
 const HOLD_TIME_MAX: Duration = Duration::from_secs(5);
@@ -43,7 +45,9 @@ struct FreeBlocks {
     free: Vec<Vec<u8>>,
     /// Blocks that are not allocated yet.
     unallocated: usize,
-    /// Where those wait who found none. While somebody waits there is no free block.
+    /// How many more blocks downloads may have.
+    for_downloads: usize,
+    /// Where those wait who found none. While somebody waits there is no free block that he may have.
     waiting: Waiting,
 }
 
@@ -75,6 +79,7 @@ pub(crate) struct StallAllowance {
 pub struct Block {
     memory: Vec<u8>,
     start: usize,
+    direction: Direction,
     held_since: Instant,
     pool: Arc<BlockPool>,
 }
@@ -85,6 +90,7 @@ impl Blocks {
         let state = FreeBlocks {
             free: Vec::with_capacity(count),
             unallocated: count,
+            for_downloads: count - count / UPLOADS_PART,
             waiting: Waiting::default(),
         };
         Blocks(Arc::new(BlockPool {
@@ -94,9 +100,9 @@ impl Blocks {
     }
 
     /// A block, if one is free now.
-    pub(crate) fn try_take(&self) -> Option<Block> {
-        let memory = self.0.lock().take_free()?;
-        Some(self.block(memory))
+    pub(crate) fn try_take(&self, direction: Direction) -> Option<Block> {
+        let memory = self.0.lock().take_free(direction)?;
+        Some(self.block(memory, direction))
     }
 
     /// A block for what the node does by itself, as [`take_for`](Blocks::take_for).
@@ -107,7 +113,7 @@ impl Blocks {
     /// A block, as soon as one is free and it is this client's turn. The caller must hold none.
     pub(crate) fn take_for(&self, direction: Direction, client: IpAddr) -> Block {
         let mut state = self.0.lock();
-        let memory = match state.take_free() {
+        let memory = match state.take_free(direction) {
             Some(memory) => memory,
             None => {
                 let place = Arc::new(Mailbox::default());
@@ -116,7 +122,7 @@ impl Blocks {
                 place.take()
             }
         };
-        self.block(memory)
+        self.block(memory, direction)
     }
 
     /// Whether a thread waits for a block: who can do without one should give it back.
@@ -143,10 +149,11 @@ impl Blocks {
         })
     }
 
-    fn block(&self, memory: Vec<u8>) -> Block {
+    fn block(&self, memory: Vec<u8>, direction: Direction) -> Block {
         Block {
             start: memory.as_ptr().align_offset(DIRECT_BYTES_ALIGNMENT),
             memory,
+            direction,
             held_since: Instant::now(),
             pool: Arc::clone(&self.0),
         }
@@ -160,12 +167,32 @@ impl BlockPool {
 }
 
 impl FreeBlocks {
-    fn take_free(&mut self) -> Option<Vec<u8>> {
-        if let Some(memory) = self.free.pop() {
-            return Some(memory);
+    fn take_free(&mut self, direction: Direction) -> Option<Vec<u8>> {
+        let is_download = direction == Direction::Download;
+        if is_download && self.for_downloads == 0 {
+            return None;
         }
-        self.unallocated = self.unallocated.checked_sub(1)?;
-        Some(vec![0; SEGMENT_BYTES + DIRECT_BYTES_ALIGNMENT])
+        let memory = match self.free.pop() {
+            Some(memory) => memory,
+            None => {
+                self.unallocated = self.unallocated.checked_sub(1)?;
+                vec![0; SEGMENT_BYTES + DIRECT_BYTES_ALIGNMENT]
+            }
+        };
+        self.for_downloads -= usize::from(is_download);
+        Some(memory)
+    }
+
+    /// Takes back a block that went this way, and lends it to whoever is next.
+    fn give_back(&mut self, memory: Vec<u8>, direction: Direction) {
+        self.for_downloads += usize::from(direction == Direction::Download);
+        match self.waiting.pop(self.for_downloads > 0) {
+            Some((place, next)) => {
+                self.for_downloads -= usize::from(next == Direction::Download);
+                place.put(memory);
+            }
+            None => self.free.push(memory),
+        }
     }
 }
 
@@ -177,13 +204,19 @@ impl Waiting {
         }
     }
 
-    fn pop(&mut self) -> Option<Place> {
-        let (first, second) = match self.is_download_turn {
-            true => (&mut self.downloads, &mut self.uploads),
-            false => (&mut self.uploads, &mut self.downloads),
+    /// Where the one waits who is next, and which way he goes.
+    fn pop(&mut self, may_be_download: bool) -> Option<(Place, Direction)> {
+        let turns = match self.is_download_turn && may_be_download {
+            true => [Direction::Download, Direction::Upload],
+            false => [Direction::Upload, Direction::Download],
         };
-        self.is_download_turn = !self.is_download_turn;
-        first.pop().or_else(|| second.pop())
+        let mut next = turns
+            .into_iter()
+            .filter(|direction| may_be_download || *direction == Direction::Upload)
+            .filter_map(|direction| Some((self.of(direction).pop()?, direction)));
+        let next = next.next();
+        self.is_download_turn = !matches!(next, Some((_, Direction::Download)));
+        next
     }
 
     fn is_empty(&self) -> bool {
@@ -216,11 +249,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let memory = std::mem::take(&mut self.memory);
-        let mut state = self.pool.lock();
-        match state.waiting.pop() {
-            Some(place) => place.put(memory),
-            None => state.free.push(memory),
-        }
+        self.pool.lock().give_back(memory, self.direction);
     }
 }
 
@@ -246,12 +275,12 @@ mod tests {
     fn blocks_are_aligned_and_come_back() {
         let blocks = Blocks::new(2);
         let (mut one, two) = (blocks.take(), blocks.take());
-        assert!(blocks.try_take().is_none());
+        assert!(blocks.try_take(Direction::Upload).is_none());
         assert_eq!(one.bytes().len(), SEGMENT_BYTES);
         assert_eq!(one.bytes().as_ptr().align_offset(DIRECT_BYTES_ALIGNMENT), 0);
         one.bytes_mut()[0] = 7;
         drop((one, two));
-        assert!(blocks.try_take().is_some());
+        assert!(blocks.try_take(Direction::Upload).is_some());
     }
 
     #[test]
@@ -300,14 +329,40 @@ mod tests {
                     std::thread::yield_now();
                 }
             }
-            assert!(blocks.are_scarce() && blocks.try_take().is_none());
+            assert!(blocks.are_scarce() && blocks.try_take(Direction::Upload).is_none());
             drop(held);
         });
         assert_eq!(
             served.into_inner().unwrap(),
             ["first", "download", "other", "second"]
         );
-        assert!(!blocks.are_scarce() && blocks.try_take().is_some());
+        assert!(!blocks.are_scarce() && blocks.try_take(Direction::Upload).is_some());
+    }
+
+    #[test]
+    fn a_part_is_never_lent_to_downloads() {
+        use Direction::{Download, Upload};
+        let blocks = Blocks::new(8);
+        let client = IpAddr::from([10, 0, 0, 1]);
+        let mut downloads: Vec<Block> = std::iter::from_fn(|| blocks.try_take(Download)).collect();
+        assert_eq!(downloads.len(), 6);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| blocks.take_for(Download, client));
+            while !blocks.are_scarce() {
+                std::thread::yield_now();
+            }
+            // Uploads pass by, and what they give back is not for downloads.
+            let uploads = [blocks.take(), blocks.take()];
+            assert!(blocks.try_take(Upload).is_none());
+            drop(uploads);
+            assert!(blocks.are_scarce());
+            downloads.pop();
+            downloads.push(waiting.join().unwrap());
+        });
+        assert!(blocks.try_take(Download).is_none());
+        drop(downloads);
+        let all: Vec<Block> = std::iter::from_fn(|| blocks.try_take(Upload)).collect();
+        assert_eq!(all.len(), 8, "uploads may have all");
     }
 
     #[test]

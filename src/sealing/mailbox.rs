@@ -4,63 +4,86 @@
 //! more than sealing it.
 
 use std::collections::VecDeque;
+use std::marker::PhantomData;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A queue in the order of arrival.
-pub(crate) struct Mailbox<T> {
-    state: Mutex<Letters<T>>,
+/// A queue, in the order of arrival if nothing else is said.
+pub(crate) struct Mailbox<T, L = VecDeque<T>> {
+    state: Mutex<State<L>>,
     came: Condvar,
+    of: PhantomData<fn() -> T>,
 }
 
-struct Letters<T> {
-    waiting: VecDeque<T>,
+/// What lies in a mailbox, in an order of its own.
+pub(crate) trait Letters<T>: Default {
+    fn push(&mut self, letter: T);
+    /// The next one.
+    fn pop(&mut self) -> Option<T>;
+    fn is_empty(&self) -> bool;
+}
+
+#[derive(Default)]
+struct State<L> {
+    letters: L,
     /// How many sleep until a letter comes.
     readers: usize,
 }
 
-impl<T> Default for Mailbox<T> {
-    fn default() -> Mailbox<T> {
+impl<T> Letters<T> for VecDeque<T> {
+    fn push(&mut self, letter: T) {
+        self.push_back(letter);
+    }
+
+    fn pop(&mut self) -> Option<T> {
+        self.pop_front()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+impl<T, L: Letters<T>> Default for Mailbox<T, L> {
+    fn default() -> Mailbox<T, L> {
         Mailbox {
-            state: Mutex::new(Letters {
-                waiting: VecDeque::new(),
-                readers: 0,
-            }),
+            state: Mutex::default(),
             came: Condvar::new(),
+            of: PhantomData,
         }
     }
 }
 
-impl<T> Mailbox<T> {
+impl<T, L: Letters<T>> Mailbox<T, L> {
     pub(crate) fn put(&self, letter: T) {
-        let mut letters = self.lock();
-        letters.waiting.push_back(letter);
-        let does_one_sleep = letters.readers > 0;
-        drop(letters);
+        let mut state = self.lock();
+        state.letters.push(letter);
+        let does_one_sleep = state.readers > 0;
+        drop(state);
         // Without this question, each letter would cost a system call.
         if does_one_sleep {
             self.came.notify_one();
         }
     }
 
-    /// Takes the oldest letter; waits for one if there is none.
+    /// Takes the next letter; waits for one if there is none.
     pub(crate) fn take(&self) -> T {
-        let mut letters = self.lock();
+        let mut state = self.lock();
         loop {
-            if let Some(letter) = letters.waiting.pop_front() {
+            if let Some(letter) = state.letters.pop() {
                 return letter;
             }
-            letters.readers += 1;
-            letters = self.came.wait(letters).unwrap_or_else(PoisonError::into_inner);
-            letters.readers -= 1;
+            state.readers += 1;
+            state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.readers -= 1;
         }
     }
 
     /// Whether no letter waits to be taken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().waiting.is_empty()
+        self.lock().letters.is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Letters<T>> {
+    fn lock(&self) -> MutexGuard<'_, State<L>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -71,7 +94,7 @@ mod tests {
 
     #[test]
     fn everything_arrives_in_order() {
-        let mailbox = Mailbox::default();
+        let mailbox: Mailbox<i32> = Mailbox::default();
         std::thread::scope(|scope| {
             scope.spawn(|| (0..1000).for_each(|i| mailbox.put(i)));
             assert!((0..1000).all(|i| mailbox.take() == i));

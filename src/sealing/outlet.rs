@@ -87,7 +87,7 @@ mod tests {
     use std::os::unix::fs::FileExt;
     use std::sync::Arc;
 
-    use super::super::blocks::Blocks;
+    use super::super::blocks::{Blocks, Direction};
     use super::super::spare::Spare;
     use super::*;
     use crate::seal::SEGMENT_BYTES;
@@ -133,7 +133,7 @@ mod tests {
         outlet.write_all(outlet.write.get().unwrap(), 2 * end, whole(&blocks, 4));
         assert!(matches!(outlet.take(), SealedSegment::Written(offset, Ok(())) if offset == 2 * end));
         assert!(matches!(outlet.take(), SealedSegment::Written(offset, Ok(())) if offset == end));
-        assert!(outlet.lock().is_none() && blocks.try_take().is_some());
+        assert!(outlet.lock().is_none() && blocks.try_take(Direction::Upload).is_some());
         for (index, byte) in [(0, 2), (1, 3), (2, 4)] {
             let mut found = vec![0; SEGMENT_BYTES];
             file.read_exact_at(&mut found, index * end).unwrap();
