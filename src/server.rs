@@ -260,7 +260,10 @@ fn start_node(
     tls: Option<ClientTls>,
 ) -> Result<(Arc<Node>, BTreeSet<NodeId>), String> {
     let listen = config.listen;
-    let store = Store::open(&config.images, config.id, config.durability).map_err(|e| e.to_string())?;
+    let mut store = Store::open(&config.images, config.id, config.durability).map_err(|e| e.to_string())?;
+    if let Some(bytes) = config.user_quota {
+        store.set_user_quota(bytes).map_err(|e| e.to_string())?;
+    }
     let random = secrets::random().map_err(|e| e.to_string())?;
     let memory = store.begin_life(now(), u64::from_be_bytes(*random));
     let memory = memory.map_err(|e| e.to_string())?;

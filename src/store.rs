@@ -16,6 +16,7 @@
 //!
 //! - [`draft`]: an image on its way in
 //! - [`held`]: what is here of a name; [`tombstones`]: the trace of a delete
+//! - [`listing`]: which images there are; [`usage`]: what those of each user take
 //! - [`name_lock`]: one at a time changes a name; [`node_lock`]: one process is a node
 //! - [`disk`]: its room, and whether it can be written; [`faults`]: what writes have failed with
 //! - [`drain`]: the marker by which people have a node take no images
@@ -40,19 +41,21 @@ pub mod drain;
 pub mod error;
 pub(crate) mod faults;
 pub mod held;
+pub(crate) mod listing;
 pub(crate) mod memory;
 pub(crate) mod name_lock;
 pub(crate) mod node_lock;
 pub(crate) mod recent;
 pub mod sealed;
 pub(crate) mod tombstones;
+pub mod usage;
 pub(crate) mod work;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use self::disk::Room;
 use self::draft::Draft;
@@ -63,6 +66,7 @@ use self::name_lock::FolderLock;
 use self::recent::Recent;
 use self::sealed::Sealed;
 use self::tombstones::Tombstones;
+use self::usage::Usage;
 use self::work::WorkFolder;
 use crate::condition::Condition;
 use crate::durable::{Durability, Folder, Replace};
@@ -79,18 +83,8 @@ pub struct Store {
     names: FolderLock,
     durability: Durability,
     recent: Arc<Recent>,
-}
-
-/// One image in a listing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StoredImage {
-    pub(crate) id: ImageId,
-    /// Size of the file, in bytes; none for a tombstone.
-    pub(crate) sealed_bytes: Option<u64>,
-    /// When it was written.
-    pub(crate) modified: SystemTime,
-    /// The write that it is of.
-    pub(crate) version: Version,
+    /// None: users have no quota.
+    usage: Option<Arc<Usage>>,
 }
 
 impl Store {
@@ -109,10 +103,38 @@ impl Store {
             work,
             durability,
             recent: Arc::new(Recent::new()),
+            usage: None,
         };
         match store.probe() {
             Err(error) if !error.is_of_disk() => Err(error),
             Ok(()) | Err(_) => Ok(store),
+        }
+    }
+
+    /// From now on the images of each user may take so many bytes in the folder.
+    pub(crate) fn set_user_quota(&mut self, bytes: u64) -> Result<(), Error> {
+        self.usage = Some(Arc::new(Usage::new(bytes)));
+        self.count_images(|| {}).map(drop)
+    }
+
+    /// Finds a place for a draft that will have so many bytes, if it has none yet: an error if its user has too much.
+    pub(crate) fn reserve(&self, draft: &mut Draft, id: &ImageId, bytes: u64) -> Result<(), Error> {
+        if let Some(usage) = &self.usage
+            && draft.reservation.is_none()
+        {
+            let replaced = self
+                .images
+                .look_at(&id.file_name())?
+                .map_or(0, |(bytes, _)| bytes);
+            let reserved = usage.reserve(id.user(), bytes, replaced);
+            draft.reservation = Some(reserved.map_err(Error::OverQuota)?);
+        }
+        Ok(())
+    }
+
+    fn note_change(&self, id: &ImageId, came: u64, went: u64) {
+        if let Some(usage) = &self.usage {
+            usage.change(id.user(), came, went);
         }
     }
 
@@ -268,13 +290,16 @@ impl Store {
             return self.in_place(Ok(outcome));
         }
         // Most names are new: then there is nothing to compare with.
+        let mut replaced_bytes = 0;
         let outcome = match draft.rename(&self.images, id, Replace::Refused) {
             Err(Error::Taken) => {
-                let image = self.image(id)?.map(|image| image.version());
-                if let Some(outcome) = image.and_then(|held| WriteOutcome::beside(version, held)) {
+                let image = self.image(id)?;
+                let held = image.as_ref().map(Sealed::version);
+                if let Some(outcome) = held.and_then(|held| WriteOutcome::beside(version, held)) {
                     return self.in_place(Ok(outcome));
                 }
                 draft.rename(&self.images, id, Replace::Allowed)?;
+                replaced_bytes = image.as_ref().map_or(0, Sealed::bytes);
                 match (image, tombstone) {
                     (Some(_), None) => WriteOutcome::Replaced,
                     (None, _) | (_, Some(_)) => WriteOutcome::Created,
@@ -282,6 +307,8 @@ impl Store {
             }
             renamed => renamed.map(|()| WriteOutcome::Created)?,
         };
+        self.note_change(id, draft.bytes(), replaced_bytes);
+        draft.reservation = None;
         if tombstone.is_some() {
             // It is older than the image, and counts no more: if it cannot be removed now, it is swept later.
             let _ = self.tombstones.remove(&self.work, id);
@@ -358,10 +385,14 @@ impl Store {
     /// Removes the image of this write, or an older one. `false`: there was none.
     fn forget_image(&self, id: &ImageId, version: Version) -> Result<bool, Error> {
         let _names = self.names.lock(&self.work)?;
-        if self.image(id)?.is_none_or(|image| image.version() > version) {
+        let Some(image) = self.image(id)?.filter(|image| image.version() <= version) else {
             return Ok(false);
+        };
+        let was_there = self.images.remove(&id.file_name())?;
+        if was_there {
+            self.note_change(id, 0, image.bytes());
         }
-        Ok(self.images.remove(&id.file_name())?)
+        Ok(was_there)
     }
 
     /// Removes the tombstone of this delete, if it is still there, and before that the image, which would be back without it.
@@ -379,32 +410,6 @@ impl Store {
             self.tombstones.remove(&self.work, id)?;
         }
         Ok(())
-    }
-
-    /// Calls `see` with each name that has an image or a tombstone, in no order, and with some of them twice.
-    pub(crate) fn for_each_name(&self, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
-        let images = self.for_each_image(&mut see);
-        self.in_place(images.and_then(|()| self.tombstones.for_each(&self.work, see)))
-    }
-
-    fn for_each_image(&self, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
-        self.images.for_each_name(|name| {
-            if let Some(id) = ImageId::from_file_name(name) {
-                see(id);
-            }
-            Ok(())
-        })?;
-        Ok(())
-    }
-
-    /// How many images there are; `see` is called with each of them.
-    pub(crate) fn count_images(&self, mut see: impl FnMut()) -> Result<u64, Error> {
-        let mut count = 0;
-        let counted = self.for_each_image(|_| {
-            count += 1;
-            see();
-        });
-        self.in_place(counted.map(|()| count))
     }
 
     /// The tombstones whose version is `wanted`.
@@ -425,67 +430,6 @@ impl Store {
             }
         }
         Ok(found)
-    }
-
-    /// At most `limit` images and tombstones of `user` in the order of their names, beginning after the name `after`;
-    /// and the last of these names, if there are more.
-    pub(crate) fn list(
-        &self,
-        user: &str,
-        after: &str,
-        limit: usize,
-    ) -> Result<(Vec<StoredImage>, Option<String>), Error> {
-        let mut found: BTreeMap<String, ImageId> = BTreeMap::new();
-        let mut more = false;
-        self.for_each_name(|id| {
-            if id.user() == user && id.name() > after {
-                found.insert(id.name().to_owned(), id);
-                if found.len() > limit {
-                    found.pop_last();
-                    more = true;
-                }
-            }
-        })?;
-        // Also if that file vanishes now, or cannot be read.
-        let next = found
-            .last_key_value()
-            .map(|(name, _)| name.clone())
-            .filter(|_| more);
-        let images = found.into_values().filter_map(|id| self.describe(id).transpose());
-        let images = self.in_place(images.collect::<Result<_, _>>())?;
-        Ok((images, next))
-    }
-
-    /// What a listing says of a name; `None` if it has vanished meanwhile.
-    fn describe(&self, id: ImageId) -> Result<Option<StoredImage>, Error> {
-        let held = match self.newest(&id) {
-            Ok(held) => held,
-            // A file that only others may read is one image that cannot be opened, and no reason to list nothing.
-            Err(Error::Io(_) | Error::Failing(_)) => {
-                let found = self.images.look_at(&id.file_name())?;
-                return Ok(found.map(|(sealed_bytes, modified)| StoredImage {
-                    id,
-                    sealed_bytes: Some(sealed_bytes),
-                    modified,
-                    version: Version::default(),
-                }));
-            }
-            Err(e) => return Err(e),
-        };
-        Ok(held.map(|held| match held {
-            Held::Image(sealed) => StoredImage {
-                sealed_bytes: Some(sealed.bytes()),
-                modified: sealed.modified(),
-                version: sealed.version(),
-                id,
-            },
-            Held::Tombstone(version) => StoredImage {
-                id,
-                sealed_bytes: None,
-                modified: SystemTime::UNIX_EPOCH + Duration::from_millis(version.time.ms()),
-                version,
-            },
-        }))
     }
 }
 

@@ -19,7 +19,7 @@ pub enum ErrorKind {
     Busy,
     /// 5xx other than 503, 504 and 507: the node failed.
     Broken,
-    /// 507: the node's disk is full.
+    /// 507: the node's disk is full, or all is taken that the user may have.
     DiskFull,
     /// 4xx: asking again would not help.
     Refused,
@@ -67,7 +67,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Protocol => "answer makes no sense",
             ErrorKind::Busy => "busy (503, 429 or 408)",
             ErrorKind::Broken => "server error (5xx)",
-            ErrorKind::DiskFull => "disk full (507)",
+            ErrorKind::DiskFull => "disk or quota full (507)",
             ErrorKind::Refused => "refused (4xx)",
             ErrorKind::Disputed => "nobody accepted",
             ErrorKind::Stopped => "stopped",

@@ -16,6 +16,7 @@ use super::unable::unable;
 use crate::image_id::ImageId;
 use crate::lease::standing::Standing;
 use crate::roster::{NodeId, ViewId};
+use crate::seal::sealed_bytes;
 use crate::store::draft::Draft;
 use crate::ticket::Claims;
 use crate::version::Version;
@@ -97,7 +98,10 @@ pub(crate) fn admit(
         commit::check(node, id, &offer.conditions)?;
     }
     // Before the client is asked for the body: a folder that cannot be written would have it sent for nothing.
-    let draft = node.store.begin()?;
+    let mut draft = node.store.begin()?;
+    if let Some(length) = length {
+        node.store.reserve(&mut draft, id, sealed_bytes(length))?;
+    }
     log::info!(
         "Node {}: Assigned to me via load balancing (alive nodes: {})",
         node.id,

@@ -16,7 +16,7 @@ use crate::lease::standing::Standing;
 use crate::report::{Item, Page};
 use crate::roster::NodeId;
 use crate::seal;
-use crate::store::StoredImage;
+use crate::store::listing::StoredImage;
 use crate::ticket::Scope;
 use crate::version::{self, Copy, Newest, Time};
 

@@ -83,7 +83,10 @@ fn store(
         "Node {}: Image encrypted ({bytes} bytes -> {bytes} bytes)",
         node.id
     );
-    let draft = sealer.into_draft();
+    let mut draft = sealer.into_draft();
+    // Of an image whose length was not said, this is known now.
+    let whole = draft.bytes();
+    node.store.reserve(&mut draft, id, whole)?;
     let committed = commit(node, id, Received::new(draft, header, view), &offer.conditions)?;
     let placed_by = &committed.standing;
     Ok(Receipt {

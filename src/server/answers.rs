@@ -305,6 +305,10 @@ fn store_failure(error: &store::error::Error) -> Answer {
     match error {
         store::error::Error::Lost(text) => busy(format_args!("This node does not have its images: {text}.")),
         store::error::Error::Full(_) => Answer::text(507, "The disk is full; nothing was kept."),
+        store::error::Error::OverQuota(_) => Answer::text(
+            507,
+            format_args!("No room for it: {error}; nothing was kept. Delete some, or send a smaller one."),
+        ),
         store::error::Error::TooLong(_) => Answer::text(
             507,
             "The sealed file would be longer than this node may write (ulimit -f); nothing was kept.",

@@ -33,6 +33,8 @@ pub struct Config {
     pub grace: Duration,
     /// With less room on its disk the node takes no images.
     pub disk_min_free: MinFree,
+    /// How many bytes the images of each user may take in the folder of this node; none: as many as there is room for.
+    pub user_quota: Option<u64>,
     /// Further hosts that this node answers for, each with a port or without.
     pub allow_hosts: Vec<String>,
     /// What another node takes is passed on to it, instead of being redirected there.

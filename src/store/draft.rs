@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::direct::{DIRECT_BYTES_ALIGNMENT, DIRECT_BYTES_MIN, set_direct};
 use super::error::{Error, failed};
 use super::faults::Faults;
+use super::usage::Reservation;
 use crate::durable::{Durability, Folder, Replace, TemporaryFile};
 use crate::image_id::ImageId;
 
@@ -18,6 +19,8 @@ pub(crate) struct Draft {
     direct: bool,
     /// How far it reaches.
     bytes: u64,
+    /// Its place in what its user may have, until it has its name.
+    pub(super) reservation: Option<Reservation>,
 }
 
 impl Draft {
@@ -28,6 +31,7 @@ impl Draft {
             faults,
             direct: false,
             bytes: 0,
+            reservation: None,
         }
     }
 

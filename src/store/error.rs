@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
+use super::usage::OverQuota;
 use crate::condition::Condition;
 use crate::durable;
 
@@ -30,6 +31,8 @@ pub enum Error {
     Changed,
     /// The change is made, but the sync of the folder failed: nobody knows whether it outlives a power loss.
     Unsynced(String),
+    /// The user's images take all that they may.
+    OverQuota(OverQuota),
     /// Anything else, with the operation and the path.
     Io(String),
 }
@@ -60,6 +63,7 @@ impl Error {
             | Error::Exhausted(_)
             | Error::Taken
             | Error::Changed
+            | Error::OverQuota(_)
             | Error::Io(_) => Condition::Able,
         }
     }
@@ -78,6 +82,10 @@ impl fmt::Display for Error {
             | Error::Io(text) => text.fmt(f),
             Error::Taken => "an image of this name exists".fmt(f),
             Error::Changed => "the image has changed meanwhile".fmt(f),
+            Error::OverQuota(OverQuota { used, quota }) => write!(
+                f,
+                "the images of this user take {used} of the {quota} bytes that they may take in this folder (--user-quota)"
+            ),
         }
     }
 }

@@ -398,7 +398,9 @@ mod tests {
         };
         assert!(remedy(&|_| {}, RunEnd::TimedOut).contains("-n 500"));
         let full = |run: &mut Summary| {
-            run.failures.causes.insert("disk full (507)".to_owned(), 3);
+            run.failures
+                .causes
+                .insert("disk or quota full (507)".to_owned(), 3);
         };
         assert!(remedy(&full, RunEnd::Complete).contains("make clean-images"));
         let slow = |run: &mut Summary| {

@@ -20,6 +20,7 @@ mod listing;
 mod lost_folder;
 mod old_cluster_file;
 mod placement;
+mod quota;
 mod reading;
 mod relay;
 mod removal;

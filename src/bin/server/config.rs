@@ -29,6 +29,7 @@ pub(super) fn options() -> Options {
         "body-max",
         "pixels-max",
         "disk-min-free",
+        "user-quota",
         "health-timeout",
         "durability",
         "grace",
@@ -111,10 +112,8 @@ pub(super) fn config(matches: &Matches) -> Result<Config, String> {
         },
         allow_hosts: allow_hosts(matches)?,
         relay: matches.opt_present("relay"),
-        token_rate: matches
-            .opt_present("token-rate")
-            .then(|| number(matches, "token-rate", 0))
-            .transpose()?,
+        user_quota: some_number(matches, "user-quota")?,
+        token_rate: some_number(matches, "token-rate")?,
         metrics_open: matches.opt_present("metrics-open"),
         insecure_allow_remote: matches.opt_present("insecure-allow-remote"),
         tls: tls(matches)?,
@@ -202,6 +201,12 @@ fn number(matches: &Matches, name: &str, default: u64) -> Result<u64, String> {
             _ => Err(format!("--{name} takes a whole number above 0, not {text:?}")),
         },
     }
+}
+
+/// A number for which there is no default.
+fn some_number(matches: &Matches, name: &str) -> Result<Option<u64>, String> {
+    let is_given = matches.opt_present(name);
+    is_given.then(|| number(matches, name, 0)).transpose()
 }
 
 fn count(matches: &Matches, name: &str, default: usize) -> Result<usize, String> {

@@ -55,6 +55,7 @@ Options:
     --disk-min-free BYTES|PERCENT%
                            with less room on its disk a node takes no images (default 64 MiB or 5%,
                            whichever is less; 0: only when a write fails)
+    --user-quota BYTES     what the images of each user may take in this node's folder (default: no limit)
     --health-timeout MS    a peer that is silent for this long is dead (default 600)
     --durability HOW       fsync: a receipt outlives a power loss (default); rename: only a crash
     --grace SECS           SIGTERM: how long transfers may take to end, then they are cut (default 30)
