@@ -4,6 +4,7 @@
 //! to a file, made durable; then one byte goes back. No HTTP, no names, no check of the image, no bound on anything, and no
 //! code shared with the server.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,6 +12,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use aes::Aes256Enc;
 use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipher, StreamCipherCoreWrapper};
@@ -43,6 +45,8 @@ pub enum WriteMode {
     Named,
     /// Into the page cache, without waiting for the disk.
     Cached,
+    /// The same, and then the file gets its name: a rename.
+    Renamed,
 }
 
 /// What happens to bytes before they are written.
@@ -50,6 +54,9 @@ pub enum WriteMode {
 pub enum Sealing {
     /// AES-256-GCM, as the server does.
     Gcm,
+    /// The same, by a thread of a pool, one a core, that the thread of the connection waits for: what a server pays that keeps
+    /// the two apart.
+    GcmInPool,
     /// AES-256-CTR and HMAC-SHA256, as it did once.
     CtrHmac,
     /// Nothing: what no sealing can be faster than.
@@ -57,7 +64,12 @@ pub enum Sealing {
 }
 
 impl WriteMode {
-    const ALL: [WriteMode; 3] = [WriteMode::Direct, WriteMode::Named, WriteMode::Cached];
+    const ALL: [WriteMode; 4] = [
+        WriteMode::Direct,
+        WriteMode::Named,
+        WriteMode::Cached,
+        WriteMode::Renamed,
+    ];
 
     /// The word for it on the command line.
     fn word(self) -> &'static str {
@@ -65,17 +77,33 @@ impl WriteMode {
             WriteMode::Direct => "direct",
             WriteMode::Named => "named",
             WriteMode::Cached => "cached",
+            WriteMode::Renamed => "renamed",
         }
+    }
+
+    fn is_synced(self) -> bool {
+        matches!(self, WriteMode::Direct | WriteMode::Named)
+    }
+
+    /// A file gets its name when it is complete.
+    fn is_renamed(self) -> bool {
+        matches!(self, WriteMode::Named | WriteMode::Renamed)
     }
 }
 
 impl Sealing {
-    const ALL: [Sealing; 3] = [Sealing::Gcm, Sealing::CtrHmac, Sealing::Nothing];
+    const ALL: [Sealing; 4] = [
+        Sealing::Gcm,
+        Sealing::GcmInPool,
+        Sealing::CtrHmac,
+        Sealing::Nothing,
+    ];
 
     /// The word for it on the command line.
     fn word(self) -> &'static str {
         match self {
             Sealing::Gcm => "gcm",
+            Sealing::GcmInPool => "gcm-in-pool",
             Sealing::CtrHmac => "ctr-hmac",
             Sealing::Nothing => "nothing",
         }
@@ -125,12 +153,12 @@ pub fn serve(pipeline: Pipeline, folder: &Path) -> Result<(), String> {
     println!("{}", listener.local_addr().map_err(failed)?);
     let folder = folder.to_owned();
     std::thread::spawn(move || {
-        let files = AtomicU64::new(0);
+        let (files, pool) = (AtomicU64::new(0), Pool::start());
         std::thread::scope(|scope| {
             for stream in listener.incoming().flatten() {
-                let (files, folder) = (&files, &folder);
+                let (files, folder, pool) = (&files, &folder, &pool);
                 // A client that goes away half-way gets no answer, and half a file stays.
-                scope.spawn(move || receive_all(stream, pipeline, folder, files).ok());
+                scope.spawn(move || receive_all(stream, (pipeline, pool), folder, files).ok());
             }
         });
     });
@@ -140,20 +168,24 @@ pub fn serve(pipeline: Pipeline, folder: &Path) -> Result<(), String> {
 
 fn receive_all(
     mut stream: TcpStream,
-    pipeline: Pipeline,
+    (pipeline, pool): (Pipeline, &Pool),
     folder: &Path,
     files: &AtomicU64,
 ) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let mut memory = vec![0; SEGMENT_BYTES + ALIGNMENT];
-    let start = memory.as_ptr().align_offset(ALIGNMENT);
-    let segment = &mut memory[start..start + SEGMENT_BYTES];
+    let mut segment = Segment::new();
     loop {
         let mut length = [0; 8];
         stream.read_exact(&mut length)?;
         let number = files.fetch_add(1, Ordering::Relaxed);
         let path: PathBuf = folder.join(number.to_string());
-        receive(&mut stream, u64::from_be_bytes(length), segment, pipeline, &path)?;
+        segment = receive(
+            &mut stream,
+            u64::from_be_bytes(length),
+            segment,
+            (pipeline, pool),
+            &path,
+        )?;
         stream.write_all(&[1])?;
     }
 }
@@ -161,38 +193,128 @@ fn receive_all(
 fn receive(
     stream: &mut TcpStream,
     bytes: u64,
-    segment: &mut [u8],
-    pipeline: Pipeline,
+    mut segment: Segment,
+    (pipeline, pool): (Pipeline, &Pool),
     path: &Path,
-) -> io::Result<()> {
+) -> io::Result<Segment> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     if pipeline.write == WriteMode::Direct {
         options.custom_flags(OFlags::DIRECT.bits().cast_signed());
     }
     let nameless = path.with_extension("part");
-    let file = match pipeline.write {
-        WriteMode::Named => options.open(&nameless)?,
-        WriteMode::Direct | WriteMode::Cached => options.open(path)?,
+    let file = match pipeline.write.is_renamed() {
+        true => options.open(&nameless)?,
+        false => options.open(path)?,
     };
-    let keys = Keys::new();
+    let keys = Arc::new(Keys::new());
     let (mut left, mut offset) = (bytes, 0);
     while left > 0 {
         let count = usize::try_from(left).unwrap_or(TEXT_BYTES).min(TEXT_BYTES);
-        stream.read_exact(&mut segment[..count])?;
-        keys.seal(pipeline.sealing, offset, &mut segment[..count + TAG_BYTES]);
-        write(&file, pipeline.write, offset, &segment[..count + TAG_BYTES])?;
+        stream.read_exact(&mut segment.bytes_mut()[..count])?;
+        if pipeline.sealing == Sealing::GcmInPool {
+            segment = pool.seal(Arc::clone(&keys), offset, segment, count + TAG_BYTES);
+        } else {
+            keys.seal(
+                pipeline.sealing,
+                offset,
+                &mut segment.bytes_mut()[..count + TAG_BYTES],
+            );
+        }
+        write(
+            &file,
+            pipeline.write,
+            offset,
+            &segment.bytes_mut()[..count + TAG_BYTES],
+        )?;
         left -= count as u64;
         offset += SEGMENT_BYTES as u64;
     }
-    if pipeline.write != WriteMode::Cached {
+    if pipeline.write.is_synced() {
         file.sync_data()?;
     }
-    if pipeline.write == WriteMode::Named {
+    if pipeline.write.is_renamed() {
         std::fs::rename(&nameless, path)?;
+    }
+    if pipeline.write == WriteMode::Named {
         File::open(path.parent().expect("it is in the folder"))?.sync_all()?;
     }
-    Ok(())
+    Ok(segment)
+}
+
+/// A segment's worth of memory, aligned for O_DIRECT.
+struct Segment {
+    memory: Vec<u8>,
+    start: usize,
+}
+
+impl Segment {
+    fn new() -> Segment {
+        let memory = vec![0; SEGMENT_BYTES + ALIGNMENT];
+        let start = memory.as_ptr().align_offset(ALIGNMENT);
+        Segment { memory, start }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.start + SEGMENT_BYTES]
+    }
+}
+
+/// Threads that seal, one a core. They, and those who wait for them, sleep at once.
+struct Pool {
+    jobs: Arc<Queue<Job>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Queue<T> {
+    letters: Mutex<VecDeque<T>>,
+    came: Condvar,
+}
+
+impl<T> Queue<T> {
+    fn new() -> Arc<Queue<T>> {
+        Arc::new(Queue {
+            letters: Mutex::new(VecDeque::new()),
+            came: Condvar::new(),
+        })
+    }
+
+    fn put(&self, letter: T) {
+        self.letters.lock().unwrap().push_back(letter);
+        self.came.notify_one();
+    }
+
+    fn take(&self) -> T {
+        let letters = self.letters.lock().unwrap();
+        let mut letters = self.came.wait_while(letters, |some| some.is_empty()).unwrap();
+        letters.pop_front().expect("that was waited for")
+    }
+}
+
+impl Pool {
+    fn start() -> Pool {
+        let jobs: Arc<Queue<Job>> = Queue::new();
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            let jobs = Arc::clone(&jobs);
+            std::thread::spawn(move || {
+                loop {
+                    (jobs.take())();
+                }
+            });
+        }
+        Pool { jobs }
+    }
+
+    fn seal(&self, keys: Arc<Keys>, offset: u64, mut segment: Segment, bytes: usize) -> Segment {
+        let done = Queue::new();
+        let there = Arc::clone(&done);
+        self.jobs.put(Box::new(move || {
+            keys.seal(Sealing::Gcm, offset, &mut segment.bytes_mut()[..bytes]);
+            there.put(segment);
+        }));
+        done.take()
+    }
 }
 
 struct Keys {
@@ -220,7 +342,7 @@ impl Keys {
         let mut keystream = StreamCipherCoreWrapper::from_core(core);
         let (text, tag) = segment.split_at_mut(segment.len() - TAG_BYTES);
         match sealing {
-            Sealing::Gcm => {
+            Sealing::Gcm | Sealing::GcmInPool => {
                 let (mut mac, mut mask) = (self.ghash.clone(), [0; 16]);
                 keystream.apply_keystream(&mut mask);
                 for piece in text.chunks_mut(PIECE_BYTES) {

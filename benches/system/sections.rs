@@ -20,6 +20,9 @@ const BARE: Subject = bare(Sealing::Gcm, WriteMode::Direct);
 const BARE_CACHED: Subject = bare(Sealing::Gcm, WriteMode::Cached);
 /// What a simple server takes to store files whose names outlive a power loss.
 const BARE_NAMED: Subject = bare(Sealing::Gcm, WriteMode::Named);
+/// What it takes that seals in a pool, as ours has to: with a wait for the disk, and without.
+const BARE_POOL_NAMED: Subject = bare(Sealing::GcmInPool, WriteMode::Named);
+const BARE_POOL_RENAMED: Subject = bare(Sealing::GcmInPool, WriteMode::Renamed);
 /// What nothing can be faster than that makes images durable.
 const BOUND: Subject = bare(Sealing::Nothing, WriteMode::Direct);
 const PIXSEAL: Subject = pixseal(3, Durability::Fsync, Audience::All);
@@ -161,11 +164,13 @@ pub fn small(bench: &Bench) -> Result<(), String> {
         BARE,
         BARE_CACHED,
         BARE_NAMED,
+        BARE_POOL_NAMED,
+        BARE_POOL_RENAMED,
     ];
-    let mut pairs = vec![(0, 4), (1, 4), (6, 4), (0, 6), (1, 6), (2, 5), (3, 5)];
+    let mut pairs = vec![(0, 4), (1, 4), (6, 4), (7, 4), (0, 7), (1, 7), (2, 8), (3, 8)];
     if has_nginx() {
         who.push(NGINX);
-        pairs.extend([(2, 7), (3, 7)]);
+        pairs.extend([(2, 9), (3, 9), (8, 9)]);
     }
     let mut rows: Vec<Row<'_>> = who
         .into_iter()

@@ -72,6 +72,7 @@ impl fmt::Display for Subject {
             Subject::Bare(Pipeline { sealing, write }) => {
                 let sealing = match sealing {
                     Sealing::Gcm => "",
+                    Sealing::GcmInPool => " that seals in a pool",
                     Sealing::CtrHmac => " with CTR + HMAC",
                     Sealing::Nothing => " that does not seal",
                 };
@@ -79,6 +80,7 @@ impl fmt::Display for Subject {
                     WriteMode::Direct => "fdatasync",
                     WriteMode::Named => "fdatasync, rename and fsync of the folder",
                     WriteMode::Cached => "page cache",
+                    WriteMode::Renamed => "page cache, rename",
                 };
                 write!(f, "bare pipeline{sealing}, {write}")
             }
