@@ -274,8 +274,8 @@ impl Store {
         self.names.set_shared(is_shared);
     }
 
-    /// Gives a draft its name, unless something newer has it, if the folder holds what `base` says. Durable, and certain to be
-    /// in a folder that is in place, after [`Store::sync_images`]. The caller has the name to itself in this process.
+    /// Gives a draft its name, unless something newer has it, if the folder holds what `base` says. Durable after
+    /// [`Store::sync_images`]. The caller has the name to itself in this process.
     pub(crate) fn keep(
         &self,
         draft: &mut Draft,
@@ -283,11 +283,12 @@ impl Store {
         version: Version,
         base: Base,
     ) -> Result<WriteOutcome, Error> {
+        self.check_in_place()?;
         let _names = self.names.lock(&self.work)?;
         self.check_base(id, base)?;
         let tombstone = self.tombstone(id)?;
         if let Some(outcome) = tombstone.and_then(|held| WriteOutcome::beside(version, held)) {
-            return self.in_place(Ok(outcome));
+            return Ok(outcome);
         }
         // Most names are new: then there is nothing to compare with.
         let mut replaced_bytes = 0;
@@ -296,7 +297,7 @@ impl Store {
                 let image = self.image(id)?;
                 let held = image.as_ref().map(Sealed::version);
                 if let Some(outcome) = held.and_then(|held| WriteOutcome::beside(version, held)) {
-                    return self.in_place(Ok(outcome));
+                    return Ok(outcome);
                 }
                 draft.rename(&self.images, id, Replace::Allowed)?;
                 replaced_bytes = image.as_ref().map_or(0, Sealed::bytes);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -117,12 +117,19 @@ pub struct Pipeline {
     pub sealing: Sealing,
     /// Then, how they get to the disk.
     pub write: WriteMode,
+    /// Over TLS.
+    pub tls: bool,
 }
+
+/// The word for [`Pipeline::tls`] on the command line, and the one for its opposite.
+const TLS: &str = "tls";
+const CLEAR: &str = "clear";
 
 impl Pipeline {
     /// What [`start`] has put on the command line.
-    pub fn parse(sealing: &str, write: &str) -> Option<Pipeline> {
+    pub fn parse(sealing: &str, write: &str, transport: &str) -> Option<Pipeline> {
         Some(Pipeline {
+            tls: transport == TLS,
             sealing: Sealing::ALL.into_iter().find(|known| known.word() == sealing)?,
             write: WriteMode::ALL.into_iter().find(|known| known.word() == write)?,
         })
@@ -135,6 +142,7 @@ pub fn start(pipeline: Pipeline, folder: &Path) -> Result<(ChildProcess, SocketA
     let mut command = Command::new(program);
     command
         .args(["--bare", pipeline.sealing.word(), pipeline.write.word()])
+        .arg(if pipeline.tls { TLS } else { CLEAR })
         .arg(folder);
     // It ends when its input does, so also when this program is killed.
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -150,6 +158,8 @@ pub fn start(pipeline: Pipeline, folder: &Path) -> Result<(ChildProcess, SocketA
 pub fn serve(pipeline: Pipeline, folder: &Path) -> Result<(), String> {
     let failed = |e: io::Error| format!("the bare pipeline: {e}");
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
+    #[cfg(feature = "tls")]
+    let config = pipeline.tls.then(|| super::bare_tls::load(folder)).transpose()?;
     println!("{}", listener.local_addr().map_err(failed)?);
     let folder = folder.to_owned();
     std::thread::spawn(move || {
@@ -158,7 +168,18 @@ pub fn serve(pipeline: Pipeline, folder: &Path) -> Result<(), String> {
             for stream in listener.incoming().flatten() {
                 let (files, folder, pool) = (&files, &folder, &pool);
                 // A client that goes away half-way gets no answer, and half a file stays.
-                scope.spawn(move || receive_all(stream, (pipeline, pool), folder, files).ok());
+                #[cfg(feature = "tls")]
+                if let Some(config) = &config {
+                    scope.spawn(move || {
+                        let stream = super::bare_tls::accept(stream, config)?;
+                        receive_all(stream, (pipeline, pool), folder, files)
+                    });
+                    continue;
+                }
+                scope.spawn(move || {
+                    stream.set_nodelay(true)?;
+                    receive_all(stream, (pipeline, pool), folder, files)
+                });
             }
         });
     });
@@ -167,12 +188,11 @@ pub fn serve(pipeline: Pipeline, folder: &Path) -> Result<(), String> {
 }
 
 fn receive_all(
-    mut stream: TcpStream,
+    mut stream: impl Read + Write,
     (pipeline, pool): (Pipeline, &Pool),
     folder: &Path,
     files: &AtomicU64,
 ) -> io::Result<()> {
-    stream.set_nodelay(true)?;
     let mut segment = Segment::new();
     loop {
         let mut length = [0; 8];
@@ -191,7 +211,7 @@ fn receive_all(
 }
 
 fn receive(
-    stream: &mut TcpStream,
+    stream: &mut impl Read,
     bytes: u64,
     mut segment: Segment,
     (pipeline, pool): (Pipeline, &Pool),

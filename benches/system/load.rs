@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -36,8 +36,8 @@ const IMAGE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Where images go, and how.
 #[derive(Clone)]
 pub enum Endpoint {
-    /// Length, image, one byte back.
-    Bare(SocketAddr),
+    /// Length, image, one byte back; over TLS, if there is a folder with its authority.
+    Bare(SocketAddr, Option<PathBuf>),
     /// PUT to one HTTP server, the body at once; over TLS, if it is known how.
     Http(String, Option<ClientTls>),
     /// As our client uploads: offered, then sent to the node that accepts.
@@ -135,8 +135,21 @@ fn share<W: FnMut(usize) -> Result<(), String>>(
     })
 }
 
+#[cfg(feature = "tls")]
+use super::bare_tls::{ClientStream, connect as connect_bare};
+
+/// A build without TLS starts no server that speaks it.
+#[cfg(not(feature = "tls"))]
+type ClientStream = TcpStream;
+
+#[cfg(not(feature = "tls"))]
+fn connect_bare(_: SocketAddr, _: &Path) -> std::io::Result<ClientStream> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
 enum Sender {
     Bare(TcpStream),
+    BareTls(ClientStream),
     Http(NodeConnection),
     Cluster(Client, Audience),
 }
@@ -144,7 +157,11 @@ enum Sender {
 impl Sender {
     fn open(endpoint: &Endpoint) -> Result<Sender, String> {
         match endpoint {
-            Endpoint::Bare(address) => {
+            Endpoint::Bare(address, Some(folder)) => {
+                let stream = connect_bare(*address, folder).map_err(|e| format!("{address}: {e}"))?;
+                Ok(Sender::BareTls(stream))
+            }
+            Endpoint::Bare(address, None) => {
                 let stream = TcpStream::connect(address).map_err(|e| format!("{address}: {e}"))?;
                 stream.set_nodelay(true).map_err(|e| format!("{address}: {e}"))?;
                 Ok(Sender::Bare(stream))
@@ -175,6 +192,8 @@ impl Sender {
         match self {
             Sender::Bare(stream) => send_bare(stream, &mut file, item.bytes, buf)
                 .map_err(|e| format!("the bare pipeline, {}: {e}", item.id)),
+            Sender::BareTls(stream) => send_bare(stream, &mut file, item.bytes, buf)
+                .map_err(|e| format!("the bare pipeline, {}: {e}", item.id)),
             Sender::Http(connection) => send_http(connection, &mut file, item, buf, deadline),
             Sender::Cluster(client, audience) => {
                 let terms = Terms {
@@ -203,7 +222,12 @@ impl Sender {
     }
 }
 
-fn send_bare(stream: &mut TcpStream, file: &mut File, bytes: u64, buf: &mut [u8]) -> std::io::Result<()> {
+fn send_bare(
+    stream: &mut (impl Read + Write),
+    file: &mut File,
+    bytes: u64,
+    buf: &mut [u8],
+) -> std::io::Result<()> {
     stream.write_all(&bytes.to_be_bytes())?;
     loop {
         match file.read(buf)? {

@@ -9,6 +9,8 @@
 #![allow(unreachable_pub, reason = "a program: pub is for its other rooms")]
 
 mod bare;
+#[cfg(feature = "tls")]
+mod bare_tls;
 mod images;
 mod load;
 mod offers;
@@ -80,7 +82,9 @@ const SECTIONS: [(&str, Section); 13] = [
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match &args[..] {
-        [flag, sealing, write, folder] if flag == "--bare" => serve_bare(sealing, write, Path::new(folder)),
+        [flag, sealing, write, transport, folder] if flag == "--bare" => {
+            serve_bare([sealing, write, transport], Path::new(folder))
+        }
         // `cargo bench` says --bench; without it `cargo test --all-targets` only wants to know that this starts.
         _ if !args.iter().any(|arg| arg == "--bench") => Ok(()),
         _ => run(&args),
@@ -94,10 +98,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve_bare(sealing: &str, write: &str, folder: &Path) -> Result<(), String> {
-    let pipeline = Pipeline::parse(sealing, write);
+fn serve_bare([sealing, write, transport]: [&str; 3], folder: &Path) -> Result<(), String> {
+    let pipeline = Pipeline::parse(sealing, write, transport);
     bare::serve(
-        pipeline.ok_or("--bare takes gcm, ctr-hmac or nothing, then direct, named or cached")?,
+        pipeline.ok_or("--bare is for this program itself: it starts its servers with it")?,
         folder,
     )
 }

@@ -32,7 +32,11 @@ const NGINX: Subject = Subject::Nginx {
 };
 
 const fn bare(sealing: Sealing, write: WriteMode) -> Subject {
-    Subject::Bare(Pipeline { sealing, write })
+    Subject::Bare(Pipeline {
+        sealing,
+        write,
+        tls: false,
+    })
 }
 
 /// A cluster of this build, in the clear and open to all.
@@ -58,14 +62,18 @@ const fn with_tokens(this: Subject) -> Subject {
     }
 }
 
-/// The same cluster over TLS.
+/// The same over TLS.
 const fn over_tls(this: Subject) -> Subject {
     match this {
+        Subject::Bare(pipeline) => Subject::Bare(Pipeline {
+            tls: true,
+            ..pipeline
+        }),
         Subject::Pixseal(deployment) => Subject::Pixseal(Deployment {
             tls: true,
             ..deployment
         }),
-        Subject::Bare(_) | Subject::Nginx { .. } => this,
+        Subject::Nginx { .. } => this,
     }
 }
 
@@ -185,12 +193,19 @@ pub fn small(bench: &Bench) -> Result<(), String> {
 pub fn tls(bench: &Bench) -> Result<(), String> {
     let set = ImageSet::mix(&bench.images)?;
     let rename = pixseal(3, Durability::Rename, Audience::All);
-    let mut who = vec![over_tls(PIXSEAL), PIXSEAL, over_tls(rename), BARE];
-    let mut pairs = vec![(0, 1)];
+    let mut who = vec![
+        over_tls(PIXSEAL),
+        PIXSEAL,
+        over_tls(rename),
+        BARE,
+        over_tls(BARE),
+        over_tls(BARE_CACHED),
+    ];
+    let mut pairs = vec![(0, 1), (0, 4), (2, 5)];
     if has_nginx() {
         let nginx = |by_curl| Subject::Nginx { tls: true, by_curl };
         who.extend([nginx(false), nginx(true), NGINX]);
-        pairs.extend([(0, 4), (2, 4), (3, 4), (0, 5), (4, 6)]);
+        pairs.extend([(0, 6), (2, 6), (3, 6), (4, 6), (5, 6), (0, 7), (6, 8)]);
     }
     let rows: Vec<Row<'_>> = who
         .into_iter()

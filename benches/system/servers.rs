@@ -69,7 +69,7 @@ pub struct Deployment {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Subject::Bare(Pipeline { sealing, write }) => {
+            Subject::Bare(Pipeline { sealing, write, tls }) => {
                 let sealing = match sealing {
                     Sealing::Gcm => "",
                     Sealing::GcmInPool => " that seals in a pool",
@@ -82,7 +82,8 @@ impl fmt::Display for Subject {
                     WriteMode::Cached => "page cache",
                     WriteMode::Renamed => "page cache, rename",
                 };
-                write!(f, "bare pipeline{sealing}, {write}")
+                let transport = if *tls { ", TLS" } else { "" };
+                write!(f, "bare pipeline{sealing}, {write}{transport}")
             }
             Subject::Pixseal(deployment) => {
                 let Deployment {
@@ -167,9 +168,12 @@ pub fn start(who: Subject, parent: &Path, other: Option<&Path>) -> Result<Runnin
     match who {
         Subject::Bare(pipeline) => {
             let folder = new_folder(parent)?;
+            if pipeline.tls {
+                prepare_bare(folder.path())?;
+            }
             let (process, address) = bare::start(pipeline, folder.path())?;
             Ok(Running {
-                endpoint: Endpoint::Bare(address),
+                endpoint: Endpoint::Bare(address, pipeline.tls.then(|| folder.path().to_owned())),
                 servers: Servers::Others(vec![process], folder),
             })
         }
@@ -219,6 +223,21 @@ fn start_cluster(server: &Path, deployment: Deployment, parent: &Path) -> Result
     })
 }
 
+/// Puts into the folder what a bare pipeline over TLS needs.
+#[cfg(feature = "tls")]
+fn prepare_bare(folder: &Path) -> Result<(), String> {
+    super::bare_tls::prepare(folder);
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn prepare_bare(_: &Path) -> Result<(), String> {
+    Err(WITHOUT_TLS.to_owned())
+}
+
+#[cfg(not(feature = "tls"))]
+const WITHOUT_TLS: &str = "this bench was built without TLS: cargo bench --features tls";
+
 /// Has the nodes, none of which runs, speak TLS, and returns how a client knows them.
 #[cfg(feature = "tls")]
 fn speak_tls(cluster: &mut TestCluster) -> Result<ClientTls, String> {
@@ -228,7 +247,7 @@ fn speak_tls(cluster: &mut TestCluster) -> Result<ClientTls, String> {
 
 #[cfg(not(feature = "tls"))]
 fn speak_tls(_: &mut TestCluster) -> Result<ClientTls, String> {
-    Err("this bench was built without TLS: cargo bench --features tls".to_owned())
+    Err(WITHOUT_TLS.to_owned())
 }
 
 fn load_client(ca: &Path) -> Result<ClientTls, String> {

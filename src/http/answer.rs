@@ -63,6 +63,8 @@ pub struct Answer {
 const FIELDS_BYTES: usize = 384;
 const TEXT_BYTES: usize = 128;
 
+const MEMORY: &str = "writing to memory does not fail";
+
 /// The interim answer that lets a waiting client send its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -80,7 +82,7 @@ impl Answer {
     /// A status with a line of plain text; the newline is added.
     pub fn text(status: u16, text: impl Display) -> Answer {
         let mut line = String::with_capacity(TEXT_BYTES);
-        writeln!(line, "{text}").expect("a string takes everything");
+        writeln!(line, "{text}").expect(MEMORY);
         Answer::empty(status).content("text/plain; charset=utf-8", line)
     }
 
@@ -111,7 +113,7 @@ impl Answer {
     /// Adds a field. Neither part may hold a line break: nothing that a client sent goes in here unchecked.
     pub fn field(mut self, name: &str, value: impl Display) -> Answer {
         let start = self.fields.len();
-        write!(self.fields, "{name}: {value}").expect("a string takes everything");
+        write!(self.fields, "{name}: {value}").expect(MEMORY);
         assert!(
             !self.fields[start..].contains(['\r', '\n']),
             "a field value must not hold a line break"
@@ -125,14 +127,11 @@ impl Answer {
         let status = self.status;
         let connection = if keep_alive { "keep-alive" } else { "close" };
         let length = self.content_bytes.unwrap_or(self.body.len() as u64);
-        let mut write = |text: std::fmt::Arguments<'_>| {
-            out.write_fmt(text).expect("writing to memory does not fail");
-        };
-        write(format_args!("HTTP/1.1 {} {}\r\n", status.0, status.phrase()));
-        if !status.is_bodiless() {
-            write(format_args!("Content-Length: {length}\r\n"));
-        }
+        write!(out, "HTTP/1.1 {} {}\r\n", status.0, status.phrase()).expect(MEMORY);
         out.extend_from_slice(self.fields.as_bytes());
+        if !status.is_bodiless() {
+            write!(out, "Content-Length: {length}\r\n").expect(MEMORY);
+        }
         for part in ["Connection: ", connection, "\r\n\r\n"] {
             out.extend_from_slice(part.as_bytes());
         }

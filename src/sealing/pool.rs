@@ -172,6 +172,34 @@ mod tests {
     use crate::seal::{Header, SALT_AND_PREFIX_BYTES};
 
     #[test]
+    fn a_segment_to_be_sealed_waits_for_one_other_thing_at_most() {
+        let mut queue = WorkQueue::default();
+        for _ in 0..5 {
+            queue.push(Work::Call(Box::new(|| ())));
+        }
+        for index in 0..2 {
+            queue.push(Work::Seal(job(index)));
+        }
+        let order: Vec<bool> = std::iter::from_fn(|| queue.pop())
+            .map(|work| matches!(work, Work::Seal(_)))
+            .collect();
+        assert_eq!(order, [true, false, true, false, false, false, false]);
+        assert!(queue.is_empty());
+    }
+
+    fn job(index: u32) -> Job {
+        let header = Header::of([5; SALT_AND_PREFIX_BYTES]);
+        let cipher = SegmentCipher::new(&Key::new([7; KEY_BYTES]), &header, b"alice/cat.png");
+        Job {
+            cipher: Arc::new(cipher),
+            index,
+            last: true,
+            segment: Segment::new(index),
+            outlet: Arc::default(),
+        }
+    }
+
+    #[test]
     fn all_that_waits_is_done() {
         let pool = SealingPool::new().unwrap();
         let header = Header::of([5; SALT_AND_PREFIX_BYTES]);

@@ -5,6 +5,7 @@ mod place;
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tempfile::TempDir;
 

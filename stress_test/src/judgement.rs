@@ -1,5 +1,7 @@
 //! Whether a run passed; if not, why, and what to do about it. Knows only the [`Summary`].
 
+use pixseal::client::error::ErrorKind;
+
 use crate::chi_square::P_SUSPICIOUS;
 use crate::stop_signal::RunEnd;
 use crate::summary::{Judgement, Summary};
@@ -242,11 +244,9 @@ fn remedies(run: &Summary, end: RunEnd) -> Vec<String> {
          offers take; or use fewer (-n 500) or smaller images (--max-size 1000), or a longer --timeout",
     );
     advise(
-        run.failures
-            .causes
-            .keys()
-            .any(|cause| cause.starts_with("disk full")),
-        "Out of disk space: remove old images (make clean-images), or use fewer (-n) or smaller ones (--max-size)",
+        run.failures.causes.contains_key(&ErrorKind::DiskFull.to_string()),
+        "Out of disk space, or of what the user may have (--user-quota): remove old images (make clean-images), or use \
+         fewer (-n) or smaller ones (--max-size)",
     );
     advise(
         setbacks("unreachable") > run.uploads.offered / 2 && run.drills.is_empty(),
@@ -398,9 +398,7 @@ mod tests {
         };
         assert!(remedy(&|_| {}, RunEnd::TimedOut).contains("-n 500"));
         let full = |run: &mut Summary| {
-            run.failures
-                .causes
-                .insert("disk or quota full (507)".to_owned(), 3);
+            run.failures.causes.insert(ErrorKind::DiskFull.to_string(), 3);
         };
         assert!(remedy(&full, RunEnd::Complete).contains("make clean-images"));
         let slow = |run: &mut Summary| {
