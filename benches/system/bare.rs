@@ -287,6 +287,9 @@ struct Pool {
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// Of a lock that nobody holds while he could panic.
+const SOUND: &str = "no holder panics";
+
 struct Queue<T> {
     letters: Mutex<VecDeque<T>>,
     came: Condvar,
@@ -301,13 +304,14 @@ impl<T> Queue<T> {
     }
 
     fn put(&self, letter: T) {
-        self.letters.lock().unwrap().push_back(letter);
+        self.letters.lock().expect(SOUND).push_back(letter);
         self.came.notify_one();
     }
 
     fn take(&self) -> T {
-        let letters = self.letters.lock().unwrap();
-        let mut letters = self.came.wait_while(letters, |some| some.is_empty()).unwrap();
+        let letters = self.letters.lock().expect(SOUND);
+        let letters = self.came.wait_while(letters, |some| some.is_empty());
+        let mut letters = letters.expect(SOUND);
         letters.pop_front().expect("that was waited for")
     }
 }

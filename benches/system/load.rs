@@ -149,7 +149,7 @@ fn connect_bare(_: SocketAddr, _: &Path) -> std::io::Result<ClientStream> {
 
 enum Sender {
     Bare(TcpStream),
-    BareTls(ClientStream),
+    BareTls(Box<ClientStream>),
     Http(NodeConnection),
     Cluster(Client, Audience),
 }
@@ -159,7 +159,7 @@ impl Sender {
         match endpoint {
             Endpoint::Bare(address, Some(folder)) => {
                 let stream = connect_bare(*address, folder).map_err(|e| format!("{address}: {e}"))?;
-                Ok(Sender::BareTls(stream))
+                Ok(Sender::BareTls(Box::new(stream)))
             }
             Endpoint::Bare(address, None) => {
                 let stream = TcpStream::connect(address).map_err(|e| format!("{address}: {e}"))?;
@@ -192,7 +192,7 @@ impl Sender {
         match self {
             Sender::Bare(stream) => send_bare(stream, &mut file, item.bytes, buf)
                 .map_err(|e| format!("the bare pipeline, {}: {e}", item.id)),
-            Sender::BareTls(stream) => send_bare(stream, &mut file, item.bytes, buf)
+            Sender::BareTls(stream) => send_bare(&mut **stream, &mut file, item.bytes, buf)
                 .map_err(|e| format!("the bare pipeline, {}: {e}", item.id)),
             Sender::Http(connection) => send_http(connection, &mut file, item, buf, deadline),
             Sender::Cluster(client, audience) => {
