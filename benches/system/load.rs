@@ -25,6 +25,8 @@ use pixseal::sealing::blocks::Blocks;
 use pixseal::store::Store;
 use pixseal::tls::settings::ClientTls;
 
+#[cfg(feature = "tls")]
+use super::bare_tls::{ClientStream, connect as connect_bare};
 use super::images::{BenchImage, ImageSet};
 use crate::support::process::ChildProcess;
 
@@ -134,9 +136,6 @@ fn share<W: FnMut(usize) -> Result<(), String>>(
             .try_for_each(|thread| thread.join().expect("a sender does not panic"))
     })
 }
-
-#[cfg(feature = "tls")]
-use super::bare_tls::{ClientStream, connect as connect_bare};
 
 /// A build without TLS starts no server that speaks it.
 #[cfg(not(feature = "tls"))]

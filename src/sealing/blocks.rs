@@ -206,15 +206,14 @@ impl Waiting {
 
     /// Where the one waits who is next, and which way he goes.
     fn pop(&mut self, may_be_download: bool) -> Option<(Place, Direction)> {
-        let turns = match self.is_download_turn && may_be_download {
-            true => [Direction::Download, Direction::Upload],
-            false => [Direction::Upload, Direction::Download],
+        let turns: &[Direction] = match (may_be_download, self.is_download_turn) {
+            (false, _) => &[Direction::Upload],
+            (true, true) => &[Direction::Download, Direction::Upload],
+            (true, false) => &[Direction::Upload, Direction::Download],
         };
-        let mut next = turns
-            .into_iter()
-            .filter(|direction| may_be_download || *direction == Direction::Upload)
-            .filter_map(|direction| Some((self.of(direction).pop()?, direction)));
-        let next = next.next();
+        let next = turns
+            .iter()
+            .find_map(|direction| Some((self.of(*direction).pop()?, *direction)));
         self.is_download_turn = !matches!(next, Some((_, Direction::Download)));
         next
     }

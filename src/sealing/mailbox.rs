@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A queue, in the order of arrival if nothing else is said.
 pub(crate) struct Mailbox<T, L = VecDeque<T>> {
-    state: Mutex<State<L>>,
+    state: Mutex<MailboxState<L>>,
     came: Condvar,
     of: PhantomData<fn() -> T>,
 }
@@ -23,7 +23,7 @@ pub(crate) trait Letters<T>: Default {
 }
 
 #[derive(Default)]
-struct State<L> {
+struct MailboxState<L> {
     letters: L,
     /// How many sleep until a letter comes.
     readers: usize,
@@ -83,7 +83,7 @@ impl<T, L: Letters<T>> Mailbox<T, L> {
         self.lock().letters.is_empty()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<L>> {
+    fn lock(&self) -> MutexGuard<'_, MailboxState<L>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -187,11 +187,15 @@ mod tests {
         assert!(queue.is_empty());
     }
 
-    fn job(index: u32) -> Job {
+    fn cipher() -> Arc<SegmentCipher> {
         let header = Header::of([5; SALT_AND_PREFIX_BYTES]);
-        let cipher = SegmentCipher::new(&Key::new([7; KEY_BYTES]), &header, b"alice/cat.png");
+        let key = Key::new([7; KEY_BYTES]);
+        Arc::new(SegmentCipher::new(&key, &header, b"alice/cat.png"))
+    }
+
+    fn job(index: u32) -> Job {
         Job {
-            cipher: Arc::new(cipher),
+            cipher: cipher(),
             index,
             last: true,
             segment: Segment::new(index),
@@ -202,12 +206,7 @@ mod tests {
     #[test]
     fn all_that_waits_is_done() {
         let pool = SealingPool::new().unwrap();
-        let header = Header::of([5; SALT_AND_PREFIX_BYTES]);
-        let cipher = Arc::new(SegmentCipher::new(
-            &Key::new([7; KEY_BYTES]),
-            &header,
-            b"alice/cat.png",
-        ));
+        let cipher = cipher();
         let outlet = Arc::new(Outlet::default());
         for number in 0..100_u8 {
             let mut segment = Segment::new(0);

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What users take, and how much that may be.
 pub(crate) struct Usage {
     quota: u64,
-    tally: Mutex<Tally>,
+    tally: Mutex<UserBytes>,
 }
 
 #[derive(Default)]
-struct Tally {
+struct UserBytes {
     stored: HashMap<String, i64>,
     /// What is promised to uploads that are being received.
     arriving: HashMap<String, u64>,
@@ -102,12 +102,12 @@ impl Usage {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Tally> {
+    fn lock(&self) -> MutexGuard<'_, UserBytes> {
         self.tally.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Tally {
+impl UserBytes {
     fn stored(&self, user: &str) -> u64 {
         let stored = self.stored.get(user).copied().unwrap_or(0);
         u64::try_from(stored).unwrap_or(0)
