@@ -6,7 +6,7 @@ use getopts::Options;
 
 use crate::config::RunConfig;
 
-/// `--help`; the README has the same text.
+/// `--help`; docs/stress_test.md has the same text.
 pub const USAGE: &str = "\
 Usage: stress_test [options]             offer generated images to a cluster and judge it
        stress_test compare A.json B.json   differences between two runs, and whether they exceed the noise
@@ -37,7 +37,7 @@ The judgement:
       --fail-if BOUND    exit 4 if crossed: p99>500ms, rate<50, throughput<100MB/s, sigma>2% ... (may be repeated)
 
 The output:
-      --json FILE        everything, for programs (schema in the README)
+      --json FILE        everything, for programs (schema in docs/stress_test.md)
       --csv FILE         a line for each upload
       --html FILE        a page with plots, in one file
       --log FILE         a line for each upload, for people
@@ -175,8 +175,8 @@ mod tests {
     }
 
     #[test]
-    fn the_usage_is_in_the_readme_to_the_letter() {
-        assert!(include_str!("../../README.md").contains(USAGE.trim_end()));
+    fn the_usage_is_in_its_document_to_the_letter() {
+        assert!(include_str!("../../docs/stress_test.md").contains(USAGE.trim_end()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The programs as their users meet them: arguments, exit codes, what they print, and what the README says of it.
+//! The programs as their users meet them: arguments, exit codes, what they print, and what the documents say of it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -11,7 +11,7 @@ mod support;
 
 mod client;
 mod cluster_script;
-mod readme;
+mod docs;
 mod seal;
 mod server;
 mod status;

@@ -1,9 +1,9 @@
-//! The README shows what the program says of itself, to the letter.
+//! The document shows what the program says of itself, to the letter.
 
 use std::process::Command;
 
 #[test]
-fn the_usage_text_is_in_the_readme() {
+fn the_usage_text_is_in_its_document() {
     let output = Command::new(env!("CARGO_BIN_EXE_stress_test"))
         .arg("--help")
         .output()
@@ -12,7 +12,7 @@ fn the_usage_text_is_in_the_readme() {
     let usage = String::from_utf8(output.stdout).unwrap();
     assert!(usage.lines().count() > 20, "--help says hardly anything");
     assert!(
-        include_str!("../../README.md").contains(usage.trim_end()),
-        "README lacks:\n{usage}"
+        include_str!("../../docs/stress_test.md").contains(usage.trim_end()),
+        "docs/stress_test.md lacks:\n{usage}"
     );
 }
