@@ -23,6 +23,7 @@ pub(crate) mod acceptor;
 pub(crate) mod acceptor_handle;
 pub(crate) mod answers;
 pub(crate) mod authorize;
+mod certificate_watch;
 pub mod config;
 pub(crate) mod connection;
 pub(crate) mod download;
@@ -54,6 +55,7 @@ use arc_swap::ArcSwap;
 use self::acceptor::Acceptor;
 use self::acceptor_handle::AcceptorHandle;
 use self::authorize::Access;
+use self::certificate_watch::CertificateWatch;
 use self::config::Config;
 use self::gate::Gate;
 use self::quota::Quota;
@@ -99,6 +101,7 @@ pub struct Server {
     allow_hosts: Vec<String>,
     secrets: PathBuf,
     tls_files: Option<NodeFiles>,
+    certificate_watch: Option<CertificateWatch>,
     acceptor: thread::JoinHandle<Workers>,
     settling: Settling,
     grace: Duration,
@@ -128,6 +131,7 @@ impl Server {
             gate,
             access: ArcSwap::from_pointee(access),
             tls: tls.map(ArcSwap::from_pointee),
+            certificate_complaints: ArcSwap::default(),
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
             waiting: AtomicUsize::new(0),
@@ -157,12 +161,14 @@ impl Server {
             .and_then(|workers| acceptor.start(workers))
             .map_err(cannot_start)?;
         let settling = Settling::start(node, met).map_err(cannot_start)?;
+        let certificate_watch = CertificateWatch::start(&service).map_err(cannot_start)?;
         Ok(Server {
             service,
             listen,
             allow_hosts,
             secrets: folder,
             tls_files,
+            certificate_watch,
             acceptor,
             settling,
             grace,
@@ -210,6 +216,9 @@ impl Server {
         let (tls, tls_of_peers) = load_tls(files)?;
         current.store(Arc::new(tls));
         self.service.node.peers.set_tls(tls_of_peers);
+        if let Some(watch) = &self.certificate_watch {
+            watch.look_again();
+        }
         Ok(true)
     }
 

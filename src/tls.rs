@@ -1,7 +1,7 @@
 //! TLS (RFC 8446 and RFC 5246, by rustls): who a node is, whom it believes, and sessions over a connected socket.
 //!
 //! - [`files`]: where certificates, keys and authorities are
-//! - [`settings`]: what was read of them, for both ends
+//! - [`settings`]: what was read of them, for both ends; `own_certificate`: whether others believe this node
 //! - [`session`]: one connection's records
 //!
 //! A build without the feature `tls` has the same types, of which there are no values: the files in `absent`.
@@ -9,6 +9,8 @@
 //! Knows nothing of HTTP, of nodes, or of waiting: how long a read may take is the socket's affair.
 
 pub mod files;
+#[cfg(feature = "tls")]
+mod own_certificate;
 #[cfg_attr(not(feature = "tls"), path = "tls/absent/session.rs")]
 pub(crate) mod session;
 #[cfg_attr(not(feature = "tls"), path = "tls/absent/settings.rs")]

@@ -22,6 +22,8 @@ pub(crate) struct Service {
     pub(crate) access: ArcSwap<Access>,
     /// What is shown to whoever connects; none: plain HTTP. Another one when the certificates change.
     pub(crate) tls: Option<ArcSwap<ServerTls>>,
+    /// What people have to know of this node's certificate, in sentences.
+    pub(crate) certificate_complaints: ArcSwap<Vec<String>>,
     /// Open connections.
     pub(crate) connections: Arc<Quota>,
     pub(crate) acceptor: AcceptorHandle,

@@ -93,6 +93,7 @@ fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Ve
         )
     });
     let open = service.is_open_to_all().then(|| OPEN_TO_ALL.to_owned());
+    let of_certificate = service.certificate_complaints.load();
     let unasked = node.peers.untrusted();
     let unasked = unasked
         .iter()
@@ -107,6 +108,7 @@ fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Ve
     open.into_iter()
         .chain(pressed)
         .chain(unable)
+        .chain(of_certificate.iter().cloned())
         .chain(unasked)
         .chain(of_cluster)
         .chain(away)

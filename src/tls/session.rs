@@ -190,7 +190,7 @@ impl Session {
             let state = self
                 .connection
                 .process_new_packets()
-                .map_err(|error| explain(&error))?;
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, explain(&error)))?;
             self.readable = state.plaintext_bytes_to_read();
             if self.readable > 0 || self.is_established() != was_established {
                 self.settled = self.received;
@@ -221,8 +221,8 @@ fn bare(name: &str) -> &str {
 }
 
 /// For people, as far as they can do something about it.
-fn explain(error: &Error) -> io::Error {
-    let text = match error {
+pub(super) fn explain(error: &Error) -> String {
+    match error {
         Error::InvalidMessage(_) => "it does not speak TLS".to_owned(),
         // The second: an authority of the same name, with another key.
         Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
@@ -249,6 +249,5 @@ fn explain(error: &Error) -> io::Error {
             "it does not know the authority of the certificate that it was shown".to_owned()
         }
         _ => error.to_string(),
-    };
-    io::Error::new(io::ErrorKind::InvalidData, text)
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
@@ -16,6 +17,7 @@ use rustls::{
 };
 
 use super::files::{ClientFiles, Identity, NodeFiles};
+use super::own_certificate::OwnCertificate;
 use super::session::Session;
 
 /// Which versions are spoken, the best first.
@@ -27,7 +29,10 @@ const RESUMPTIONS: usize = 256;
 
 /// What a node shows to whoever connects.
 #[derive(Clone)]
-pub struct ServerTls(Arc<ServerConfig>);
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+    own: Arc<OwnCertificate>,
+}
 
 /// Whom a client believes, and what it shows.
 #[derive(Clone)]
@@ -48,17 +53,26 @@ impl ServerTls {
             }
         };
         let (chain, key) = identity(&files.identity)?;
+        let own = OwnCertificate::new(files, chain.clone(), authorities(&files.ca)?, provider())?;
         let mut config = builder
             .with_single_cert(chain, key)
             .map_err(|e| not_a_pair(&files.identity, e))?;
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Ok(ServerTls(Arc::new(config)))
+        Ok(ServerTls {
+            config: Arc::new(config),
+            own: Arc::new(own),
+        })
+    }
+
+    /// What people have to know of this node's certificate and key, in sentences. `host` is what others call the node.
+    pub(crate) fn complaints(&self, host: &str, now: SystemTime) -> Vec<String> {
+        self.own.complaints(bare_host(host), now)
     }
 
     /// A session with whoever has connected.
     pub(crate) fn accept(&self) -> Session {
-        let connection =
-            ServerConnection::new(Arc::clone(&self.0)).expect("a configuration that was built is complete");
+        let connection = ServerConnection::new(Arc::clone(&self.config))
+            .expect("a configuration that was built is complete");
         Session::new(connection.into())
     }
 }
@@ -86,12 +100,17 @@ impl ClientTls {
 
     /// A session with a node, whose certificate must be for `host`, a name or an IP address.
     pub(crate) fn connect(&self, host: &str) -> Result<Session, String> {
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let host = bare_host(host);
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| format!("{host:?} is no name that a certificate can be for"))?;
         let connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(|e| e.to_string())?;
         Ok(Session::new(connection.into()))
     }
+}
+
+/// An IPv6 address without its brackets.
+fn bare_host(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -133,7 +152,7 @@ fn unread(error: pem::Error) -> String {
     }
 }
 
-fn unusable(file: &Path, why: impl fmt::Display) -> String {
+pub(super) fn unusable(file: &Path, why: impl fmt::Display) -> String {
     format!("cannot use {}: {why}", file.display())
 }
 

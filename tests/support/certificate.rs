@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use pixseal::tls::files::Identity;
 use rcgen::{
@@ -43,6 +44,14 @@ impl Authority {
         let mut params = params(hosts);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign_params(folder, name, &params)
+    }
+
+    /// The same, good for `remaining` from now.
+    pub fn sign_for(&self, remaining: Duration, folder: &Path, name: &str, hosts: &[String]) -> Identity {
+        let mut params = params(hosts);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        params.not_after = date_time_ymd(1970, 1, 1) + now + remaining;
         self.sign_params(folder, name, &params)
     }
 

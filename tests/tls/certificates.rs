@@ -1,9 +1,11 @@
 //! Who is believed: certificates of other authorities, for other names, expired, missing, and new ones while nodes run.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use pixseal::tls::files::Identity;
 use rustix::process::Signal;
@@ -243,6 +245,67 @@ fn a_node_says_which_other_one_it_does_not_believe() {
     await_line(node, "Node 2 can be asked again");
     let warnings = &node.state().unwrap()["warnings"];
     assert_eq!(warnings.as_array().map(Vec::len), Some(0), "{warnings}");
+}
+
+#[test]
+fn a_node_says_what_is_wrong_with_its_own_certificate() {
+    let cluster = TlsCluster::start(1, &[]);
+    let (folder, mine) = (cluster.nodes.root().to_owned(), cluster.nodes.hosts());
+    let (node, key) = (cluster.nodes.node(1), cluster.identity().key);
+    let warnings = || node.state().unwrap()["warnings"].clone();
+    assert_eq!(warnings(), serde_json::json!([]), "nothing is wrong with it");
+    let other = Authority::new(&folder, "other");
+    let day = Duration::from_secs(24 * 60 * 60);
+    let of_another = ["node.example".to_owned()];
+    // Nobody believes it then, so only its log can tell.
+    let unbelievable: [(&dyn Fn() -> Identity, &str); 3] = [
+        (
+            &|| cluster.authority.sign_expired(&folder, "node", &mine),
+            "its certificate has expired",
+        ),
+        (
+            &|| cluster.authority.sign(&folder, "node", &of_another),
+            "is for node.example, and not for 127.",
+        ),
+        (
+            &|| other.sign(&folder, "node", &mine),
+            "is of no authority that --ca names",
+        ),
+    ];
+    for (replace, complaint) in unbelievable {
+        replace();
+        reload(node);
+        await_line(node, complaint);
+    }
+    let believable: [(&dyn Fn() -> Identity, &str); 2] = [
+        (
+            &|| cluster.authority.sign_for(6 * day, &folder, "node", &mine),
+            "to its authority, ends on ",
+        ),
+        (
+            &|| {
+                let identity = cluster.authority.sign_for(8 * day, &folder, "node", &mine);
+                fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+                identity
+            },
+            "can be read by every user of this machine",
+        ),
+    ];
+    for (replace, complaint) in believable {
+        replace();
+        reload(node);
+        await_line(node, complaint);
+        wait_for("it warns of that alone", || {
+            let warnings = warnings();
+            let is_told = warnings[0].as_str().is_some_and(|said| said.contains(complaint));
+            (is_told && warnings.as_array().map(Vec::len) == Some(1)).then_some(())
+        });
+    }
+    cluster.authority.sign(&folder, "node", &mine);
+    reload(node);
+    wait_for("all is well again", || {
+        (warnings() == serde_json::json!([])).then_some(())
+    });
 }
 
 #[test]
