@@ -120,6 +120,20 @@ drill-members: ## three nodes become five and three again under 25 uploads a sec
 drill-disk: ## as root: the disk of one of three nodes fills up under 25 uploads a second, and has room again
 	@cargo bench --locked --bench disk
 
+.PHONY: dist
+dist: ## a tar.gz of static programs and documents in target/dist, and its SHA-256
+	@scripts/dist
+
+.PHONY: deb
+deb: ## a Debian package in target/debian; needs cargo-deb (cargo install cargo-deb)
+	@cargo deb --version >/dev/null 2>&1 || { echo 'deb: cargo-deb is missing: cargo install cargo-deb' >&2; exit 1; }
+	cargo build --release --locked --features tls
+	cargo deb --no-build --locked
+
+.PHONY: deploy-test
+deploy-test: ## systemd unit, container files, Kubernetes manifest and package, each checked by the tool that reads it
+	@scripts/deploy-test
+
 .PHONY: cluster
 cluster: build ## start NODES=3 nodes in the background and wait for their leader; TLS=1 by a test authority
 	@TLS=$(TLS) sh scripts/cluster start $(asked_nodes) $(FIRST_PORT) $(RUN) $(IMAGES) $(SECRETS)
