@@ -35,7 +35,7 @@ pub mod upload;
 
 use std::time::Instant;
 
-use self::ask::{Answered, target_of};
+use self::ask::Answered;
 use self::bearer_token::BearerToken;
 use self::download::Download;
 use self::error::Error;
@@ -43,6 +43,7 @@ use self::nodes::{Nodes, Patience};
 use self::pending_upload::PendingUpload;
 use self::upload::{Terms, Upload, UploadBody};
 use crate::balancer;
+use crate::http::target::encode;
 use crate::image_id::ImageId;
 use crate::members::Members;
 use crate::report::{Page, Rebalance, Status};
@@ -108,7 +109,7 @@ impl Client {
             let after = whole
                 .next
                 .take()
-                .map_or_else(String::new, |name| format!("?after={name}"));
+                .map_or_else(String::new, |name| format!("?after={}", encode(&name)));
             let answered = self
                 .nodes
                 .fetch(None, "GET", &format!("/images/{user}/{after}"), deadline)?;
@@ -135,7 +136,7 @@ impl Client {
         let first = balancer::assigned(image.user(), image.name(), &self.nodes.alive);
         let answered = self
             .nodes
-            .fetch(Some(first), "DELETE", &target_of(image), deadline)?;
+            .fetch(Some(first), "DELETE", &image.target(), deadline)?;
         match answered.response.status {
             200 | 202 | 204 => Ok(true),
             404 => Ok(false),

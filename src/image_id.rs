@@ -1,10 +1,15 @@
-//! What an image is called: user and name, checked once, and the file name that maps back to them.
+//! What an image is called: user and name, checked once, and the file name and the request target that stand for them.
 //!
-//! Refuses rather than changes. ASCII only, one path segment each: no normalisation form, no direction mark,
-//! no overlong encoding and no path can hide in a name. Knows nothing of percent-encoding (that is http's)
-//! and of folders (store's).
+//! A name is UTF-8 as people have it: with spaces, other letters, `.png` in any case. It is refused, never changed, if it
+//! could not be a file's name somewhere, or could be taken for another one: what does not show, reorders what does, or means
+//! something to a path or to Windows. There is no normalisation: `é` as one character and as two are two names, as they are
+//! for S3 and for Linux, since placement hashes the bytes and a client must find again what it stored.
+//!
+//! Knows nothing of folders (store's).
 
 use std::fmt;
+
+use crate::http::target::encode;
 
 /// The longest user, in bytes.
 pub(crate) const USER_BYTES_MAX: usize = 64;
@@ -14,7 +19,13 @@ pub(crate) const NAME_BYTES_MAX: usize = 200;
 pub(crate) const FILE_NAME_BYTES_MAX: usize = 255;
 
 const PREFIX: &str = "encrypted_";
-const SUFFIX: &str = ".png";
+/// In any case.
+const EXTENSION: &str = ".png";
+
+/// What paths are made of, and what Windows does not store.
+const RESERVED: [char; 9] = ['/', '\\', ':', '*', '?', '"', '<', '>', '|'];
+/// Stands for them in a name that is suggested.
+const REPLACEMENT: char = '_';
 
 /// Names of devices on Windows, where these files may be copied to.
 const DEVICES: [&str; 4] = ["CON", "PRN", "AUX", "NUL"];
@@ -63,7 +74,7 @@ impl ImageId {
         &self.user
     }
 
-    /// The name with its `.png`.
+    /// The name with its extension.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -73,19 +84,23 @@ impl ImageId {
         [&self.user, "/", &self.name].concat().into_bytes()
     }
 
-    /// `encrypted_<stem>.<user>.png`. A user holds no dot, so the last two dots tell the parts apart.
+    /// The request target of the image, percent-encoded: `/images/alice/my%20cat.png`.
+    pub fn target(&self) -> String {
+        ["/images/", &self.user, "/", &encode(&self.name)].concat()
+    }
+
+    /// `encrypted_<stem>.<user>.png`, with the extension as it is in the name. A user holds no dot, so the last two dots tell
+    /// the parts apart, and no other name has this file.
     pub fn file_name(&self) -> String {
-        let stem = &self.name[..self.name.len() - SUFFIX.len()];
-        [PREFIX, stem, ".", &self.user, SUFFIX].concat()
+        let (stem, extension) = self.name.split_at(self.name.len() - EXTENSION.len());
+        [PREFIX, stem, ".", &self.user, extension].concat()
     }
 
     /// The inverse of [`ImageId::file_name`]; `None` for any file that is not one of ours.
     pub fn from_file_name(file: &str) -> Option<ImageId> {
-        let (stem, user) = file
-            .strip_prefix(PREFIX)?
-            .strip_suffix(SUFFIX)?
-            .rsplit_once('.')?;
-        ImageId::new(user, &format!("{stem}{SUFFIX}")).ok()
+        let (front, extension) = split_extension(file.strip_prefix(PREFIX)?)?;
+        let (stem, user) = front.rsplit_once('.')?;
+        ImageId::new(user, &[stem, extension].concat()).ok()
     }
 }
 
@@ -108,35 +123,123 @@ pub fn check_user(user: &str) -> Result<(), Error> {
 }
 
 fn check_name(name: &str) -> Result<(), Error> {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if name.len() > NAME_BYTES_MAX {
-        return refuse(format!("a name has at most {NAME_BYTES_MAX} characters"));
+    match objection(name) {
+        None => Ok(()),
+        Some(why) => refuse(format!("{why}; {} would do", suggestion(name))),
     }
-    let Some(stem) = name.strip_suffix(SUFFIX).filter(|stem| !stem.is_empty()) else {
-        return refuse("a name ends in .png (in lower case) and has something before it".to_owned());
+}
+
+/// What is wrong with a name.
+fn objection(name: &str) -> Option<String> {
+    let Some((stem, _)) = split_extension(name).filter(|(stem, _)| !stem.is_empty()) else {
+        return Some("a name ends in .png and has something before it".to_owned());
     };
-    if name.starts_with(['.', '-']) || !name.bytes().all(allowed) {
-        return refuse(
-            "a name is made of A-Z a-z 0-9 . _ - and begins with a letter, a digit or _".to_owned(),
+    if name.len() > NAME_BYTES_MAX {
+        return Some(format!("a name has at most {NAME_BYTES_MAX} bytes"));
+    }
+    if name.contains(RESERVED) {
+        return Some(r#"a name holds none of / \ : * ? " < > |"#.to_owned());
+    }
+    if name.contains(is_unseen) {
+        return Some("a name holds no control characters, and none that do not show".to_owned());
+    }
+    if escape_in(name).is_some() {
+        return Some("a name holds no % before two hexadecimal digits: a program that decodes twice would take another one".to_owned());
+    }
+    if name.starts_with(is_no_beginning) || stem.ends_with(is_no_end) {
+        return Some(
+            "a name does not begin with . - or a space, and has no dot or space before .png".to_owned(),
         );
     }
     if name.contains("..") {
-        return refuse("a name does not contain ..".to_owned());
+        return Some("a name does not contain ..".to_owned());
     }
-    if is_device(stem) {
-        return refuse(format!("{name} is a device on Windows: choose another name"));
-    }
-    Ok(())
+    is_device(stem).then(|| format!("{name} is a device on Windows"))
 }
 
-/// `NUL.anything.png` is a device as well: Windows looks only at the part before the first dot.
+/// A name like this one to which there is no objection.
+fn suggestion(name: &str) -> String {
+    let (stem, extension) = split_extension(name).unwrap_or((name, EXTENSION));
+    let mut readable = String::with_capacity(name.len());
+    for c in stem.chars() {
+        match c {
+            c if RESERVED.contains(&c) || is_unseen(c) => readable.push(REPLACEMENT),
+            '.' if readable.ends_with('.') => {}
+            c => readable.push(c),
+        }
+    }
+    while let Some(at) = escape_in(&readable) {
+        readable.replace_range(at..=at, "_");
+    }
+    let mut stem = readable.trim_start_matches(is_no_beginning);
+    let bytes_max = NAME_BYTES_MAX - EXTENSION.len() - REPLACEMENT.len_utf8();
+    stem = &stem[..stem.floor_char_boundary(bytes_max)];
+    stem = stem.trim_end_matches(is_no_end);
+    if stem.is_empty() {
+        return format!("image{extension}");
+    }
+    match is_device(stem) {
+        true => format!("{REPLACEMENT}{stem}{extension}"),
+        false => format!("{stem}{extension}"),
+    }
+}
+
+/// What is before `.png`, in any case, and that.
+fn split_extension(name: &str) -> Option<(&str, &str)> {
+    let (stem, extension) = name.split_at_checked(name.len().checked_sub(EXTENSION.len())?)?;
+    extension
+        .eq_ignore_ascii_case(EXTENSION)
+        .then_some((stem, extension))
+}
+
+/// Where something looks percent-encoded, although it has been decoded.
+fn escape_in(name: &str) -> Option<usize> {
+    let is_escape = |three: &[u8]| three[0] == b'%' && three[1..].iter().all(u8::is_ascii_hexdigit);
+    name.as_bytes().windows(3).position(is_escape)
+}
+
+/// Hidden files, options of programs, and what is lost when a name is typed or copied.
+fn is_no_beginning(c: char) -> bool {
+    matches!(c, '.' | '-') || c.is_whitespace()
+}
+
+/// Windows drops both.
+fn is_no_end(c: char) -> bool {
+    c == '.' || c.is_whitespace()
+}
+
+/// Control characters, line separators, and what is not seen or reorders what is (Unicode's category Cf). The joiners U+200C
+/// and U+200D pass: Persian and emoji are written with them.
+fn is_unseen(c: char) -> bool {
+    let is_noncharacter = u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c);
+    c.is_control()
+        || is_noncharacter
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'
+                | '\u{200e}'
+                | '\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
+}
+
+/// `NUL.anything.png` is a device as well: Windows looks only at the part before the first dot, and takes `¹` for a digit.
 fn is_device(stem: &str) -> bool {
-    let base = stem.split('.').next().unwrap_or(stem);
+    let base = stem.split('.').next().unwrap_or(stem).trim_end();
     let (name, number) = base.split_at_checked(DEVICE_BYTES).unwrap_or((base, ""));
     let is_one_of = |devices: &[&str]| devices.iter().any(|device| device.eq_ignore_ascii_case(name));
-    match number.as_bytes() {
-        [] => is_one_of(&DEVICES),
-        [digit] => digit.is_ascii_digit() && is_one_of(&NUMBERED_DEVICES),
+    let mut number = number.chars();
+    match (number.next(), number.next()) {
+        (None, _) => is_one_of(&DEVICES),
+        (Some('0'..='9' | '¹' | '²' | '³'), None) => is_one_of(&NUMBERED_DEVICES),
         _ => false,
     }
 }
@@ -150,50 +253,80 @@ mod tests {
     use super::*;
     use proptest::prelude::{prop_assert_eq, proptest};
 
+    use crate::http::target::Target;
+
     #[test]
     fn good_names_pass_unchanged() {
-        for (user, name) in [
-            ("alice", "cat.png"),
-            ("_", "_.png"),
-            ("a-b_9", "a.b-c.png.png"),
-            ("A", "console.png"),
+        let long = format!("{}.png", "a".repeat(NAME_BYTES_MAX - 4));
+        for name in [
+            "cat.png",
+            "_.png",
+            "a.b-c.png.png",
+            "console.png",
+            "cat.PNG",
+            "Mein Urlaub (1).Png",
+            "Screenshot 2026-11-30 at 10.15.30\u{202f}AM.png",
+            "日本.png",
+            "cafe\u{301}.png",
+            "\u{1f469}\u{200d}\u{1f52c}.png",
+            "100% & more + #1; it's 'ok'.png",
+            "COM10.png",
+            &long,
         ] {
-            let id = ImageId::new(user, name).unwrap();
-            assert_eq!((id.user(), id.name()), (user, name));
-            assert_eq!(id.associated_data(), format!("{user}/{name}").into_bytes());
+            let id = ImageId::new("alice", name).unwrap();
+            assert_eq!((id.user(), id.name()), ("alice", name));
+            assert_eq!(id.associated_data(), format!("alice/{name}").into_bytes());
+        }
+        for user in ["_", "a-b_9", "A"] {
+            assert_eq!(ImageId::new(user, "cat.png").unwrap().user(), user);
         }
     }
 
     #[test]
-    fn bad_names_are_refused() {
-        let long = format!("{}.png", "a".repeat(NAME_BYTES_MAX - 3));
-        for name in [
-            "",
-            ".png",
-            "cat",
-            "cat.jpg",
-            "cat.PNG",
-            "..png",
-            "a..b.png",
-            "../a.png",
-            "a/b.png",
-            "a\\b.png",
-            "-a.png",
-            ".a.png",
-            "a b.png",
-            "a\0.png",
-            "ä.png",
-            "a%2e.png",
-            "CON.png",
-            "nul.png",
-            "com1.png",
-            "LPT9.x.png",
-            "a.png.",
-            "a.png ",
-            &long,
+    fn bad_names_are_refused_with_one_that_would_do() {
+        for (name, would_do) in [
+            ("", "image.png"),
+            (".png", "image.png"),
+            ("cat", "cat.png"),
+            ("cat.jpg", "cat.jpg.png"),
+            ("..png", "image.png"),
+            ("a..b.png", "a.b.png"),
+            ("../a.png", "_a.png"),
+            ("a/b.png", "a_b.png"),
+            ("a\\b.png", "a_b.png"),
+            ("%2e%2E%2fa.png", "_2e_2E_2fa.png"),
+            ("10:15 <1> |2| \"3\" *?.PNG", "10_15 _1_ _2_ _3_ __.PNG"),
+            ("-a.png", "a.png"),
+            (".a.png", "a.png"),
+            (" a.png", "a.png"),
+            ("\u{a0}a.png", "a.png"),
+            ("a .png", "a.png"),
+            ("wait...png", "wait.png"),
+            ("a\0.png", "a_.png"),
+            ("a\n.png", "a_.png"),
+            ("a\u{9b}.png", "a_.png"),
+            ("a\u{202e}gnp.png", "a_gnp.png"),
+            ("a\u{200b}.png", "a_.png"),
+            ("a\u{2028}b.png", "a_b.png"),
+            ("\u{feff}a.png", "_a.png"),
+            ("a\u{ffff}.png", "a_.png"),
+            ("CON.png", "_CON.png"),
+            ("nul.png", "_nul.png"),
+            ("com1.png", "_com1.png"),
+            ("com¹.png", "_com¹.png"),
+            ("LPT9.x.png", "_LPT9.x.png"),
+            ("a.png.", "a.png.png"),
+            ("a.png ", "a.png.png"),
         ] {
-            assert!(ImageId::new("alice", name).is_err(), "{name:?} passed");
+            let refusal = ImageId::new("alice", name).unwrap_err().to_string();
+            assert!(
+                refusal.ends_with(&format!("; {would_do} would do")),
+                "{name:?}: {refusal}"
+            );
+            assert!(ImageId::new("alice", would_do).is_ok(), "{would_do}");
         }
+        let long = format!("{}.png", "ä".repeat(NAME_BYTES_MAX / 2));
+        assert!(ImageId::new("alice", &long).is_err());
         for user in [
             "",
             "-a",
@@ -210,9 +343,21 @@ mod tests {
     }
 
     #[test]
+    fn targets_hold_only_what_needs_no_escaping() {
+        for (name, target) in [
+            ("a-b_9.c~.png", "/images/alice/a-b_9.c~.png"),
+            ("my cat+1.PNG", "/images/alice/my%20cat%2B1.PNG"),
+            ("50%.png", "/images/alice/50%25.png"),
+            ("ä&#日.png", "/images/alice/%C3%A4%26%23%E6%97%A5.png"),
+        ] {
+            assert_eq!(ImageId::new("alice", name).unwrap().target(), target);
+        }
+    }
+
+    #[test]
     fn a_file_name_over_255_bytes_is_refused_as_a_pair() {
         let user = "u".repeat(USER_BYTES_MAX);
-        let stem_max = FILE_NAME_BYTES_MAX - PREFIX.len() - 1 - USER_BYTES_MAX - SUFFIX.len();
+        let stem_max = FILE_NAME_BYTES_MAX - PREFIX.len() - 1 - USER_BYTES_MAX - EXTENSION.len();
         let fits = ImageId::new(&user, &format!("{}.png", "a".repeat(stem_max))).unwrap();
         assert_eq!(fits.file_name().len(), FILE_NAME_BYTES_MAX);
         assert!(ImageId::new(&user, &format!("{}.png", "a".repeat(stem_max + 1))).is_err());
@@ -222,6 +367,8 @@ mod tests {
     fn only_our_own_file_names_map_back() {
         let id = ImageId::new("stresstest", "stress_image_17.png").unwrap();
         assert_eq!(id.file_name(), "encrypted_stress_image_17.stresstest.png");
+        let id = ImageId::new("alice", "Mein Urlaub.PNG").unwrap();
+        assert_eq!(id.file_name(), "encrypted_Mein Urlaub.alice.PNG");
         for foreign in [
             "cat.png",
             "encrypted_cat.png",
@@ -235,10 +382,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn file_names_map_back(user in "[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", stem in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,40}") {
-            if let Ok(id) = ImageId::new(&user, &format!("{stem}.png")) {
-                prop_assert_eq!(ImageId::from_file_name(&id.file_name()), Some(id));
+        fn file_names_and_targets_map_back(
+            user in "[A-Za-z0-9_][A-Za-z0-9_-]{0,20}",
+            stem in r"[\PC. %/\\-]{0,40}",
+            extension in r"\.[pP][nN][gG]",
+        ) {
+            if let Ok(id) = ImageId::new(&user, &format!("{stem}{extension}")) {
+                prop_assert_eq!(ImageId::from_file_name(&id.file_name()), Some(id.clone()));
+                let target = id.target();
+                let read = Target::parse(&target).unwrap();
+                prop_assert_eq!(&read.segments[..], &["images", id.user(), id.name()]);
             }
+        }
+
+        #[test]
+        fn what_is_suggested_is_accepted(name in r"[\s\S]{0,80}(\.[pP][nN][gG])?") {
+            prop_assert_eq!(objection(&suggestion(&name)), None);
+        }
+
+        #[test]
+        fn a_long_suggestion_is_accepted(name in r"[äa. ]{150,260}\.png") {
+            prop_assert_eq!(objection(&suggestion(&name)), None);
         }
     }
 }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::ask::target_of;
 use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::connection::NodeConnection;
 use pixseal::client::nodes::Patience;
@@ -246,7 +245,7 @@ fn send_http(
 ) -> Result<(), String> {
     let fields = format!("Content-Length: {}\r\nContent-Type: image/png\r\n", item.bytes);
     let mut exchange = || {
-        connection.send_head("PUT", &target_of(&item.id), &fields, &[], deadline)?;
+        connection.send_head("PUT", &item.id.target(), &fields, &[], deadline)?;
         while let Ok(count @ 1..) = file.read(buf) {
             connection.send(&buf[..count], deadline)?;
         }
@@ -298,7 +297,7 @@ fn by_curl(prefix: &str, set: &ImageSet, connections: usize, folder: &Path) -> R
             let item = set.item(i);
             config.push_str(&format!(
                 "url = \"{prefix}{}\"\nupload-file = \"{}\"\noutput = \"/dev/null\"\n",
-                target_of(&item.id),
+                item.id.target(),
                 item.path.display()
             ));
         }

@@ -9,7 +9,6 @@ use super::error::{Error, ErrorKind, wants_tls};
 use super::nodes::Nodes;
 use super::round_robin::RoundRobin;
 use crate::http::response::Response;
-use crate::image_id::ImageId;
 use crate::report::Status;
 use crate::roster::NodeId;
 
@@ -49,11 +48,6 @@ impl Answered {
             text: format!("node {} answered {status}: {}", self.node, self.text()),
         }
     }
-}
-
-/// The request target of an image. Users and names hold only characters that need no escaping.
-pub fn target_of(image: &ImageId) -> String {
-    format!("/images/{image}")
 }
 
 impl Nodes {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::ask::{Answered, target_of};
+use super::ask::Answered;
 use super::connection::NodeConnection;
 use super::error::Error;
 use super::nodes::Nodes;
@@ -48,7 +48,7 @@ impl Nodes {
         deadline: Instant,
     ) -> Result<Option<Download>, Error> {
         let assigned = balancer::assigned(image.user(), image.name(), &self.alive);
-        let mut nodes = RoundRobin::new(self, Some(first.unwrap_or(assigned)), &target_of(image));
+        let mut nodes = RoundRobin::new(self, Some(first.unwrap_or(assigned)), &image.target());
         loop {
             let (node, target) = nodes.next();
             let (mut connection, response) = match self.request(node, "GET", &target, self.patience.body) {

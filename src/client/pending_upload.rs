@@ -3,7 +3,7 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
 
-use super::ask::{Answered, target_of};
+use super::ask::Answered;
 use super::backoff;
 use super::connection::NodeConnection;
 use super::error::{Error, ErrorKind};
@@ -56,7 +56,7 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
             buf,
             started: Instant::now(),
             image,
-            target: target_of(image),
+            target: image.target(),
             fields,
             body,
             terms,

@@ -52,6 +52,11 @@ impl<'b> Target<'b> {
             .map(|(_, value)| value)
     }
 
+    /// The same, decoded.
+    pub(crate) fn decoded(&self, key: &str) -> Result<Option<Cow<'b, str>>, Error> {
+        self.value(key).map(decode).transpose()
+    }
+
     fn pairs(&self) -> impl Iterator<Item = (&'b str, &'b str)> {
         self.query
             .split('&')
@@ -88,8 +93,29 @@ fn decode(segment: &str) -> Result<Cow<'_, str>, Error> {
             plain => plain,
         });
     }
-    let text = String::from_utf8(bytes).map_err(|_| Error("a path segment is not UTF-8"))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error("what is percent-encoded is not UTF-8"))?;
     Ok(Cow::Owned(text))
+}
+
+/// Percent-encodes all but the unreserved characters, RFC 3986 section 2.3, so that it can be a segment or a value.
+pub(crate) fn encode(text: &str) -> Cow<'_, str> {
+    let is_unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    if text.bytes().all(is_unreserved) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(3 * text.len());
+    for byte in text.bytes() {
+        match byte {
+            plain if is_unreserved(plain) => encoded.push(plain.into()),
+            other => {
+                encoded.push('%');
+                for digit in [other >> 4, other & 15] {
+                    encoded.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+                }
+            }
+        }
+    }
+    Cow::Owned(encoded)
 }
 
 fn octet(high: Option<u8>, low: Option<u8>) -> Option<u8> {

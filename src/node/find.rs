@@ -99,7 +99,7 @@ fn find_settled(
     if !standing.is_settled {
         return Ok(None);
     }
-    let target = format!("/images/{id}?version");
+    let target = format!("{}?version", id.target());
     let answer = node
         .ask::<Holding>(&[assigned], (&target, Scope::image("GET", id)))
         .pop();

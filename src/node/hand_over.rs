@@ -89,7 +89,7 @@ fn give(node: &Node, id: &ImageId, claims: &Claims, cargo: &Cargo<'_>) -> Given 
         Cargo::Tombstone => "DELETE",
     };
     let ticket = node.tickets.sign(claims, Scope::image(method, id));
-    let target = format!("/images/{id}?ticket={ticket}");
+    let target = format!("{}?ticket={ticket}", id.target());
     // A kept connection may have been closed meanwhile; a new one tells the truth.
     let attempt = || send(node, claims.node, (method, &target), cargo);
     match attempt().or_else(attempt) {

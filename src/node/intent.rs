@@ -24,7 +24,8 @@ pub(crate) fn declare(node: &Node, id: &ImageId, (version, view): (Version, View
     let target = |to| {
         let claims = node.claims(to, Purpose::Intent, (version, view));
         format!(
-            "/images/{id}?ticket={}",
+            "{}?ticket={}",
+            id.target(),
             node.tickets.sign(&claims, Scope::image("POST", id))
         )
     };

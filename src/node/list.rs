@@ -12,6 +12,7 @@ use super::find::Reach;
 use super::lookup::unix_seconds;
 use super::pause::pause;
 use super::shared::Node;
+use crate::http::target::encode;
 use crate::lease::standing::Standing;
 use crate::report::{Item, Page};
 use crate::roster::NodeId;
@@ -76,7 +77,9 @@ struct Gathered {
 fn gather(node: &Node, list: &List, standing: &Standing, gathered: &mut Gathered) -> Result<(), Error> {
     let target = format!(
         "/images/{}/?local&versions&limit={}&after={}",
-        list.user, list.limit, list.after
+        list.user,
+        list.limit,
+        encode(&list.after)
     );
     let separate = |other: &NodeId| !standing.is_folder_of(*other);
     let (present, absent): (Vec<NodeId>, Vec<NodeId>) = node

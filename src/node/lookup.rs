@@ -54,7 +54,7 @@ fn attempt(node: &Node, id: &ImageId, is_judge: bool) -> Result<(Lookup, bool), 
     let standing = node.cluster.standing();
     let assigned = standing.assigned(id.user(), id.name());
     let ask = |nodes: &[NodeId]| {
-        let target = format!("/images/{id}?version");
+        let target = format!("{}?version", id.target());
         node.ask::<Holding>(nodes, (&target, Scope::image("GET", id)))
     };
     let mut found = Answers::new(&standing, id);

@@ -67,7 +67,7 @@ pub(crate) fn referred_target(
         version: Version::default(),
     };
     let ticket = node.tickets.sign(&claims, Scope::image(method, id));
-    ["/images/", id.user(), "/", id.name(), "?ticket=", &ticket, query].concat()
+    [&id.target(), "?ticket=", &ticket, query].concat()
 }
 
 /// 503: too many requests are passed on to other nodes.

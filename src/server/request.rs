@@ -257,12 +257,12 @@ fn list(user: &str, target: &Target<'_>) -> Result<List, Error> {
             _ => return Err(Error::Limit(LIST_IMAGES_MAX)),
         },
     };
-    let after = target.value("after").unwrap_or_default().to_owned();
+    let after = target.decoded("after").map_err(|e| Error::Name(e.0.to_owned()))?;
     Ok(List {
         user: user.to_owned(),
         reach: reach(target),
         tombstones: target.asks("versions"),
-        after,
+        after: after.unwrap_or_default().into_owned(),
         limit,
     })
 }

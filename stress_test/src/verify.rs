@@ -14,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::ask::target_of;
 use pixseal::client::nodes::Patience;
 use pixseal::image_id::ImageId;
 use pixseal::report::Holding;
@@ -189,7 +188,7 @@ fn undone(
 
 /// The version of the copy with this entity tag, if `node` says that it holds it.
 fn held_version(client: &mut Client, image: &ImageId, node: NodeId, etag: &str) -> Option<Version> {
-    let target = format!("{}?version", target_of(image));
+    let target = format!("{}?version", image.target());
     let answered = client.ask(node, "GET", &target).ok()?;
     let holding: Holding = serde_json::from_str(&answered.text()).ok()?;
     holding

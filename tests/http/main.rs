@@ -18,6 +18,7 @@ mod journal;
 mod leaving;
 mod listing;
 mod lost_folder;
+mod names;
 mod old_cluster_file;
 mod placement;
 mod quota;

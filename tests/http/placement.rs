@@ -5,7 +5,6 @@ use std::time::{Instant, SystemTime};
 
 use pixseal::balancer;
 use pixseal::client::Client;
-use pixseal::client::ask::target_of;
 use pixseal::client::nodes::Patience;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
 use pixseal::image_id::ImageId;
@@ -367,7 +366,7 @@ fn a_small_image_goes_out_with_its_head_and_follows_a_redirect() {
         // Of those that are offered to all, only a wrong guess is asked for 100 Continue.
         let at_once = audience == Audience::Assigned || guess == receipt.node;
         assert_eq!(upload.offer.is_zero(), at_once);
-        let stored = cluster.node(receipt.node.0).ask("GET", &target_of(&id));
+        let stored = cluster.node(receipt.node.0).ask("GET", &id.target());
         assert!(stored.body == image);
     }
 }

@@ -44,9 +44,10 @@ def seal(keyset, directory, sizes):
 
 
 def associated_data(name):
-    """encrypted_<stem>.<user>.png belongs to user/<stem>.png."""
-    stem, _, user = name.removeprefix(PREFIX).removesuffix(SUFFIX).rpartition(".")
-    return f"{user}/{stem}{SUFFIX}".encode()
+    """encrypted_<stem>.<user>.png belongs to user/<stem>.png, and so with .PNG."""
+    front, extension = name[: -len(SUFFIX)], name[-len(SUFFIX) :]
+    stem, _, user = front.removeprefix(PREFIX).rpartition(".")
+    return f"{user}/{stem}{extension}".encode()
 
 
 def digest_of(primitive, path):
@@ -61,7 +62,9 @@ def digest_of(primitive, path):
 def verify(keyset, directory, print_digests):
     primitive = read_primitive(keyset)
     good = bad = 0
-    for path in sorted(pathlib.Path(directory).glob(f"{PREFIX}*{SUFFIX}")):
+    for path in sorted(pathlib.Path(directory).glob(f"{PREFIX}*")):
+        if path.suffix.lower() != SUFFIX:
+            continue
         try:
             digest = digest_of(primitive, path)
         except (tink.TinkError, OSError) as error:

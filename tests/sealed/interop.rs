@@ -73,7 +73,13 @@ fn seal_all(secrets: &Path, images: &Path, user: &str) -> BTreeMap<String, Strin
     let keyset = read_keyset(secrets);
     let mut digests = BTreeMap::new();
     for (random, size) in (1..).zip(SIZES) {
-        let id = ImageId::new(user, &format!("image_{size}.png")).unwrap();
+        // Every other one has a name as people have them.
+        let name = if random % 2 == 0 {
+            format!("Bild {size} \u{e4}.PNG")
+        } else {
+            format!("image_{size}.png")
+        };
+        let id = ImageId::new(user, &name).unwrap();
         let plain = plaintext(size);
         let file = seal_file(
             &keyset,
