@@ -5,7 +5,7 @@ mod support;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use pixseal::image::{Check, SIGNATURE};
+use pixseal::image::{Check, Rules, SIGNATURE};
 use support::picture::chunk;
 
 /// The pieces in which an upload arrives.
@@ -42,7 +42,7 @@ fn bare_crc32(bencher: Bencher) {
 fn check(bencher: Bencher, chunk_bytes: usize) {
     let bytes = image(chunk_bytes.min(IMAGE_BYTES - 100));
     bencher.counter(BytesCount::new(bytes.len())).bench_local(|| {
-        let mut check = Check::new(u64::MAX);
+        let mut check = Check::new(u64::MAX, Rules::Strict);
         for piece in black_box(&bytes).chunks(PIECE_BYTES) {
             check.feed(piece).expect("valid");
         }

@@ -12,7 +12,7 @@ use pixseal::http::head::{self, Framing};
 use pixseal::http::inbox::Inbox;
 use pixseal::http::response;
 use pixseal::http::target::Target;
-use pixseal::image::{self, Check};
+use pixseal::image::{self, Check, Rules};
 use pixseal::image_id::ImageId;
 use pixseal::keyset::Keyset;
 use pixseal::roster::{NodeId, ViewId};
@@ -27,15 +27,17 @@ const CLUSTER_KEY: [u8; 32] = [7; 32];
 
 /// A PNG gets one answer, however its bytes are cut.
 pub(crate) fn image(bytes: &[u8]) {
-    let check = |pieces: usize| -> Result<(), image::Error> {
-        let mut check = Check::new(1 << 26);
+    let check = |rules: Rules, pieces: usize| -> Result<(), image::Error> {
+        let mut check = Check::new(1 << 26, rules);
         bytes.chunks(pieces).try_for_each(|piece| check.feed(piece))?;
         check.finish()
     };
-    let whole = check(usize::MAX);
-    let pieces = 1 + bytes.last().map_or(0, |byte| usize::from(*byte));
-    assert_eq!(check(pieces), whole);
-    assert_eq!(check(1), whole);
+    for rules in [Rules::Strict, Rules::Lenient] {
+        let whole = check(rules, usize::MAX);
+        let pieces = 1 + bytes.last().map_or(0, |byte| usize::from(*byte));
+        assert_eq!(check(rules, pieces), whole);
+        assert_eq!(check(rules, 1), whole);
+    }
 }
 
 /// A keyset that is accepted is written and read back the same.

@@ -13,6 +13,9 @@
 //! refused, since no decoder may ignore that. A lower-case third letter, reserved by the specification, is no error
 //! in an ancillary chunk: the chunk is unknown, like others.
 //!
+//! Strict by default. Lenient takes what libpng 1.6 opens with a warning, too: cameras, phones and editors write it
+//! (docs/http.md has the list). Nothing is changed: what was taken comes back byte for byte.
+//!
 //! Source: PNG Specification (Third Edition), W3C; "section" below means one of its sections.
 
 use std::fmt;
@@ -27,6 +30,8 @@ const OPENING_BYTES: usize = SIGNATURE.len() + HEAD_BYTES + IHDR_BYTES + CRC_BYT
 const HEAD_BYTES: usize = 8;
 const IHDR_BYTES: usize = 13;
 const CRC_BYTES: usize = 4;
+/// Of a palette (section 11.2.2).
+const COLOURS_MAX: u32 = 256;
 /// Lengths and dimensions have 31 bits (section 7.1).
 const U31_MAX: u32 = i32::MAX as u32;
 
@@ -39,6 +44,8 @@ pub enum Error {
     NotPng,
     /// It begins as a PNG, but its structure breaks this rule.
     Broken(&'static str),
+    /// It breaks this rule, which decoders let pass, and [`Rules::Lenient`] too.
+    Odd(&'static str),
     /// Its header claims more pixels than the limit allows.
     TooManyPixels {
         /// Width times height.
@@ -54,6 +61,10 @@ impl fmt::Display for Error {
             Error::NotPng => f.write_str("not a PNG image"),
             Error::Empty => f.write_str("the image has no bytes at all"),
             Error::Broken(rule) => write!(f, "broken PNG: {rule}"),
+            Error::Odd(rule) => write!(
+                f,
+                "broken PNG: {rule}; nodes that are started with --png lenient let that pass"
+            ),
             Error::TooManyPixels { pixels, pixels_max } => {
                 write!(
                     f,
@@ -66,9 +77,20 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What an image is held to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// The specification.
+    #[default]
+    Strict,
+    /// What libpng opens, with a warning or without.
+    Lenient,
+}
+
 /// The check of one image: [`feed`](Check::feed) it every byte in order, then [`finish`](Check::finish).
 pub struct Check {
     pixels_max: u64,
+    rules: Rules,
     stage: Stage,
     gathered: [u8; OPENING_BYTES],
     gathered_bytes: usize,
@@ -84,9 +106,20 @@ pub struct Check {
 enum Stage {
     Opening,
     Head,
-    Data { left: usize, is_end: bool },
-    Crc { is_end: bool },
+    Data { left: usize, chunk: ChunkKind },
+    Crc(ChunkKind),
     Ended,
+}
+
+/// What is done with a chunk once it was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ChunkKind {
+    /// No decoder can do without it.
+    Critical,
+    /// A decoder may ignore it (section 5.4: the first letter is a small one).
+    Ancillary,
+    /// IEND.
+    End,
 }
 
 /// The place of the next chunk: before, within or after the IDAT chunks, which follow each other without gaps
@@ -107,9 +140,10 @@ struct Colour {
 
 impl Check {
     /// Starts the check of an image that may have `pixels_max` pixels at most.
-    pub fn new(pixels_max: u64) -> Check {
+    pub fn new(pixels_max: u64, rules: Rules) -> Check {
         Check {
             pixels_max,
+            rules,
             stage: Stage::Opening,
             gathered: [0; OPENING_BYTES],
             gathered_bytes: 0,
@@ -137,6 +171,9 @@ impl Check {
             (None, Stage::Ended) => Ok(()),
             (None, Stage::Opening) if self.gathered_bytes == 0 => Err(Error::Empty),
             (None, Stage::Opening) if self.gathered_bytes < SIGNATURE.len() => Err(Error::NotPng),
+            (None, Stage::Head) if self.gathered_bytes == 0 && self.idat != IdatPosition::Before => {
+                self.odd("IEND is missing")
+            }
             (None, _) => broken("it ends too early"),
         }
     }
@@ -146,14 +183,17 @@ impl Check {
             match self.stage {
                 Stage::Opening => self.opening(&mut bytes)?,
                 Stage::Head => self.head(&mut bytes)?,
-                Stage::Data { left, is_end } => {
+                Stage::Data { left, chunk } => {
                     let (data, rest) = bytes.split_at(left.min(bytes.len()));
                     self.crc.update(data);
                     bytes = rest;
-                    self.stage = stage_of_data(left - data.len(), is_end);
+                    self.stage = stage_of_data(left - data.len(), chunk);
                 }
-                Stage::Crc { is_end } => self.crc(&mut bytes, is_end)?,
-                Stage::Ended => return broken("bytes follow IEND"),
+                Stage::Crc(chunk) => self.crc(&mut bytes, chunk)?,
+                Stage::Ended => {
+                    self.odd("bytes follow IEND")?;
+                    bytes = &[];
+                }
             }
         }
         Ok(())
@@ -170,6 +210,11 @@ impl Check {
         let (signature, chunk) = opening.split_at(SIGNATURE.len());
         if signature != SIGNATURE {
             return Err(Error::NotPng);
+        }
+        if chunk[4..HEAD_BYTES] == *b"CgBI" {
+            return broken(
+                "it is in Apple's own variant (CgBI), which only Apple's devices open: save it as PNG",
+            );
         }
         if chunk[..HEAD_BYTES] != *b"\0\0\0\x0dIHDR" {
             return broken("it does not begin with IHDR");
@@ -222,62 +267,89 @@ impl Check {
         self.crc.reset();
         self.crc.update(kind);
         let left = usize::try_from(length).expect("31 bits fit");
-        self.stage = stage_of_data(left, kind == b"IEND");
+        self.stage = stage_of_data(left, ChunkKind::of(kind));
         Ok(())
     }
 
     /// The rules about which chunk may stand where (section 5.6).
     fn order(&mut self, kind: &[u8], length: u32) -> Result<(), Error> {
+        const APART: &str = "the IDAT chunks are not together";
         match kind {
             b"IHDR" => return broken("IHDR is repeated"),
             b"PLTE" => self.palette(length)?,
-            b"IDAT" if self.idat == IdatPosition::After => return broken("the IDAT chunks are not together"),
+            // Decoders have all pixels by then, unless there is something in it.
+            b"IDAT" if self.idat == IdatPosition::After && length == 0 => self.odd(APART)?,
+            b"IDAT" if self.idat == IdatPosition::After => return broken(APART),
             b"IDAT" if self.colour.is_indexed() && !self.has_palette => return broken("PLTE is missing"),
             b"IDAT" => self.idat = IdatPosition::Within,
             b"IEND" if self.idat == IdatPosition::Before => return broken("IDAT is missing"),
-            b"IEND" if length != 0 => return broken("IEND is not empty"),
+            b"IEND" if length != 0 => self.odd("IEND is not empty")?,
             b"IEND" => {}
             _ if !kind.iter().all(u8::is_ascii_alphabetic) => {
                 return broken("the type of a chunk is not four letters");
             }
             _ if kind[0].is_ascii_uppercase() => return broken("a critical chunk is unknown"),
-            _ if self.idat == IdatPosition::Within => self.idat = IdatPosition::After,
-            _ => {}
+            _ => self.note_gap(),
         }
         Ok(())
     }
 
     /// Where PLTE may be, and how long (section 11.2.2).
     fn palette(&mut self, length: u32) -> Result<(), Error> {
+        const WRONG_LENGTH: &str = "PLTE has a wrong length";
         if self.has_palette {
             return broken("PLTE is repeated");
         }
         if self.idat != IdatPosition::Before {
-            return broken("PLTE stands behind IDAT");
+            // An indexed image has none then, and was refused at its first IDAT.
+            self.odd("PLTE stands behind IDAT")?;
+            self.note_gap();
         }
         if self.colour.is_grey() {
-            return broken("a grey image has no PLTE");
+            self.odd("a grey image has no PLTE")?;
         }
-        let colours_max = if self.colour.is_indexed() {
-            1 << self.colour.depth
-        } else {
-            256
-        };
-        if length == 0 || !length.is_multiple_of(3) || length / 3 > colours_max {
-            return broken("PLTE has a wrong length");
+        let is_indexed = self.colour.is_indexed();
+        let is_whole = length != 0 && length.is_multiple_of(3) && length / 3 <= COLOURS_MAX;
+        if !is_whole && (is_indexed || length == 0) {
+            return broken(WRONG_LENGTH);
+        }
+        // More colours than the pixels can name are passed over.
+        if !is_whole || (is_indexed && length / 3 > 1 << self.colour.depth) {
+            self.odd(WRONG_LENGTH)?;
         }
         self.has_palette = true;
         Ok(())
     }
 
-    fn crc(&mut self, bytes: &mut &[u8], is_end: bool) -> Result<(), Error> {
+    /// A chunk that is no IDAT: if there were some, they have ended.
+    fn note_gap(&mut self) {
+        if self.idat == IdatPosition::Within {
+            self.idat = IdatPosition::After;
+        }
+    }
+
+    /// A rule is broken that decoders let pass.
+    fn odd(&self, rule: &'static str) -> Result<(), Error> {
+        match self.rules {
+            Rules::Strict => Err(Error::Odd(rule)),
+            Rules::Lenient => Ok(()),
+        }
+    }
+
+    fn crc(&mut self, bytes: &mut &[u8], chunk: ChunkKind) -> Result<(), Error> {
         let Some(crc) = self.gather::<CRC_BYTES>(bytes) else {
             return Ok(());
         };
         if self.crc.clone().finalize().to_be_bytes() != crc {
-            return broken("a checksum is wrong");
+            match chunk {
+                ChunkKind::Ancillary => self.odd("a checksum of an ancillary chunk is wrong")?,
+                ChunkKind::Critical | ChunkKind::End => return broken("a checksum is wrong"),
+            }
         }
-        self.stage = if is_end { Stage::Ended } else { Stage::Head };
+        self.stage = match chunk {
+            ChunkKind::End => Stage::Ended,
+            ChunkKind::Critical | ChunkKind::Ancillary => Stage::Head,
+        };
         Ok(())
     }
 
@@ -294,6 +366,16 @@ impl Check {
                 .first_chunk()
                 .expect("no stage gathers more than the opening")
         })
+    }
+}
+
+impl ChunkKind {
+    fn of(kind: &[u8]) -> ChunkKind {
+        match kind {
+            b"IEND" => ChunkKind::End,
+            _ if kind[0].is_ascii_lowercase() => ChunkKind::Ancillary,
+            _ => ChunkKind::Critical,
+        }
     }
 }
 
@@ -317,11 +399,10 @@ impl Colour {
     }
 }
 
-fn stage_of_data(left: usize, is_end: bool) -> Stage {
-    if left == 0 {
-        Stage::Crc { is_end }
-    } else {
-        Stage::Data { left, is_end }
+fn stage_of_data(left: usize, chunk: ChunkKind) -> Stage {
+    match left {
+        0 => Stage::Crc(chunk),
+        left => Stage::Data { left, chunk },
     }
 }
 

@@ -327,6 +327,7 @@ fn start_node(
         counters: Counters::default(),
         body_bytes_max: config.limits.body_bytes_max,
         pixels_max: config.limits.pixels_max,
+        png_rules: config.png_rules,
         condition,
         transfers: Transfers::default(),
         misplaced: Misplaced::default(),

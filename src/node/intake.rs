@@ -37,7 +37,7 @@ impl<'u> Intake<'u> {
             node,
             socket,
             body,
-            check: Check::new(node.pixels_max),
+            check: Check::new(node.pixels_max, node.png_rules),
             digest: has_digest.then(Sha256::new),
             pace: Pace::default(),
             bytes: 0,

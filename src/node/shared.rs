@@ -12,6 +12,7 @@ use super::peers::Peers;
 use super::transfers::Transfers;
 use crate::cluster::{Cluster, time};
 use crate::condition::ConditionCell;
+use crate::image::Rules;
 use crate::keyset::Keyset;
 use crate::lease::standing::Standing;
 use crate::members::Members;
@@ -49,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) body_bytes_max: u64,
     /// The most pixels an image may claim.
     pub(crate) pixels_max: u64,
+    /// What an upload is held to. A copy that another node hands over was judged there.
+    pub(crate) png_rules: Rules,
     /// Whether it can take images.
     pub(crate) condition: Arc<ConditionCell>,
     /// What is in progress, and whether more of it is begun.

@@ -280,7 +280,7 @@ pub(crate) fn failure(error: &node::error::Error) -> Option<Answer> {
         Error::Image(refusal) => {
             let status = match refusal {
                 image::Error::NotPng => 415,
-                image::Error::Empty | image::Error::Broken(_) => 422,
+                image::Error::Empty | image::Error::Broken(_) | image::Error::Odd(_) => 422,
                 image::Error::TooManyPixels { .. } => 413,
             };
             Answer::text(status, format_args!("{refusal}; nothing was kept."))

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::durable::Durability;
+use crate::image::Rules;
 use crate::members::Members;
 use crate::roster::NodeId;
 use crate::store::disk::MinFree;
@@ -35,6 +36,8 @@ pub struct Config {
     pub disk_min_free: MinFree,
     /// How many bytes the images of each user may take in the folder of this node; none: as many as there is room for.
     pub user_quota: Option<u64>,
+    /// What uploads are held to.
+    pub png_rules: Rules,
     /// Further hosts that this node answers for, each with a port or without.
     pub allow_hosts: Vec<String>,
     /// What another node takes is passed on to it, instead of being redirected there.

@@ -16,6 +16,7 @@ mod exhaustion;
 mod hostile;
 mod journal;
 mod leaving;
+mod lenient;
 mod listing;
 mod lost_folder;
 mod names;

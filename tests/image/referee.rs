@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
 
-use pixseal::image::{self, Check};
+use pixseal::image::{self, Check, Rules};
 
 use crate::support::picture;
 use crate::support::random::Random;
@@ -265,7 +265,11 @@ fn decode(file: &[u8]) -> Result<(), png::DecodingError> {
 }
 
 fn check(file: &[u8]) -> Result<(), image::Error> {
-    let mut check = Check::new(PIXELS_MAX);
+    check_by(Rules::Strict, file)
+}
+
+fn check_by(rules: Rules, file: &[u8]) -> Result<(), image::Error> {
+    let mut check = Check::new(PIXELS_MAX, rules);
     check.feed(file)?;
     check.finish()
 }
@@ -274,7 +278,7 @@ fn check(file: &[u8]) -> Result<(), image::Error> {
 fn compare(file: &[u8], seed: u64, stricter: &mut BTreeMap<&'static str, u32>) -> bool {
     let decoded = decode(file).is_ok();
     match check(file) {
-        Err(image::Error::Broken(rule)) if decoded && STRICTER.contains(&rule) => {
+        Err(image::Error::Broken(rule) | image::Error::Odd(rule)) if decoded && STRICTER.contains(&rule) => {
             *stricter.entry(rule).or_default() += 1;
         }
         refused => assert!(!decoded || refused.is_ok(), "seed {seed}: {refused:?}"),

@@ -1,6 +1,6 @@
 //! Which PNG structures the check accepts, item by item; what is in the pixels it never looks at.
 
-use pixseal::image::{self, Check, SIGNATURE};
+use pixseal::image::{self, Check, Rules, SIGNATURE};
 use proptest::prelude::{any, prop_assert_eq, proptest};
 
 use crate::support::picture::{chunk, ihdr, png};
@@ -24,7 +24,11 @@ fn iend() -> Vec<u8> {
 }
 
 fn check_in(pieces: usize, image: &[u8]) -> Result<(), image::Error> {
-    let mut check = Check::new(PIXELS_MAX);
+    check_by(Rules::Strict, pieces, image)
+}
+
+fn check_by(rules: Rules, pieces: usize, image: &[u8]) -> Result<(), image::Error> {
+    let mut check = Check::new(PIXELS_MAX, rules);
     for piece in image.chunks(pieces) {
         check.feed(piece)?;
     }
@@ -117,7 +121,9 @@ fn exactly_the_colours_of_the_specification_pass() {
 fn assert_broken(cases: &[(&str, &[Vec<u8>])]) {
     for (rule, chunks) in cases {
         match check(&png(chunks)) {
-            Err(image::Error::Broken(told)) => assert!(told.contains(rule), "{told:?} is not {rule:?}"),
+            Err(image::Error::Broken(told) | image::Error::Odd(told)) => {
+                assert!(told.contains(rule), "{told:?} is not {rule:?}")
+            }
             other => panic!("{rule:?} gave {other:?}"),
         }
     }
@@ -169,7 +175,7 @@ fn broken_rows_of_chunks_are_told() {
         ("bytes follow IEND", &[rgb(), idat(), iend(), iend()]),
         ("bytes follow IEND", &[rgb(), idat(), iend(), vec![0]]),
         ("IDAT is missing", &[rgb(), iend()]),
-        ("too early", &[rgb(), idat()]),
+        ("IEND is missing", &[rgb(), idat()]),
         ("IEND is not empty", &[rgb(), idat(), chunk(b"IEND", b"x")]),
         ("not together", &[rgb(), idat(), text(), idat(), iend()]),
         (
@@ -201,7 +207,7 @@ fn what_does_not_begin_as_a_png_is_refused_at_its_first_wrong_byte() {
         (5, b"\x89PNG\n\n\x1a\n"),
         (1, b"<html>"),
     ] {
-        let mut check = Check::new(PIXELS_MAX);
+        let mut check = Check::new(PIXELS_MAX, Rules::Strict);
         assert_eq!(check.feed(&bytes[..wrong - 1]), Ok(()));
         assert_eq!(check.feed(&bytes[wrong - 1..wrong]), Err(image::Error::NotPng));
         assert_eq!(check.finish(), Err(image::Error::NotPng));
@@ -222,12 +228,13 @@ fn an_image_cut_anywhere_is_broken() {
         iend(),
     ]);
     assert_eq!(check(&image), Ok(()));
+    let between_chunks = [12 + 7 + 12, 12].map(|behind| image.len() - behind);
     for end in SIGNATURE.len()..image.len() {
-        assert_eq!(
-            check_in(usize::MAX, &image[..end]),
-            Err(image::Error::Broken("it ends too early")),
-            "cut to {end}"
-        );
+        let expected = match between_chunks.contains(&end) {
+            true => image::Error::Odd("IEND is missing"),
+            false => image::Error::Broken("it ends too early"),
+        };
+        assert_eq!(check_in(usize::MAX, &image[..end]), Err(expected), "cut to {end}");
     }
 }
 
@@ -246,7 +253,10 @@ fn every_flipped_byte_is_seen() {
 #[test]
 fn more_pixels_than_allowed_are_refused_by_their_header_alone() {
     let head = |width, height| png(&[ihdr(width, height, 8, 6, [0; 3])]);
-    assert_eq!(Check::new(PIXELS_MAX).feed(&head(1000, 1000)), Ok(()));
+    assert_eq!(
+        Check::new(PIXELS_MAX, Rules::Strict).feed(&head(1000, 1000)),
+        Ok(())
+    );
     for (width, height) in [(1000, 1001), (0x7fff_ffff, 0x7fff_ffff), (1_000_001, 1)] {
         let pixels = u64::from(width) * u64::from(height);
         let refusal = Err(image::Error::TooManyPixels {
@@ -259,11 +269,11 @@ fn more_pixels_than_allowed_are_refused_by_their_header_alone() {
 
 #[test]
 fn a_refusal_is_final() {
-    let mut check = Check::new(PIXELS_MAX);
+    let mut check = Check::new(PIXELS_MAX, Rules::Strict);
     let mut image = png(&[rgb(), idat(), iend()]);
     image.push(0);
     let refusal = check.feed(&image);
-    assert_eq!(refusal, Err(image::Error::Broken("bytes follow IEND")));
+    assert_eq!(refusal, Err(image::Error::Odd("bytes follow IEND")));
     assert_eq!((check.feed(b""), check.finish()), (refusal, refusal));
 }
 
@@ -277,6 +287,8 @@ proptest! {
         let image = png(&[rgb(), chunk(b"tEXt", b"a\0b"), idat(), iend()]);
         let kept = &image[..at.min(image.len())];
         let mixed = [kept, &bytes, &image[kept.len()..]].concat();
-        prop_assert_eq!(check_in(pieces, &mixed), check_in(usize::MAX, &mixed));
+        for rules in [Rules::Strict, Rules::Lenient] {
+            prop_assert_eq!(check_by(rules, pieces, &mixed), check_by(rules, usize::MAX, &mixed));
+        }
     }
 }

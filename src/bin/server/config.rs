@@ -9,6 +9,7 @@ use log::LevelFilter;
 use pixseal::cluster_file;
 use pixseal::durable::Durability;
 use pixseal::election;
+use pixseal::image::Rules;
 use pixseal::roster::NodeId;
 use pixseal::server::config::{Config, GRACE, Limits};
 use pixseal::store::disk::MinFree;
@@ -32,6 +33,7 @@ pub(super) fn options() -> Options {
         "user-quota",
         "health-timeout",
         "durability",
+        "png",
         "grace",
         "token-rate",
         "cert",
@@ -110,6 +112,7 @@ pub(super) fn config(matches: &Matches) -> Result<Config, String> {
                 format!("--disk-min-free takes bytes or a part of the disk, as in 5%, and not {text:?}")
             })?,
         },
+        png_rules: png_rules(matches)?,
         allow_hosts: allow_hosts(matches)?,
         relay: matches.opt_present("relay"),
         user_quota: some_number(matches, "user-quota")?,
@@ -119,6 +122,14 @@ pub(super) fn config(matches: &Matches) -> Result<Config, String> {
         tls: tls(matches)?,
         members,
     })
+}
+
+fn png_rules(matches: &Matches) -> Result<Rules, String> {
+    match matches.opt_str("png").as_deref() {
+        None | Some("strict") => Ok(Rules::Strict),
+        Some("lenient") => Ok(Rules::Lenient),
+        Some(other) => Err(format!("--png is strict or lenient, not {other:?}")),
+    }
 }
 
 /// Certificates and authorities are given together or not at all.

@@ -52,6 +52,8 @@ Options:
     --blocks N             buffers of 1 MiB that transfers share (default 24)
     --body-max BYTES       the longest image (default 67108864)
     --pixels-max N         the most pixels an image may have (default 268435456)
+    --png HOW              strict: images as the PNG specification has them (default); lenient: also what libpng
+                           opens with a warning (docs/http.md)
     --disk-min-free BYTES|PERCENT%
                            with less room on its disk a node takes no images (default 64 MiB or 5%,
                            whichever is less; 0: only when a write fails)
