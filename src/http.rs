@@ -8,6 +8,7 @@
 //! - [`inbox`]: bytes that arrived and are not yet consumed
 //! - [`head`]: request heads and how their bodies are framed
 //! - [`target`]: what a request line points at, decoded once
+//! - [`accept`]: which media type a client prefers
 //! - [`body`]: request and answer bodies, fixed or chunked
 //! - [`answer`]: what a server sends back
 //! - [`response`]: the same, as a client reads it
@@ -15,6 +16,7 @@
 //! Left out on purpose: HTTP/2, pipelining order beyond one at a time, content codings, trailers (read, bounded
 //! and dropped).
 
+pub(crate) mod accept;
 pub mod answer;
 pub mod body;
 pub mod head;

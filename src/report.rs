@@ -217,6 +217,18 @@ pub struct Status {
     pub version: String,
 }
 
+/// `GET /cluster?all`: what every member says about itself, gathered by one of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct ClusterState {
+    /// Who has asked the others.
+    pub node: NodeId,
+    /// In rising order of id.
+    pub nodes: Vec<Status>,
+    /// Members that are not alive in its view, or have not answered.
+    #[serde(default)]
+    pub missing: Vec<NodeId>,
+}
+
 /// Another node, as one hears it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
 pub struct Peer {

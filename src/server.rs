@@ -14,7 +14,8 @@
 //! - [`relay`]: what another node takes is passed on to it, if that is wanted
 //! - [`answers`]: the one table of statuses; [`error`]: what it says of a refused request
 //! - [`download`]: conditions and ranges of an image that is sent
-//! - [`status`], [`metrics`], [`process`]: what a node says about itself
+//! - [`status`], [`metrics`], [`process`]: what a node says about itself; [`survey`]: what all of them say; [`mod@page`]: for
+//!   people with a browser
 //! - [`service`]: what acceptor and workers share
 //!
 //! Knows nothing of placement, sealing and files: that is `node`'s.
@@ -31,6 +32,7 @@ pub(crate) mod error;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod metrics;
+pub(crate) mod page;
 pub(crate) mod process;
 pub(crate) mod quota;
 pub(crate) mod rate;
@@ -39,6 +41,7 @@ pub(crate) mod request;
 pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod status;
+pub(crate) mod survey;
 pub(crate) mod workers;
 
 use std::collections::BTreeSet;
@@ -63,6 +66,7 @@ use self::rate::Rate;
 use self::relay::Relays;
 use self::serve::serve;
 use self::service::Service;
+use self::survey::Surveys;
 use self::workers::Workers;
 use crate::cluster::settings::ClusterSettings;
 use crate::cluster::{Cluster, time};
@@ -135,7 +139,9 @@ impl Server {
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
             waiting: AtomicUsize::new(0),
-            relays: relay.then(|| Relays::new(limits.workers)),
+            relays: Relays::new(limits.workers),
+            relays_all: relay,
+            surveys: Surveys::default(),
             pressure: Arc::default(),
             is_remote: !listen.ip().is_loopback(),
             closed: AtomicBool::new(false),

@@ -44,7 +44,7 @@ pub enum Purpose {
     Upload,
     /// A node is about to write a name, in the view that the ticket names.
     Intent,
-    /// A node reads what is held of a name, or lists what is held of a user.
+    /// A node reads what is held of a name, lists what is held of a user, or asks how another one is.
     Read,
 }
 
@@ -91,6 +91,15 @@ impl<'s> Scope<'s> {
             method,
             user: id.user(),
             name: id.name(),
+        }
+    }
+
+    /// What a node says about itself: no user has no name.
+    pub(crate) fn status() -> Scope<'static> {
+        Scope {
+            method: "GET",
+            user: "",
+            name: "",
         }
     }
 

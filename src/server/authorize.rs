@@ -80,11 +80,11 @@ impl Access {
             Action::Get(id, _) | Action::Holding(id) => Need::Image(Right::Read, id.user()),
             Action::Delete(id, _) => Need::Image(Right::Delete, id.user()),
             Action::List(list) => Need::Image(Right::List, &list.user),
-            Action::Cluster => Need::Token,
+            Action::Cluster | Action::Survey => Need::Token,
             Action::Rebalance => Need::Admin,
             Action::Metrics if !self.is_metrics_open => Need::Admin,
             // Without a node's ticket, nothing is noted.
-            Action::Note(_) | Action::Metrics | Action::Healthz | Action::Readyz | Action::Index => {
+            Action::Note(_) | Action::Metrics | Action::Healthz | Action::Readyz | Action::Index(_) => {
                 Need::Nothing
             }
         }
@@ -120,12 +120,13 @@ pub(crate) fn scope(action: &Action) -> Option<Scope<'_>> {
         Action::Delete(id, _) => Scope::image("DELETE", id),
         Action::Note(id) => Scope::image("POST", id),
         Action::List(list) => Scope::list(&list.user),
-        Action::Cluster
+        Action::Cluster => Scope::status(),
+        Action::Survey
         | Action::Healthz
         | Action::Readyz
         | Action::Metrics
         | Action::Rebalance
-        | Action::Index => return None,
+        | Action::Index(_) => return None,
     })
 }
 

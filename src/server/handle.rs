@@ -8,6 +8,7 @@ use super::connection::Connection;
 use super::download::{self, Reply, Sent};
 use super::error;
 use super::metrics;
+use super::page;
 use super::relay::{self, Passed, Relayed};
 use super::request::{Action, Delete, Get, IMAGE_METHODS, Put, Request};
 use super::service::Service;
@@ -91,10 +92,14 @@ pub(crate) fn handle(
         Action::Note(id) => note(service, id, grant.claims),
         Action::List(wanted) => list_images(service, wanted),
         Action::Cluster => Some(status::cluster(service, grant.is_whole)),
+        Action::Survey => Some(status::survey(service, grant.is_whole)),
         Action::Healthz => Some(status::healthz()),
         Action::Readyz => Some(status::readyz(service)),
         Action::Metrics => Some(metrics::metrics(service)),
-        Action::Index => Some(status::index(service)),
+        Action::Index(as_page) => Some(match as_page {
+            true => page::answer(service),
+            false => status::index(service),
+        }),
         Action::Rebalance => rebalance(service),
     };
     let Some(answer) = answer else {
@@ -121,11 +126,12 @@ fn transfer(action: &Action) -> Option<TransferKind> {
         Action::Holding(_)
         | Action::Note(..)
         | Action::Cluster
+        | Action::Survey
         | Action::Healthz
         | Action::Readyz
         | Action::Metrics
         | Action::Rebalance
-        | Action::Index => None,
+        | Action::Index(_) => None,
     }
 }
 
@@ -317,7 +323,7 @@ fn refer(
         _ => ((method, id), format!("Request assigned to Node {}", referred.to)),
     };
     let referral = (referred, grant.is_authorized);
-    if service.relays.is_none() || grant.claims.is_some() || request.offer {
+    if !(service.relays_all || request.relay) || grant.claims.is_some() || request.offer {
         return Sent::Answer(answers::redirect(node, referral, scope, query, text));
     }
     log::info!(

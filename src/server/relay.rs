@@ -1,4 +1,4 @@
-//! `--relay`: a request that another node takes is passed on to it, instead of being redirected there.
+//! `--relay`, or `?relay` in a request: what another node takes is passed on to it, instead of being redirected there.
 //!
 //! For clients that cannot send a body twice, and for a proxy that has one name for all nodes. The other node is shown the
 //! ticket that a redirect would have carried, and asked for no more than the client has asked. Bytes go through as they
@@ -134,7 +134,7 @@ pub(crate) fn fields(head: &Head<'_>) -> String {
 
 /// Passes a request without a body on, and its answer back.
 pub(crate) fn ask(service: &Service, connection: &mut Connection, passed: &Passed<'_>) -> Relayed {
-    let Some(_relaying) = service.relays.as_ref().and_then(Relays::begin) else {
+    let Some(_relaying) = service.relays.begin() else {
         return Relayed::Answer(answers::relays_busy());
     };
     let begun = begin(service, passed, passed.fields);
@@ -152,7 +152,7 @@ pub(crate) fn upload(
     (content, framing, expects_continue): (&mut Body, Framing, bool),
     continued: &mut bool,
 ) -> Relayed {
-    let Some(_relaying) = service.relays.as_ref().and_then(Relays::begin) else {
+    let Some(_relaying) = service.relays.begin() else {
         return Relayed::Answer(answers::relays_busy());
     };
     let length = match framing {

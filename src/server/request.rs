@@ -3,6 +3,7 @@
 use sfv::{BareItem, Dictionary, Item, ListEntry, Parser};
 
 use super::error::Error;
+use crate::http::accept;
 use crate::http::head::{Framing, Head, Method};
 use crate::http::target::Target;
 use crate::image_id::{self, ImageId};
@@ -27,6 +28,8 @@ pub(crate) struct Request {
     pub(crate) offer: bool,
     /// HEAD: the answer's content is left out.
     pub(crate) head_only: bool,
+    /// `?relay`: what another node takes is passed on to it, and the client is not sent there.
+    pub(crate) relay: bool,
     /// `?ticket=`, as sent.
     pub(crate) ticket: Option<String>,
     /// Field lines that another node is sent, should the request be passed on.
@@ -50,13 +53,15 @@ pub(crate) enum Action {
     /// List a user's images.
     List(List),
     Cluster,
+    /// What all members say about themselves.
+    Survey,
     Healthz,
     Readyz,
     Metrics,
     /// Bring every image to the node that it is assigned to now.
     Rebalance,
-    /// `GET /`
-    Index,
+    /// `GET /`; `true`: the page, for a browser.
+    Index(bool),
 }
 
 impl Action {
@@ -72,10 +77,11 @@ impl Action {
             Action::Put(..)
             | Action::Note(..)
             | Action::Cluster
+            | Action::Survey
             | Action::Healthz
             | Action::Readyz
             | Action::Metrics
-            | Action::Index => false,
+            | Action::Index(_) => false,
         }
     }
 }
@@ -119,7 +125,10 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
             let id = ImageId::new(user, name).map_err(|why| Error::Name(why.to_string()))?;
             image(head, target, id)
         }
-        ["cluster"] => reading(head, "GET, HEAD").map(|()| Action::Cluster),
+        ["cluster"] => reading(head, "GET, HEAD").map(|()| match target.asks("all") {
+            true => Action::Survey,
+            false => Action::Cluster,
+        }),
         ["healthz"] => reading(head, "GET, HEAD").map(|()| Action::Healthz),
         ["readyz"] => reading(head, "GET, HEAD").map(|()| Action::Readyz),
         ["rebalance"] => match head.method {
@@ -127,7 +136,7 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
             _ => Err(Error::Method("POST")),
         },
         ["metrics"] => reading(head, "GET, HEAD").map(|()| Action::Metrics),
-        [""] => reading(head, "GET, HEAD").map(|()| Action::Index),
+        [""] => reading(head, "GET, HEAD").map(|()| Action::Index(is_browser(head))),
         _ => Err(Error::Path),
     }?;
     Ok(Request {
@@ -137,9 +146,15 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
         keep_alive: head.keep_alive,
         offer: head.offer,
         head_only: head.method == Method::Head,
+        relay: target.asks("relay"),
         ticket: target.value("ticket").map(str::to_owned),
         passed_on: String::new(),
     })
+}
+
+fn is_browser(head: &Head<'_>) -> bool {
+    let wishes = head.fields.list("accept");
+    wishes.is_some_and(|wishes| accept::prefers(&wishes, "text/html", "text/plain"))
 }
 
 fn reading(head: &Head<'_>, allowed: &'static str) -> Result<(), Error> {

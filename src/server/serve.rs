@@ -102,7 +102,7 @@ fn understand(service: &Service, head: &Head<'_>) -> Result<(Request, Grant), Er
         .load()
         .admit(head, target.authority, &target.segments)?;
     let mut request = request::understand(head, &target)?;
-    if service.relays.is_some() {
+    if service.relays_all || request.relay {
         request.passed_on = relay::fields(head);
     }
     let node = &service.node;

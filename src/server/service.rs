@@ -10,6 +10,7 @@ use super::authorize::Access;
 use super::gate::Gate;
 use super::quota::Quota;
 use super::relay::Relays;
+use super::survey::Surveys;
 use crate::node::shared::Node;
 use crate::socket::pressure::Pressure;
 use crate::tls::settings::ServerTls;
@@ -31,8 +32,12 @@ pub(crate) struct Service {
     pub(crate) waiting: AtomicUsize,
     /// How scarce workers are.
     pub(crate) pressure: Arc<Pressure>,
-    /// What other nodes take is passed on to them; none: clients are sent there.
-    pub(crate) relays: Option<Arc<Relays>>,
+    /// Requests that are passed on to the nodes that take them.
+    pub(crate) relays: Arc<Relays>,
+    /// All of them are, and not only those that ask for it: clients are sent nowhere.
+    pub(crate) relays_all: bool,
+    /// What the members said of themselves last.
+    pub(crate) surveys: Surveys,
     /// Others than this machine can connect.
     pub(crate) is_remote: bool,
     /// No connection is accepted, and no further request is read.

@@ -1,4 +1,4 @@
-//! What a node says about itself: `/cluster`, `/healthz`, `/readyz` and `/`.
+//! What a node says about itself and the others: `/cluster`, `/healthz`, `/readyz` and `/`.
 
 use std::sync::PoisonError;
 
@@ -8,8 +8,9 @@ use super::process;
 use super::service::Service;
 use crate::http::answer::Answer;
 use crate::lease::standing::Standing;
+use crate::node::shared::Node;
 use crate::node::unable::unable;
-use crate::report::{Peer, Status};
+use crate::report::{ClusterState, Peer, Status};
 
 /// Told at the start as well.
 pub(crate) const OPEN_TO_ALL: &str = "Whoever can reach this node can read, overwrite and delete every image \
@@ -24,6 +25,22 @@ pub(crate) fn cluster(service: &Service, is_whole: bool) -> Answer {
     // By way of a value, which has its fields in alphabetical order.
     let json = serde_json::to_value(&status).expect("a status has only plain fields");
     Answer::json(200, format!("{json:#}\n"))
+}
+
+/// `GET /cluster?all`; of each node what `/cluster` would say.
+pub(crate) fn survey(service: &Service, is_whole: bool) -> Answer {
+    let found = service.surveys.recent(service);
+    let status = |status: &Status| match is_whole {
+        true => status.clone(),
+        false => for_clients(status.clone()),
+    };
+    let state = ClusterState {
+        node: found.node,
+        nodes: found.nodes.iter().map(status).collect(),
+        missing: found.missing.clone(),
+    };
+    let json = serde_json::to_value(&state).expect("a status has only plain fields");
+    Answer::json(200, format!("{json}\n"))
 }
 
 /// Who the nodes are, where they are, and who of them takes what.
@@ -49,7 +66,7 @@ fn for_clients(status: Status) -> Status {
     }
 }
 
-fn whole(service: &Service) -> Status {
+pub(super) fn whole(service: &Service) -> Status {
     let node = &service.node;
     let (view, report) = (node.cluster.view(), node.cluster.report());
     let standing = node.cluster.standing();
@@ -145,26 +162,35 @@ pub(crate) fn readyz(service: &Service) -> Answer {
     }
 }
 
-/// `GET /`.
-pub(crate) fn index(service: &Service) -> Answer {
-    let node = &service.node;
+/// Who this is, who leads and who is alive, in one line.
+pub(super) fn summary(node: &Node) -> String {
     let view = node.cluster.view();
     let leader = view
         .leader
         .map_or_else(|| "none yet".to_owned(), |id| format!("Node {id}"));
-    Answer::text(
+    format!(
+        "pixseal {}, node {} of {}; leader: {leader}; alive: {}",
+        env!("CARGO_PKG_VERSION"),
+        node.id,
+        node.members().count(),
+        view.roster
+    )
+}
+
+/// `GET /`, for a person at a terminal.
+pub(crate) fn index(service: &Service) -> Answer {
+    let node = &service.node;
+    let text = Answer::text(
         200,
         format_args!(
-            "pixseal {}, node {} of {}; leader: {leader}; alive: {}\n\n\
+            "{}\n\n\
              Seals each image on exactly one node.\n\n\
              curl -LT cat.png {scheme}://HOST:PORT/images/alice/cat.png    upload\n\
              curl -LO {scheme}://HOST:PORT/images/alice/cat.png            download\n\
              GET /images/alice/   list      GET /cluster   state      GET /metrics   counters",
-            env!("CARGO_PKG_VERSION"),
-            node.id,
-            node.members().count(),
-            view.roster,
+            summary(node),
             scheme = node.scheme(),
         ),
-    )
+    );
+    text.field("Vary", "Accept")
 }

@@ -1,4 +1,4 @@
-//! `--relay`: every node answers for all of them.
+//! `--relay`, and `?relay` of a request: every node answers for all of them.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -174,4 +174,49 @@ fn a_ticket_is_shown_in_place_of_the_token() {
     assert_eq!(node.ask("GET", &target).body, picture::dot());
     assert_eq!(node.ask_as(None, "GET", &target).status, 401);
     assert_eq!(node.ask("DELETE", &target).status, 403);
+}
+
+#[test]
+fn a_request_that_asks_for_it_is_passed_on_by_any_node() {
+    let mut cluster = TestCluster::prepare(2, &[]);
+    let token = cluster.add_token(USER, "read,write,delete");
+    cluster.show_token(&cluster.add_token("ops", "admin"));
+    cluster.start_all();
+    cluster.await_settled();
+    cluster.show_token(&token);
+    let node = cluster.node(1);
+    let plain = format!("/images/{USER}/{}", cluster.name_on(2, USER));
+    let target = format!("{plain}?relay");
+    let image = picture::sized(300_000);
+    assert_eq!(node.put(&plain, &image).status, 307, "as ever");
+    let stored = node.put(&target, &image);
+    assert_eq!((stored.status, stored.json()["node"].clone()), (201, 2.into()));
+    let got = node.ask("GET", &target);
+    assert_eq!((got.status, got.body == image), (200, true));
+    let head = node.ask("HEAD", &target);
+    assert_eq!((head.status, head.field("content-length")), (200, Some("300000")));
+    assert_eq!(head.field("etag"), got.field("etag"));
+    for method in ["GET", "HEAD", "DELETE"] {
+        assert_eq!(node.ask(method, &plain).status, 307, "{method}, as ever");
+        assert_eq!(node.ask_as(None, method, &target).status, 401, "{method}");
+    }
+    let fields = format!("Authorization: Bearer {token}\r\nIf-None-Match: *\r\n");
+    let mut wire = Wire::connect(node.address);
+    wire.send(&put_head(node.address, &target, image.len(), &fields));
+    wire.send(&image);
+    assert_eq!(wire.answer().unwrap().status, 412, "conditions go along");
+    assert_eq!(node.ask("DELETE", &target).status, 204);
+    assert_eq!(node.ask("GET", &target).status, 404);
+}
+
+#[test]
+fn an_offer_to_all_nodes_is_never_passed_on() {
+    let cluster = TestCluster::start(2);
+    cluster.await_settled();
+    let node = cluster.node(1);
+    let target = format!("/images/{USER}/{}?relay", cluster.name_on(2, USER));
+    let mut wire = Wire::connect(node.address);
+    let fields = "Expect: 100-continue\r\nConnection: offer\r\n";
+    wire.send(&put_head(node.address, &target, 67, fields));
+    assert_eq!(wire.answer().unwrap().status, 307);
 }
