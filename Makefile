@@ -51,6 +51,10 @@ truth: ## stop, kill and pause nodes under load for SECONDS=600 and check all an
 	PIXSEAL_TRUTH_CONDITIONS=$(CONDITIONS) \
 	cargo test --release --locked --test truth an_acknowledged_write_is_never_undone -- --exact --nocapture
 
+.PHONY: browser-test
+browser-test: ## the page of three nodes in a real chromium (from Debian; Selenium goes into target/), or says SKIPPED
+	@tests/browser/run.sh $(ARGS)
+
 .PHONY: interop
 interop: ## the real Tink opens what we seal and the other way round (installs it into target/, or says SKIPPED)
 	@tests/interop/run.sh
