@@ -81,15 +81,24 @@ const session = {
 let token = session.get("token"), user = session.get("user");
 const isLocal = ["localhost", "[::1]"].includes(location.hostname) || location.hostname.startsWith("127.");
 
+/** Behind a proxy with one name for all nodes, each answer may come from another one. */
+const isDirect = origins.some(({ base }) => {
+  const { hostname, port, origin } = new URL(base);
+  return origin === location.origin || isLocal && port === location.port && hostname.startsWith("127.");
+});
+
 const authorization = () => token ? { Authorization: `Bearer ${token}` } : {};
 function ask(method, target, more = {}) {
   return fetch(target, { method, cache: "no-store", redirect: "error", ...more, headers: { ...authorization(), ...more.headers } });
 }
 const pathOf = (name) => `/images/${encodeURIComponent(user)}/${encodeURIComponent(name)}?relay`;
-/** What the server says of a refusal, which is one sentence for people. */
+/** What is told of a refusal: the node's own sentence. A proxy sends a page, which is not shown. */
+function refusal(text, status) {
+  const told = text.trim();
+  return told && !told.startsWith("<") ? told.slice(0, 400) : `The answer was ${status}.`;
+}
 async function sentence(response) {
-  const text = (await response.text().catch(() => "")).trim().slice(0, 400);
-  return text || `The node answered ${response.status}.`;
+  return refusal(await response.text().catch(() => ""), response.status);
 }
 
 function askToken(why) {
@@ -178,6 +187,8 @@ async function pollOnce() {
   } catch {
     return lost();
   }
+  // A proxy in front of the node says that it is gone.
+  if ([502, 504].includes(response.status)) return lost();
   unnotice((key) => key === "lost");
   if (response.status === 401 && shown === token) {
     page.access = "tokens";
@@ -206,9 +217,10 @@ async function lost() {
   const own = Number(page.node);
   notice("lost", "bad", `Node ${own}, which serves this page, does not answer. Looking for another one …`);
   write($("serving"), `✕ node ${own} does not answer`);
-  const probe = (base) => fetch(base + "/healthz", {
-    mode: "no-cors", cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PROBE_TIME_MAX_MS),
-  });
+  const probe = async (base) => {
+    const options = { cache: "no-store", credentials: "omit", signal: AbortSignal.timeout(PROBE_TIME_MAX_MS) };
+    if (!(await fetch(base + "/healthz", options)).ok) throw new Error("not there");
+  };
   const isThere = probe("").then(() => true, () => false);
   const others = origins.filter(({ base }) => base !== location.origin && base.startsWith(location.protocol));
   const found = Promise.any(others.map((other) => probe(other.base).then(() => other))).catch(() => null);
@@ -253,13 +265,15 @@ const STATES = {
   unable: ["bad", "!", "takes no images"], joining: ["warn", "…", "joining"],
 };
 const statusOf = (state, id) => state.nodes.find((status) => status.node === id);
+/** Whose view of the others is shown: that of the node that serves this page. */
+const viewOf = (state) => isDirect ? statusOf(state, state.node) : state.nodes[0];
 function membersOf(state) {
-  const own = statusOf(state, state.node);
+  const own = viewOf(state);
   const places = new Map([[own.node, own], ...own.peers.map((peer) => [peer.id, peer])]);
   return [...places].sort(([a], [b]) => a - b).map(([id, place]) => ({ id, where: place.url ?? place.address }));
 }
 function stateOf(state, id) {
-  const own = statusOf(state, state.node), status = statusOf(state, id);
+  const own = viewOf(state), status = statusOf(state, id);
   const heard = own.peers.find((peer) => peer.id === id)?.state ?? "";
   const isInView = own.alive.includes(id) || own.reading.includes(id);
   if (!status) {
@@ -283,7 +297,7 @@ function note(state) {
   samples.push({ at: now, counters });
   while (samples[0].at < now - CHART_MS - CHART_STEP_MS) samples.shift();
   const changes = [];
-  const own = statusOf(state, state.node);
+  const own = viewOf(state);
   if (seen.leader !== undefined && seen.leader !== own.leader) {
     changes.push(own.leader == null ? "No node leads at the moment." : `Node ${own.leader} leads now.`);
   }
@@ -337,9 +351,9 @@ function latency(id, quantiles) {
 
 function show(state) {
   $("main").hidden = false;
-  const own = statusOf(state, state.node);
-  if (String(state.node) !== page.node) page.node = state.node;
-  write($("serving"), `● served by node ${state.node}`);
+  const own = viewOf(state);
+  page.node = state.node;
+  write($("serving"), isDirect ? `● served by node ${state.node}` : `● through ${location.host}`);
   const all = membersOf(state), states = all.map(({ id }) => stateOf(state, id));
   const there = states.filter((word) => !["dead", "left", "apart", "unknown", "suspect"].includes(word)).length;
   const leads = own.leader == null ? "no node leads" : `node ${own.leader} leads`;
@@ -380,20 +394,20 @@ function showCards(state, all) {
     write(title, `Node ${id}`);
     badge.className = `badge ${kind}`;
     write(badge, `${sign} ${text}`);
-    lead.hidden = statusOf(state, state.node).leader !== id;
+    lead.hidden = viewOf(state).leader !== id;
     write(card.children[1], where);
     showFacts(card.lastChild, status ? facts(status, word) : absence(state, id), status?.disk);
   }
 }
 function absence(state, id) {
-  const peer = statusOf(state, state.node).peers.find((peer) => peer.id === id);
+  const peer = viewOf(state).peers.find((peer) => peer.id === id);
   return peer?.last_heard_ms == null ? [] : [["Heard", `${seconds(peer.last_heard_ms / 1000)} ago`]];
 }
 function facts(status, word) {
   if (!status.access) return status.ready ? [["Uploads", "taken"]] : [["Uploads", "not taken at present"]];
   const [p50, p99] = latency(status.node, [0.5, 0.99]) ?? [];
   const found = [
-    ["Images held", status.images_held == null ? "being counted" : status.images_held.toLocaleString("en")],
+    ["Images counted", status.images_held == null ? "not yet" : status.images_held.toLocaleString("en")],
     ["Bytes held", status.bytes_held == null ? null : bytes(status.bytes_held)],
     ["Uploads taken", status.counters.images.toLocaleString("en")],
     ["Bytes taken", bytes(status.counters.bytes)],
@@ -445,7 +459,7 @@ function showLoad(state) {
   }
   const sigma = Math.sqrt(known.reduce((sum, [, load]) => sum + (100 * load / total - 100 / known.length) ** 2, 0) / known.length);
   const [, grade, bound] = GRADES.find(([below]) => sigma < below);
-  write($("grade"), `${sigma < 5 ? "✓" : sigma < 15 ? "~" : "✕"} ${grade}: σ = ${sigma.toFixed(2)} % (${bound})`);
+  write($("grade"), `${sigma < 5 ? "✓" : sigma < 15 ? "~" : "✕"} ${grade}: σ = ${sigma.toFixed(2)} % (${bound})`.replaceAll(/([σ<≥=]) | (?=%)/g, "$1\u00a0"));
   // As docs/stress_test.md says: the mean of a chi distribution with one degree of freedom less than there are nodes.
   const mean = by === "bytes" || known.length < 2 ? null
     : 100 * Math.sqrt((1 - 1 / known.length) / known.length / total) * Math.sqrt((known.length - 1.5) / (known.length - 1));
@@ -572,13 +586,12 @@ class Upload {
     nextUploads();
   }
   refuse(why, isNameAtFault) {
-    const acts = [["Try again", () => this.again({})]];
-    this.set("refused", why, ...acts);
+    this.set("refused", capital(why), ["Try again", () => this.again({})]);
     if (!isNameAtFault) return;
     const field = make("input", { "aria-label": `Another name for ${this.name}`, value: nameThatWouldDo(this.name), spellcheck: "false" });
     const rename = () => { this.name = field.value.trim(); this.again({}); };
     field.addEventListener("keydown", (event) => { if (event.key === "Enter") rename(); });
-    this.acts.replaceChildren(field, make("button", { type: "button", "aria-label": `Upload ${this.name} under this name`, onclick: rename }, "Upload as"));
+    this.acts.replaceChildren(field, make("button", { type: "button", "aria-label": `Upload as another name: ${this.name}`, onclick: rename }, "Upload as"));
   }
   again(change) {
     Object.assign(this, { tries: 0, isUncertain: false, ...change });
@@ -634,7 +647,7 @@ class Upload {
         write(this.text, isSent ? "is made durable" : `${Math.floor(100 * event.loaded / event.total)} % sent`);
       };
       request.onload = () => done({
-        status: request.status, text: request.responseText.trim() || `The node answered ${request.status}.`,
+        status: request.status, text: refusal(request.responseText, request.status),
         retryAfter: Number(request.getResponseHeader("retry-after")),
       });
       request.onerror = request.ontimeout = () => done({ status: 0, text: "The connection to the node broke." });
@@ -802,7 +815,7 @@ function showGallery() {
   $("page-first").disabled = $("page-back").disabled = afters.length < 2;
   $("page-next").disabled = !next;
   write($("page-number"), items.length ? `${items[0].name} … ${items.at(-1).name}` : "");
-  $("page-first").parentElement.hidden = afters.length < 2 && !next && items.length < 2;
+  for (const id of ["page-first", "page-back", "page-next", "page-number"]) $(id).hidden = afters.length < 2 && !next;
 }
 const factsOf = (item) => `${bytes(item.bytes)}, node ${item.node ?? "?"}`;
 function entryOf(item) {

@@ -132,9 +132,10 @@ fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Ve
         .collect()
 }
 
-/// `GET /healthz`: alive.
+/// `GET /healthz`: alive. Pages of every site may know: that of another node looks where it can go, and an answer that it may
+/// not read could be a proxy's that this node is gone.
 pub(crate) fn healthz() -> Answer {
-    Answer::text(200, "ok")
+    Answer::text(200, "ok").field("Access-Control-Allow-Origin", "*")
 }
 
 /// `GET /readyz`: knows a leader and can write.

@@ -57,16 +57,21 @@ def png(width, height, pixel):
 
 
 class Nodes:
-    """Nodes 1 to 3. `tokens` are users; `token[user]` is what each shows."""
+    """Nodes 1 to 3. `tokens` are users with their rights; `token[user]` is what each shows. `urls` are names outside."""
 
-    def __init__(self, tokens=(), options=()):
+    def __init__(self, tokens=(), options=(), urls=None):
         self.folder = Path(tempfile.mkdtemp(prefix="browser-"))
         self.ports = {id: free_port() for id in (1, 2, 3)}
         self.options = list(options)
-        lines = [f'{id} = "127.0.0.1:{port}"\n' for id, port in self.ports.items()]
+        self.urls = urls or {}
+        lines = [self._line(id, f"127.0.0.1:{port}") for id, port in self.ports.items()]
         (self.folder / "cluster.toml").write_text("[nodes]\n" + "".join(lines))
         self.token = {user: self._add_token(user, rights) for user, rights in tokens}
         self.processes = {}
+
+    def _line(self, id, address):
+        url = self.urls.get(id)
+        return f'{id} = {{ address = "{address}", url = "{url}" }}\n' if url else f'{id} = "{address}"\n'
 
     def _add_token(self, user, rights):
         secrets = self.folder / "secrets"

@@ -8,7 +8,7 @@ from nodes import Nodes, png, wait_for
 
 NAMES = ["meadow", "dunes", "harbour", "ridge", "lagoon", "orchard", "glacier", "canyon", "delta", "moor", "reef", "steppe"]
 # As long as the charts have something to show.
-WATCHED_S = 45
+WATCHED_S = 75
 PNG_BYTES_MAX = 200_000
 
 

@@ -1,5 +1,6 @@
 """The page in a real browser: what people do with it, and what it does when nodes die."""
 
+import base64
 import json
 import re
 import sys
@@ -13,7 +14,8 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from nodes import ROOT, Nodes, png, wait_for
+import proxy
+from nodes import ROOT, Nodes, free_port, png, wait_for
 
 MOVED_WITHIN_S = 2.0
 # Hands files to the page as a person who drops them does.
@@ -41,6 +43,9 @@ class Browser:
     def __init__(self):
         options = webdriver.ChromeOptions()
         options.binary_location = "/usr/bin/chromium"
+        # For the proxy of a test, which has a certificate of its own.
+        options.accept_insecure_certs = True
+        options.add_argument(f"--host-resolver-rules=MAP {proxy.NAME} 127.0.0.1")
         for argument in ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--window-size=1280,1000"]:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
@@ -77,8 +82,6 @@ class Browser:
         return self.run("const e = document.activeElement; return e.getAttribute('aria-label') || e.textContent || e.id")
 
     def drop(self, *files):
-        import base64
-
         self.run(DROP, [[name, base64.b64encode(content).decode(), kind] for name, content, kind in files])
 
     def states(self):
@@ -106,10 +109,11 @@ class PageTest(unittest.TestCase):
         self.nodes = nodes
         self.dead = []
         self.expected_statuses = set()
+        self.origins = {id: nodes.urls.get(id, nodes.url(id)) for id in nodes.ports}
         return nodes
 
     def open(self, id):
-        self.browser.driver.get(self.nodes.url(id) + "/")
+        self.browser.driver.get(self.origins[id] + "/")
 
     def await_nodes(self):
         expected = {str(id): "● alive" for id in self.nodes.ports}
@@ -125,7 +129,7 @@ class PageTest(unittest.TestCase):
 
     def has_moved(self, id):
         """On the page of another node, where this one is dead and another one leads."""
-        if self.browser.driver.current_url.startswith(self.nodes.url(id)):
+        if self.browser.driver.current_url.startswith(self.origins[id]):
             return False
         states = self.browser.states() or {}
         leader = [node for node, (_, leads) in states.items() if leads]
@@ -133,16 +137,16 @@ class PageTest(unittest.TestCase):
 
     def check_console_and_requests(self):
         """Nothing went wrong but what must, and nothing was asked of others than the nodes."""
-        dead = [self.nodes.url(id) for id in self.dead]
+        dead = [self.origins[id] for id in self.dead]
         for entry in self.browser.driver.get_log("browser"):
             if entry["level"] not in ("SEVERE", "WARNING"):
                 continue
             message = entry["message"]
-            of_dead = any(url in message for url in dead) and "net::ERR_" in message
+            of_dead = any(url in message for url in dead) and ("net::ERR_" in message or " 502 " in message)
             status = re.search(r"responded with a status of (\d+)", message)
             expected = status and int(status[1]) in self.expected_statuses
             self.assertTrue(of_dead or expected, message)
-        allowed = tuple(self.nodes.url(id) + "/" for id in self.nodes.ports)
+        allowed = tuple(origin + "/" for origin in self.origins.values())
         asked = 0
         for entry in self.browser.driver.get_log("performance"):
             event = json.loads(entry["message"])["message"]
@@ -195,6 +199,44 @@ class PageTest(unittest.TestCase):
         self.kill(3)
         wait_for("the page has moved", lambda: self.has_moved(3))
         self.assertIn("late.png", self.browser.text("[data-key=unfinished]"))
+
+    @unittest.skipUnless(proxy.is_there(), "SKIPPED: nginx and openssl are not installed")
+    def test_behind_a_proxy_with_one_name_nothing_is_redirected(self):
+        port = free_port()
+        origin = f"https://{proxy.NAME}:{port}"
+        self.use(Nodes(options=["--allow-host", proxy.NAME]))
+        self.origins = {id: origin for id in self.nodes.ports}
+        self.enterContext(proxy.Proxy([(port, list(self.nodes.ports.values()))]))
+        self.open(1)
+        self.await_nodes()
+        self.choose_user("alice")
+        images = [(f"p{number}.png", picture(number), "image/png") for number in range(6)]
+        self.browser.drop(*images)
+        wait_for("they are in the gallery", lambda: self.browser.entries() == [name for name, _, _ in images])
+        self.browser.click("#uploads-clear")
+        wait_for("with thumbnails", lambda: self.browser.run("return document.querySelectorAll('.thumb canvas').length") == 6)
+        self.assertEqual(self.browser.text("#serving"), f"● through {proxy.NAME}:{port}")
+        self.check_download_and_delete("p3.png", picture(3))
+        self.nodes.kill(3)
+        wait_for("the dead node is seen", lambda: self.browser.states()["3"][0] == "✕ dead")
+        self.assertTrue(self.browser.driver.current_url.startswith(origin))
+        self.check_console_and_requests()
+
+    @unittest.skipUnless(proxy.is_there(), "SKIPPED: nginx and openssl are not installed")
+    def test_behind_a_proxy_with_a_name_for_each_node_the_page_moves_from_one_to_another(self):
+        ports = {id: free_port() for id in (1, 2, 3)}
+        urls = {id: f"https://{proxy.NAME}:{port}" for id, port in ports.items()}
+        nodes = self.use(Nodes(urls=urls))
+        self.enterContext(proxy.Proxy([(ports[id], [port]) for id, port in nodes.ports.items()]))
+        self.open(3)
+        self.await_nodes()
+        self.assertEqual(self.browser.text(".card[data-key='2'] .where"), urls[2])
+        self.choose_user("alice")
+        self.browser.drop(("mine.png", picture(4), "image/png"))
+        wait_for("it is in the gallery", lambda: self.browser.entries() == ["mine.png"])
+        self.kill(3)
+        wait_for("the page has moved", lambda: self.has_moved(3), MOVED_WITHIN_S)
+        self.check_console_and_requests()
 
     def replace_an_image(self):
         """An upload to a name that exists asks first."""

@@ -11,6 +11,8 @@ use pixseal::tls::settings::ClientTls;
 
 use crate::TlsCluster;
 use crate::support::picture;
+use crate::support::wait_for;
+use crate::support::wire;
 
 fn client(cluster: &TlsCluster) -> Client {
     let tls = ClientTls::load(&cluster.files()).unwrap();
@@ -104,4 +106,23 @@ fn a_node_passes_requests_on_over_tls() {
     assert_eq!(cluster.nodes.node(1).put(&path, &image).status, 201);
     let answer = cluster.nodes.node(3).ask("GET", &path);
     assert!(answer.status == 200 && answer.body == image);
+}
+
+#[test]
+fn nodes_tell_of_each_other_over_tls_and_their_page_may_ask_them() {
+    let cluster = TlsCluster::start(3, &[]);
+    let node = cluster.nodes.node(1);
+    wait_for("all nodes are told of", || {
+        let state = node.ask("GET", "/cluster?all").json();
+        let found = state["nodes"].as_array()?.len();
+        (found == 3 && state["missing"] == serde_json::json!([])).then_some(())
+    });
+    let page = wire::ask_on(node.try_connect().unwrap(), ("GET", "/"), "Accept: text/html\r\n").unwrap();
+    let policy = page.field("content-security-policy").unwrap();
+    for other in &cluster.nodes.nodes {
+        assert!(
+            policy.contains(&format!(" https://{}", other.address)),
+            "{policy}"
+        );
+    }
 }
