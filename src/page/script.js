@@ -2,10 +2,10 @@
 // The page of a node. It shows what /cluster?all says, uploads, lists, shows and deletes images, and goes to another node
 // when the one that serves it does not answer. What comes from nodes and people is text, and never markup.
 
-const POLL_MS = 500, POLL_LIVELY_MS = 250, POLL_HIDDEN_MS = 5000, POLL_TIME_MAX_MS = 2500, LIVELY_MS = 6000;
+const POLL_MS = 500, POLL_LIVELY_MS = 250, POLL_NODE_MS = 50, POLL_HIDDEN_MS = 5000, POLL_TIME_MAX_MS = 2500, LIVELY_MS = 6000;
 const PROBE_TIME_MAX_MS = 1500, PREFER_OWN_MS = 300;
 const CHART_MS = 5 * 60 * 1000, CHART_STEP_MS = 2000, RATE_MS = 3000, LATENCY_MS = 60 * 1000;
-const UPLOADS_AT_ONCE = 3, UPLOAD_TRIES_MAX = 8, UPLOAD_ENTRIES_MAX = 300;
+const UPLOADS_AT_ONCE = 3, UPLOAD_TRIES_MAX = 8, UPLOAD_ENTRIES_MAX = 300, SAID_UPLOADS_MAX = 5;
 const PAGE_IMAGES = 48, THUMBS_AT_ONCE = 3, THUMB_BYTES_MAX = 16e6, THUMB_PIXELS_MAX = 60e6, THUMB_EDGE = 320;
 const PNG_SIGNATURE = [137, 80, 78, 71, 13, 10, 26, 10];
 
@@ -169,7 +169,8 @@ async function poll() {
   polling = pollOnce();
   const after = await polling;
   polling = null;
-  const usual = document.hidden ? POLL_HIDDEN_MS : Date.now() < livelyUntil ? POLL_LIVELY_MS : POLL_MS;
+  const often = Date.now() < livelyUntil ? POLL_LIVELY_MS : POLL_MS;
+  const usual = document.hidden ? POLL_HIDDEN_MS : Math.max(often, POLL_NODE_MS * (cluster?.nodes.length ?? 0));
   pollTimer = setTimeout(poll, after ?? usual);
 }
 /** Returns when to ask again, if that is not as usual. */
@@ -331,8 +332,9 @@ function latency(id, quantiles) {
   const last = samples.at(-1), now = last.counters.get(id)?.durations;
   if (!now?.counts) return null;
   const first = samples.find((sample) => sample.at >= last.at - LATENCY_MS);
+  if (first === last) return null;
   const then = first.counters.get(id)?.durations;
-  const isSameLife = then?.counts && then.count <= now.count && first !== last;
+  const isSameLife = then?.counts?.length && then.count <= now.count;
   const counts = now.counts.map((count, at) => count - (isSameLife ? then.counts[at] : 0));
   const total = counts.reduce((sum, count) => sum + count, 0);
   if (!total) return null;
@@ -412,7 +414,7 @@ function facts(status, word) {
     ["Uploads taken", status.counters.images.toLocaleString("en")],
     ["Bytes taken", bytes(status.counters.bytes)],
     ["Uploads a second", number(rate(status.node, "images"))],
-    ["Latency p50, p99", !status.upload_durations ? null : p50 == null ? "no uploads lately" : `${milliseconds(p50)}, ${milliseconds(p99)}`],
+    ["Latency p50, p99", !status.upload_durations?.counts?.length ? null : p50 == null ? "no uploads lately" : `${milliseconds(p50)}, ${milliseconds(p99)}`],
     ["Up for", status.started_unix_ms ? seconds(Math.max(Date.now() - status.started_unix_ms, 0) / 1000) : null],
     ["Memory", status.process?.rss_bytes ? bytes(status.process.rss_bytes) : null],
     ["Uploads failed", status.counters.uploads_failed ? status.counters.uploads_failed.toLocaleString("en") : null],
@@ -578,7 +580,8 @@ class Upload {
     this.acts.replaceChildren(...acts.map(([label, act]) =>
       make("button", { type: "button", "aria-label": `${label} ${this.name}`, onclick: act }, label)));
     if (hadFocus) (this.acts.querySelector("button") ?? $("choose")).focus();
-    if (this.isOver()) say(`${this.name}: ${text}`);
+    // Of many, the summary is enough.
+    if (this.isOver() && uploads.length <= SAID_UPLOADS_MAX) say(`${this.name}: ${text}`);
   }
   cancel() {
     this.request?.abort();

@@ -32,6 +32,27 @@ for (const kind of ["dragenter", "dragover", "drop"]) {
 }
 """
 
+# Two answers of the nodes, a moment apart, as they come from /cluster?all; returns a card and the grade of the load.
+TELL = """
+clearTimeout(pollTimer);
+const state = JSON.parse(JSON.stringify(cluster));
+const uploads = [624, 712, 664];
+state.nodes.forEach((status, at) => Object.assign(status, {
+  started_unix_ms: Date.now() - 3661000, bytes_held: 12e6, disk: { free_bytes: 25e9, total_bytes: 100e9 },
+  warnings: ["Clocks differ."], counters: { ...status.counters, images: uploads[at] },
+  upload_durations: { bounds: [0.01, 0.1, 1], counts: [7, 0, 0, 0], sum_seconds: 1, count: 7 },
+}));
+state.nodes[0].peers[0].state = "suspect";
+state.nodes[2].condition = "disk full";
+samples.length = 0;
+note(state);
+const later = JSON.parse(JSON.stringify(state));
+for (const status of later.nodes) Object.assign(status.upload_durations, { counts: [7, 50, 49, 1], count: 107 });
+note(later);
+show(later);
+return [document.querySelector(".card dl").textContent, document.getElementById("grade").textContent];
+"""
+
 
 def picture(seed, edge=120):
     return png(edge, edge * 2 // 3, lambda x, y: ((x * 2 + seed * 40) % 256, (y * 3) % 256, (seed * 90 + x * y // 40) % 256))
@@ -237,6 +258,27 @@ class PageTest(unittest.TestCase):
         self.kill(3)
         wait_for("the page has moved", lambda: self.has_moved(3), MOVED_WITHIN_S)
         self.check_console_and_requests()
+
+    def test_a_node_that_hangs_is_left_too(self):
+        self.use(Nodes())
+        self.open(3)
+        self.await_nodes()
+        self.nodes.stop(3)
+        wait_for("the page has moved", lambda: self.has_moved(3))
+        self.assertIn("Node 3, which served this page, does not answer.", self.browser.text("[data-key=moved]"))
+
+    def test_what_nodes_tell_of_themselves_is_shown(self):
+        """Latency is that of what came in between; σ is that of stress_test."""
+        self.use(Nodes())
+        self.open(1)
+        self.await_nodes()
+        card, load = self.browser.run(TELL)
+        for fact in ["Latency p50, p99100 ms, 1.0 s", "Up for1 h 1 min", "Bytes held12 MB", "Disk25 GB free of 100 GB"]:
+            self.assertIn(fact, card)
+        self.assertIn("◐ suspect", self.browser.text(".card[data-key='2'] .badge"))
+        self.assertIn("■ full", self.browser.text(".card[data-key='3'] .badge"))
+        self.assertEqual(load, "✓ Excellent balance: σ\u00a0=\u00a01.80\u00a0% (σ\u00a0<\u00a05\u00a0%)")
+        self.assertIn("Clocks differ.", self.browser.text("[data-key^='warning']"))
 
     def replace_an_image(self):
         """An upload to a name that exists asks first."""
