@@ -225,9 +225,9 @@ async function lost() {
   const isThere = probe("").then(() => true, () => false);
   const others = origins.filter(({ base }) => base !== location.origin && base.startsWith(location.protocol));
   const found = Promise.any(others.map((other) => probe(other.base).then(() => other))).catch(() => null);
-  if (await Promise.race([isThere, wait(PREFER_OWN_MS)])) return 0;
+  if (await Promise.race([isThere, wait(PREFER_OWN_MS)])) return POLL_MS;
   const other = await found;
-  if (await Promise.race([isThere, wait(0)])) return 0;
+  if (await Promise.race([isThere, wait(0)])) return POLL_MS;
   if (!other) {
     notice("lost", "bad", "No node answers. Asking again and again …");
     return 1000;
@@ -413,7 +413,7 @@ function facts(status, word) {
     ["Bytes held", status.bytes_held == null ? null : bytes(status.bytes_held)],
     ["Uploads taken", status.counters.images.toLocaleString("en")],
     ["Bytes taken", bytes(status.counters.bytes)],
-    ["Uploads a second", number(rate(status.node, "images"))],
+    ["Uploads/s", number(rate(status.node, "images"))],
     ["Latency p50, p99", !status.upload_durations?.counts?.length ? null : p50 == null ? "no uploads lately" : `${milliseconds(p50)}, ${milliseconds(p99)}`],
     ["Up for", status.started_unix_ms ? seconds(Math.max(Date.now() - status.started_unix_ms, 0) / 1000) : null],
     ["Memory", status.process?.rss_bytes ? bytes(status.process.rss_bytes) : null],
@@ -535,7 +535,7 @@ function words({ peer, from, to, cause }) {
 }
 function showEvents(own) {
   // Without an admin's token a node tells no history: then what this page has seen itself has to do.
-  const told = own.history.map((change) => ({ unix_ms: change.unix_ms, text: words(change) }));
+  const told = own.history.map((change) => ({ unix_ms: change.unix_ms, text: words(change) })).reverse();
   const seenHere = ownEvents.filter((event) => !event.isSeen || !told.length);
   const events = [...told, ...seenHere].sort((a, b) => b.unix_ms - a.unix_ms);
   keep($("events"), events.map((event) => `${event.unix_ms} ${event.text}`), (key) => {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Drives the page with a real browser: tests/browser/test_page.py, by Selenium from PyPI in a folder of its own under target/.
+# Drives the page with a real browser: tests/browser/test_page.py, by Selenium and axe from PyPI in a folder of its own under target/.
 # What the browser needs comes from the system: Debian's chromium and chromium-driver, which are installed where that is
 # allowed. Where there is no browser, a visible word and no failure: that says nothing about the page.
 #
@@ -18,10 +18,10 @@ if ! is_there && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 fi
 is_there || skip "there is no chromium with its chromedriver (Debian: apt-get install chromium chromium-driver)"
 venv=target/browser-venv
-if ! "$venv/bin/python" -c 'import selenium' 2>/dev/null; then
+if ! "$venv/bin/python" -c 'import axe_core_python, selenium' 2>/dev/null; then
     rm -rf "$venv"
     { python3 -m venv "$venv" && "$venv/bin/pip" install -q -r tests/browser/requirements.txt; } >&2 ||
-        skip "the Python package selenium cannot be installed"
+        skip "the Python packages of tests/browser/requirements.txt cannot be installed"
 fi
 cargo build --locked --bin server --bin seal
 export PYTHONDONTWRITEBYTECODE=1

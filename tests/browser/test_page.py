@@ -9,6 +9,7 @@ import time
 import unittest
 from pathlib import Path
 
+import axe_core_python
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -18,6 +19,13 @@ import proxy
 from nodes import ROOT, Nodes, free_port, png, wait_for
 
 MOVED_WITHIN_S = 2.0
+# Rules of WCAG 2.1 AA and good practice, contrast included; returns what is broken, and where.
+AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text()
+JUDGE = """
+const [done] = arguments, tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"];
+axe.run({ runOnly: tags }).then(({ violations }) => done(violations.map(
+  ({ id, nodes }) => `${id}: ${nodes.map((node) => node.html.slice(0, 150)).join(" ")}`)));
+"""
 # Hands files to the page as a person who drops them does.
 DROP = """
 const [files, done] = arguments;
@@ -279,6 +287,35 @@ class PageTest(unittest.TestCase):
         self.assertIn("■ full", self.browser.text(".card[data-key='3'] .badge"))
         self.assertEqual(load, "✓ Excellent balance: σ\u00a0=\u00a01.80\u00a0% (σ\u00a0<\u00a05\u00a0%)")
         self.assertIn("Clocks differ.", self.browser.text("[data-key^='warning']"))
+
+    def judge(self, what):
+        self.browser.run(AXE + "; return null")
+        self.assertEqual(self.browser.driver.execute_async_script(JUDGE), [], what)
+
+    def test_screen_readers_and_weak_eyes_find_nothing_amiss(self):
+        self.use(Nodes(tokens=[("alice", "read,write,delete,list,admin")]))
+        self.nodes.put(1, "/images/alice/first.png", picture(1), "alice")
+        for scheme in ("light", "dark"):
+            self.browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            self.open(1)
+            wait_for("a token is asked for", lambda: self.browser.run("return document.getElementById('token-dialog').open"))
+            self.judge(f"{scheme}: the token")
+            self.browser.run("document.getElementById('token-user').value = 'alice'")
+            self.browser.find("#token").send_keys(self.nodes.token["alice"], Keys.ENTER)
+            self.await_nodes()
+            self.browser.drop(("first.png", picture(2), "image/png"), ("cat.png", b"GIF89a", "image/png"), ("a b.txt", picture(3), "image/png"))
+            wait_for("two are refused", lambda: len(self.browser.texts("li[data-state=refused]")) == 2)
+            wait_for("one exists", lambda: len(self.browser.texts("li[data-state=exists]")) == 1)
+            wait_for("the thumbnail", lambda: self.browser.run("return document.querySelectorAll('.thumb canvas').length") == 1)
+            self.judge(f"{scheme}: the page")
+            self.browser.click("[aria-label='View first.png']")
+            wait_for("it is shown", lambda: self.browser.run("return document.getElementById('viewer-image').naturalWidth"))
+            self.judge(f"{scheme}: an image")
+            self.browser.click("#viewer-delete")
+            self.judge(f"{scheme}: the question")
+            self.browser.press(Keys.ESCAPE, Keys.ESCAPE)
+            self.browser.press(Keys.ESCAPE)
+            self.browser.click("#sign-in")
 
     def replace_an_image(self):
         """An upload to a name that exists asks first."""
