@@ -78,4 +78,4 @@ def watch(browser, nodes, images, folder):
             assert size < PNG_BYTES_MAX, f"{path}: {size} bytes"
             print(f"{path}: {size} bytes")
     finally:
-        browser.driver.quit()
+        browser.quit()

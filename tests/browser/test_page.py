@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -83,6 +84,10 @@ class Browser:
         self.downloads = Path(tempfile.mkdtemp(prefix="downloads-"))
         self.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads))
 
+    def quit(self):
+        self.driver.quit()
+        shutil.rmtree(self.downloads, ignore_errors=True)
+
     def cdp(self, command, **parameters):
         return self.driver.execute_cdp_cmd(command, parameters)
 
@@ -131,7 +136,7 @@ class Browser:
 class PageTest(unittest.TestCase):
     def setUp(self):
         self.browser = Browser()
-        self.addCleanup(self.browser.driver.quit)
+        self.addCleanup(self.browser.quit)
 
     def use(self, nodes):
         self.enterContext(nodes)
