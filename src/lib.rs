@@ -24,7 +24,7 @@
 //! | they reach the disk | [`store::draft`], by [`durable`] |
 //! | the image gets its name, and the write is confirmed | [`node::commit`]; older never replaces newer: [`store::Store`] |
 //! | the receipt is built | [`node::receive`]; its JSON is [`report::Receipt`] |
-//! | a status code is chosen | [`server::answers`]; of conditions and ranges, [`server::download`] |
+//! | a status code is chosen | [`server::answers`]; of conditions and ranges, [`server::download`]; a list to look at: [`server::html`] |
 //! | a person looks at the cluster in a browser | [`mod@server::page`], made of the three files in `src/page/` |
 //! | an image is found, sent, removed, listed | [`node::find`], [`node::send`], [`node::delete`], [`node::list`] |
 //! | which of several copies counts | [`version::newest`]; the nodes are asked by [`node::lookup`], over [`node::peers`] |

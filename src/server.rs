@@ -14,6 +14,7 @@
 //! - [`relay`]: what another node takes is passed on to it, if that is wanted
 //! - [`answers`]: the one table of statuses; [`error`]: what it says of a refused request
 //! - [`download`]: conditions and ranges of an image that is sent
+//! - [`html`]: a list as a page
 //! - [`status`], [`metrics`], [`process`]: what a node says about itself; [`survey`]: what all of them say; [`mod@page`]: for
 //!   people with a browser
 //! - [`service`]: what acceptor and workers share
@@ -31,6 +32,7 @@ pub(crate) mod download;
 pub(crate) mod error;
 pub(crate) mod gate;
 pub(crate) mod handle;
+pub(crate) mod html;
 pub(crate) mod metrics;
 pub(crate) mod page;
 pub(crate) mod process;

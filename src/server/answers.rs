@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use super::connection::HEAD_TIME_MAX;
 use super::error::{Credential, Error};
+use super::html;
 use crate::client;
 use crate::condition::Condition;
 use crate::http::answer::Answer;
@@ -13,6 +14,7 @@ use crate::image_id::ImageId;
 use crate::node;
 use crate::node::admit::Referred;
 use crate::node::find::Missing;
+use crate::node::list::List;
 use crate::node::shared::Node;
 use crate::report::{Holding, Noted, Page, Rebalance, Receipt, TakenOver};
 use crate::roster::NodeId;
@@ -141,7 +143,17 @@ pub(crate) fn deleted() -> Answer {
 /// 200, with a page of a listing.
 pub(crate) fn page(page: &Page) -> Answer {
     let json = serde_json::to_vec(page).expect("a page has only plain fields");
-    Answer::json(200, json)
+    Answer::json(200, json).field("Vary", "Accept")
+}
+
+/// The same to look at.
+pub(crate) fn html_page(page: &Page, list: &List) -> Answer {
+    Answer::empty(200)
+        .content("text/html; charset=utf-8", html::page(page, list))
+        .field("Vary", "Accept")
+        .field("Cache-Control", "private")
+        .field("X-Content-Type-Options", "nosniff")
+        .field("Content-Security-Policy", html::policy())
 }
 
 /// 404, or 503 if the image may be on a node that could not be asked.

@@ -90,7 +90,7 @@ pub(crate) fn handle(
         }
         Action::Holding(id) => holding(service, id),
         Action::Note(id) => note(service, id, grant.claims),
-        Action::List(wanted) => list_images(service, wanted),
+        Action::List(wanted) => list_images(service, request, wanted),
         Action::Cluster => Some(status::cluster(service, grant.is_whole)),
         Action::Survey => Some(status::survey(service, grant.is_whole)),
         Action::Healthz => Some(status::healthz()),
@@ -378,8 +378,9 @@ fn note(service: &Service, id: &ImageId, claims: Option<Claims>) -> Option<Answe
     }
 }
 
-fn list_images(service: &Service, wanted: &List) -> Option<Answer> {
+fn list_images(service: &Service, request: &Request, wanted: &List) -> Option<Answer> {
     match list(&service.node, wanted) {
+        Ok(page) if request.as_html => Some(answers::html_page(&page, wanted)),
         Ok(page) => Some(answers::page(&page)),
         Err(error) => answers::failure(&error),
     }

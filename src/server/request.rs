@@ -12,8 +12,10 @@ use crate::node::find::Reach;
 use crate::node::list::List;
 use crate::node::send::Form;
 
-/// The most images in one page of a listing, and the default.
+/// The most images in one page of a listing, and the default for JSON.
 pub(crate) const LIST_IMAGES_MAX: usize = 10_000;
+/// The images in one page of a listing to look at, unless more are asked for.
+const HTML_IMAGES: usize = 1_000;
 
 /// A request that makes sense here.
 pub(crate) struct Request {
@@ -30,6 +32,8 @@ pub(crate) struct Request {
     pub(crate) head_only: bool,
     /// `?relay`: what another node takes is passed on to it, and the client is not sent there.
     pub(crate) relay: bool,
+    /// A list is sent as a page to look at.
+    pub(crate) as_html: bool,
     /// `?ticket=`, as sent.
     pub(crate) ticket: Option<String>,
     /// Field lines that another node is sent, should the request be passed on.
@@ -117,9 +121,11 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
         return Err(Error::MethodUnknown);
     }
     let segments: Vec<&str> = target.segments.iter().map(AsRef::as_ref).collect();
+    // What only nodes ask for is no page to look at.
+    let as_html = matches!(segments[..], ["images", _, ""]) && !target.asks("versions") && prefers_html(head);
     let action = match segments[..] {
         ["images", user, ""] => reading(head, "GET, HEAD")
-            .and_then(|()| list(user, target))
+            .and_then(|()| list(user, target, as_html))
             .map(Action::List),
         ["images", user, name] => {
             let id = ImageId::new(user, name).map_err(|why| Error::Name(why.to_string()))?;
@@ -147,6 +153,7 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
         offer: head.offer,
         head_only: head.method == Method::Head,
         relay: target.asks("relay"),
+        as_html,
         ticket: target.value("ticket").map(str::to_owned),
         passed_on: String::new(),
     })
@@ -155,6 +162,11 @@ pub(crate) fn understand(head: &Head<'_>, target: &Target<'_>) -> Result<Request
 fn is_browser(head: &Head<'_>) -> bool {
     let wishes = head.fields.list("accept");
     wishes.is_some_and(|wishes| accept::prefers(&wishes, "text/html", "text/plain"))
+}
+
+fn prefers_html(head: &Head<'_>) -> bool {
+    let wishes = head.fields.list("accept");
+    wishes.is_some_and(|wishes| accept::prefers(&wishes, "text/html", "application/json"))
 }
 
 fn reading(head: &Head<'_>, allowed: &'static str) -> Result<(), Error> {
@@ -263,9 +275,10 @@ fn conditions(head: &Head<'_>) -> Result<Conditions, Error> {
     })
 }
 
-fn list(user: &str, target: &Target<'_>) -> Result<List, Error> {
+fn list(user: &str, target: &Target<'_>, as_html: bool) -> Result<List, Error> {
     image_id::check_user(user).map_err(|why| Error::Name(why.to_string()))?;
     let limit = match target.value("limit") {
+        None if as_html => HTML_IMAGES,
         None => LIST_IMAGES_MAX,
         Some(text) => match text.parse() {
             Ok(limit @ 1..=LIST_IMAGES_MAX) => limit,
