@@ -100,6 +100,10 @@ soak: ## saturate three nodes for SECONDS=600: no false suspicion or death, no i
 proxy-test: ## the recipes of docs/proxy.md with the real nginx, curl, and Python's requests
 	cargo test --locked --test proxy -- --ignored
 
+.PHONY: clients-test
+clients-test: ## the blocks of docs/clients.md with curl, wget, requests, httpx, Node.js and rclone, on a cluster of their own
+	@tests/clients/run.sh
+
 .PHONY: attack
 attack: ## thousands of idle, slow and greedy connections, and what a normal client notices; TLS=1: over TLS
 	@cargo bench --locked $(features) --bench attack -- $(if $(TLS),--tls) $(ARGS)
