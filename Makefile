@@ -104,6 +104,10 @@ proxy-test: ## the recipes of docs/proxy.md with the real nginx, curl, and Pytho
 clients-test: ## the blocks of docs/clients.md with curl, wget, requests, httpx, Node.js and rclone, on a cluster of their own
 	@tests/clients/run.sh
 
+.PHONY: api-test
+api-test: ## docs/openapi.yaml against a cluster of its own, with requests that schemathesis makes up (installed into target/)
+	@tests/api/run.sh
+
 .PHONY: attack
 attack: ## thousands of idle, slow and greedy connections, and what a normal client notices; TLS=1: over TLS
 	@cargo bench --locked $(features) --bench attack -- $(if $(TLS),--tls) $(ARGS)

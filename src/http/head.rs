@@ -252,7 +252,7 @@ fn method(name: &str) -> Method {
         "PUT" => Method::Put,
         "DELETE" => Method::Delete,
         "POST" => Method::Post,
-        "OPTIONS" | "PATCH" | "TRACE" | "CONNECT" => Method::Other,
+        "OPTIONS" | "PATCH" | "TRACE" | "CONNECT" | "QUERY" => Method::Other,
         _ => Method::Unknown,
     }
 }

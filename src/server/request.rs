@@ -338,6 +338,7 @@ mod tests {
             ("DELETE /images/a/b.png?local", "", 400),
             ("POST /images/a/b.png", "", 405),
             ("PUT /cluster", "", 405),
+            ("QUERY /cluster", "", 405),
             ("DELETE /images/a/", "", 405),
             ("BREW /", "", 501),
             ("GET /images", "", 404),
