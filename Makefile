@@ -97,8 +97,8 @@ soak: ## saturate three nodes for SECONDS=600: no false suspicion or death, no i
 	@cargo bench --locked --bench failover -- soak $(or $(SECONDS),600)
 
 .PHONY: proxy-test
-proxy-test: ## the recipes of docs/proxy.md with the real nginx, curl, and Python's requests
-	cargo test --locked --test proxy -- --ignored
+proxy-test: ## the recipes of docs/proxy.md with the real nginx, Caddy, curl, and Python's requests
+	cargo test --locked --test proxy -- --ignored --nocapture
 
 .PHONY: clients-test
 clients-test: ## the blocks of docs/clients.md with curl, wget, requests, httpx, Node.js and rclone, on a cluster of their own

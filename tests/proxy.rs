@@ -1,4 +1,4 @@
-//! The recipes of `docs/proxy.md` with the real nginx: TLS in front, three nodes behind, and clients that people use.
+//! The recipes of `docs/proxy.md` with the real nginx and Caddy: TLS in front, three nodes behind, and clients that people use.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,
@@ -22,10 +22,10 @@ use support::{picture, wait_for};
 
 const NAME: &str = "images.example";
 
-/// nginx with a certificate for [`NAME`], in a folder of its own.
+/// nginx or Caddy with a certificate for [`NAME`], in a folder of its own.
 struct Proxy {
     folder: tempfile::TempDir,
-    _nginx: ChildProcess,
+    _process: ChildProcess,
 }
 
 /// The first block of code in this language in the document.
@@ -81,7 +81,33 @@ impl Proxy {
         let nginx = ChildProcess::start("nginx", &mut nginx, &path("nginx.log")).unwrap();
         Proxy {
             folder,
-            _nginx: nginx,
+            _process: nginx,
+        }
+    }
+
+    /// Runs Caddy with this site, on that port.
+    fn start_caddy(site: &str, port: u16) -> Proxy {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        Authority::new(folder.path(), "ca").sign(folder.path(), "proxy", &[NAME.to_owned()]);
+        // Where nobody can be asked for a certificate, and others may have port 80.
+        let own = format!(
+            "{{\n    admin off\n    auto_https disable_redirects\n}}\n\n{NAME}:{port} {{\n    bind 127.0.0.1\n    tls {} {}\n",
+            text(&path("proxy.pem")),
+            text(&path("proxy.key"))
+        );
+        let config = site.replace(&format!("{NAME} {{\n"), &own);
+        fs::write(path("Caddyfile"), config).unwrap();
+        let mut caddy = Command::new("caddy");
+        caddy.arg("run").arg("--config").arg(path("Caddyfile"));
+        caddy
+            .env("HOME", folder.path())
+            .env_remove("XDG_DATA_HOME")
+            .env_remove("XDG_CONFIG_HOME");
+        let process = ChildProcess::start("caddy", &mut caddy, &path("caddy.log")).unwrap();
+        Proxy {
+            folder,
+            _process: process,
         }
     }
 
@@ -115,7 +141,7 @@ impl Proxy {
 
 fn await_proxy(port: u16) {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
-    wait_for("nginx listens", || std::net::TcpStream::connect(address).ok());
+    wait_for("the proxy listens", || std::net::TcpStream::connect(address).ok());
 }
 
 fn text(path: &Path) -> &str {
@@ -125,17 +151,44 @@ fn text(path: &Path) -> &str {
 #[test]
 #[ignore = "needs nginx, curl and Python with requests: make proxy-test"]
 fn one_name_for_nodes_that_pass_requests_on() {
+    one_name(|cluster, port| {
+        let mut servers = recipe("nginx").replace("8443", &port.to_string());
+        for (id, node) in (1..).zip(&cluster.nodes) {
+            servers = servers.replace(&format!("127.0.0.1:800{id};"), &format!("{};", node.address));
+        }
+        Proxy::start(&servers)
+    });
+}
+
+#[test]
+#[ignore = "needs Caddy, curl and Python with requests: make proxy-test"]
+fn one_name_by_caddy_for_nodes_that_pass_requests_on() {
+    if !Command::new("caddy")
+        .arg("version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
+        println!("proxy: SKIPPED Caddy, it is not installed here (Debian package caddy)");
+        return;
+    }
+    one_name(|cluster, port| {
+        let mut site = recipe("text");
+        for (id, node) in (1..).zip(&cluster.nodes) {
+            site = site.replace(&format!("127.0.0.1:800{id}"), &node.address.to_string());
+        }
+        Proxy::start_caddy(&site, port)
+    });
+}
+
+/// Nodes that pass requests on, behind the proxy that `start` starts in front of them.
+fn one_name(start: impl FnOnce(&TestCluster, u16) -> Proxy) {
     let mut cluster = TestCluster::prepare(3, &["--relay", "--allow-host", NAME]);
     let token = cluster.add_token("alice", "read,write,delete,list,admin");
     cluster.show_token(&token);
     cluster.start_all();
     cluster.await_settled();
     let port = free_address().port();
-    let mut servers = recipe("nginx").replace("8443", &port.to_string());
-    for (id, node) in (1..).zip(&cluster.nodes) {
-        servers = servers.replace(&format!("127.0.0.1:800{id};"), &format!("{};", node.address));
-    }
-    let proxy = Proxy::start(&servers);
+    let proxy = start(&cluster, port);
     await_proxy(port);
     let (image, file) = (picture::sized(2_000_000), proxy.path("cat.png"));
     fs::write(&file, &image).unwrap();
