@@ -172,6 +172,12 @@ pub struct Status {
     /// Images in its folder, counted a while ago; none while they were not counted yet.
     #[serde(default)]
     pub images_held: Option<u64>,
+    /// Bytes of these, as they are stored.
+    #[serde(default)]
+    pub bytes_held: Option<u64>,
+    /// The disk under the images; none if it does not say.
+    #[serde(default)]
+    pub disk: Option<DiskRoom>,
     /// The name of that view, `term.leader.number`; empty without a leader.
     #[serde(default)]
     pub view: String,
@@ -212,6 +218,12 @@ pub struct Status {
     /// The server's process.
     #[serde(default)]
     pub process: Option<Process>,
+    /// When it started, in milliseconds since 1970 by its own clock; 0 from nodes that do not say.
+    #[serde(default)]
+    pub started_unix_ms: u64,
+    /// How long uploads took that this node took, from the first byte of the head to the receipt.
+    #[serde(default)]
+    pub upload_durations: Durations,
     /// Of the program.
     #[serde(default)]
     pub version: String,
@@ -227,6 +239,28 @@ pub struct ClusterState {
     /// Members that are not alive in its view, or have not answered.
     #[serde(default)]
     pub missing: Vec<NodeId>,
+}
+
+/// The room on the disk under the images.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct DiskRoom {
+    /// Bytes that are free for images.
+    pub free_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+}
+
+/// How long something took, in buckets: only how many there were in each is kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, PartialEq)]
+pub struct Durations {
+    /// The longest duration of each bucket but the last, in seconds, in rising order.
+    pub bounds: Vec<f64>,
+    /// How many were in each bucket: one more than bounds.
+    pub counts: Vec<u64>,
+    /// All of them together, in seconds.
+    pub sum_seconds: f64,
+    /// How many there were.
+    pub count: u64,
 }
 
 /// Another node, as one hears it.

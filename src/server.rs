@@ -14,6 +14,7 @@
 //! - [`relay`]: what another node takes is passed on to it, if that is wanted
 //! - [`answers`]: the one table of statuses; [`error`]: what it says of a refused request
 //! - [`download`]: conditions and ranges of an image that is sent
+//! - [`exchange`]: what became of a request; [`traffic`]: how many of which kind, how long they took
 //! - [`html`]: a list as a page
 //! - [`status`], [`metrics`], [`process`]: what a node says about itself; [`survey`]: what all of them say; [`mod@page`]: for
 //!   people with a browser
@@ -30,6 +31,7 @@ pub mod config;
 pub(crate) mod connection;
 pub(crate) mod download;
 pub(crate) mod error;
+pub(crate) mod exchange;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod html;
@@ -44,6 +46,7 @@ pub(crate) mod serve;
 pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod survey;
+pub(crate) mod traffic;
 pub(crate) mod workers;
 
 use std::collections::BTreeSet;
@@ -69,6 +72,7 @@ use self::relay::Relays;
 use self::serve::serve;
 use self::service::Service;
 use self::survey::Surveys;
+use self::traffic::Traffic;
 use self::workers::Workers;
 use crate::cluster::settings::ClusterSettings;
 use crate::cluster::{Cluster, time};
@@ -147,6 +151,8 @@ impl Server {
             pressure: Arc::default(),
             is_remote: !listen.ip().is_loopback(),
             closed: AtomicBool::new(false),
+            traffic: Traffic::default(),
+            started_ms: time::wall_ms(),
         });
         let worker_quota = Quota::shared_fairly(limits.workers);
         let acceptor = Acceptor::new(
@@ -340,7 +346,8 @@ fn start_node(
         transfers: Transfers::default(),
         misplaced: Misplaced::default(),
         min_free: config.disk_min_free,
-        images_held: Mutex::default(),
+        held: Mutex::default(),
+        room: Mutex::default(),
     };
     Ok((Arc::new(node), memory.met))
 }

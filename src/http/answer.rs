@@ -98,6 +98,11 @@ impl Answer {
         answer
     }
 
+    /// The content, as far as it is in memory.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
     /// Sets the content alone, of an answer whose fields say what it is.
     pub(crate) fn with_body(mut self, body: Vec<u8>) -> Answer {
         self.body = body;

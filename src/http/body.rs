@@ -37,6 +37,8 @@ enum BodyState {
 /// A body that is being read.
 pub struct Body {
     state: BodyState,
+    /// Bytes of content that were read.
+    received: u64,
 }
 
 impl Body {
@@ -47,12 +49,17 @@ impl Body {
             Framing::Length(length) => BodyState::Fixed(length),
             Framing::Chunked => BodyState::ChunkLine,
         };
-        Body { state }
+        Body { state, received: 0 }
     }
 
     /// Whether every byte of the body, chunking and trailers included, has been consumed.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.state, BodyState::Done)
+    }
+
+    /// How many bytes of content were read so far.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
     }
 
     /// How many bytes are still to come, where the sender said so.
@@ -72,6 +79,7 @@ impl Body {
                 BodyState::Done => return Ok(0),
                 BodyState::Fixed(left) => {
                     let count = content(inbox, wire, buf, left)?;
+                    self.received += count as u64;
                     let left = left - count as u64;
                     self.state = if left == 0 {
                         BodyState::Done
@@ -82,6 +90,7 @@ impl Body {
                 }
                 BodyState::Chunk(left) => {
                     let count = content(inbox, wire, buf, left)?;
+                    self.received += count as u64;
                     let left = left - count as u64;
                     self.state = if left == 0 {
                         BodyState::ChunkEnd

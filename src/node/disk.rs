@@ -3,7 +3,7 @@
 //! ```text
 //! every 250 ms     in place? room? read-only? what did uploads fail with? marker?  ─► the node's condition
 //! every second     after writes that failed: one of our own, until it succeeds
-//! every minute     how many images there are
+//! every minute     how many images there are, and how large they are
 //! ```
 //!
 //! One thread, at the workers' priority. It reads the folder's names and states and never an image.
@@ -28,6 +28,8 @@ const TRY_EVERY: Duration = Duration::from_secs(1);
 const TRIALS_AFTER_ERRORS: u32 = 3;
 /// How often the images are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(60);
+/// Counting takes at most this part of the time: less often than that in a folder with millions of images.
+const COUNT_PART: u32 = 20;
 /// While images are counted, the disk is looked at again after so many.
 const COUNTED_BETWEEN_LOOKS: u64 = 50_000;
 
@@ -95,6 +97,7 @@ impl Watcher {
             fault: store.take_fault(),
             room: store.room().ok(),
         };
+        *self.node.room.lock().unwrap_or_else(PoisonError::into_inner) = look.room;
         let mut disk = self.judge.judge(&look);
         let now = self.node.cluster.now();
         if look.fault != Condition::Able {
@@ -140,7 +143,6 @@ impl Watcher {
         if now < self.next_count {
             return;
         }
-        self.next_count = now + COUNT_EVERY;
         let node = Arc::clone(&self.node);
         let mut seen = 0;
         let counted = node.store.count_images(|| {
@@ -149,8 +151,9 @@ impl Watcher {
                 self.look();
             }
         });
-        let mut held = node.images_held.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = counted.ok();
+        *node.held.lock().unwrap_or_else(PoisonError::into_inner) = counted.ok();
+        let took = node.cluster.now().saturating_sub(now);
+        self.next_count = now + COUNT_EVERY.max(took * COUNT_PART);
     }
 }
 

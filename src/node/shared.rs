@@ -20,7 +20,8 @@ use crate::roster::{NodeId, ViewId};
 use crate::sealing::blocks::Blocks;
 use crate::sealing::pool::SealingPool;
 use crate::store::Store;
-use crate::store::disk::MinFree;
+use crate::store::disk::{MinFree, Room};
+use crate::store::listing::ImageCount;
 use crate::ticket::{Claims, LIFETIME_MS, Purpose, Scope, TicketKey};
 use crate::version::{Clock, Version};
 
@@ -61,7 +62,9 @@ pub(crate) struct Node {
     /// How much room its disk must have for that.
     pub(crate) min_free: MinFree,
     /// Images in the folder when they were counted last; none if they could not be.
-    pub(crate) images_held: Mutex<Option<u64>>,
+    pub(crate) held: Mutex<Option<ImageCount>>,
+    /// The room on the disk when it was looked at last; none if it did not say.
+    pub(crate) room: Mutex<Option<Room>>,
 }
 
 impl Node {

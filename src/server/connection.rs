@@ -8,6 +8,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::exchange::Exchange;
 use super::quota::Permit;
 use crate::socket::Socket;
 
@@ -23,6 +24,8 @@ pub(crate) struct Connection {
     pub(crate) socket: Socket,
     /// Since when a head is awaited that is not complete yet: since its first byte, or that of what it comes in under TLS.
     pub(crate) head_since: Option<Instant>,
+    /// The request that is being served.
+    pub(crate) exchange: Exchange,
     /// Reused for every answer.
     pub(crate) outbox: Vec<u8>,
     /// To be served, or to wait for a worker; none while the connection is parked.
@@ -36,6 +39,7 @@ impl Connection {
         Connection {
             socket,
             head_since: None,
+            exchange: Exchange::default(),
             outbox: Vec::new(),
             worker_permit: None,
             permit,
@@ -54,6 +58,11 @@ impl Connection {
             return false;
         }
         self.head_since.get_or_insert_with(Instant::now).elapsed() >= HEAD_TIME_MAX
+    }
+
+    /// A request has begun whose head is not understood: when its first byte came, as far as that is known.
+    pub(crate) fn begin_exchange(&mut self) {
+        self.exchange = Exchange::begin(self.head_since.take().unwrap_or_else(Instant::now));
     }
 
     /// Gives back the memory that an idle connection does not need.

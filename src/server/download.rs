@@ -21,8 +21,12 @@ pub(crate) enum Sent {
     /// Nothing yet: this is to be answered.
     Answer(Answer),
     /// The head went out and all of the content followed.
-    Whole,
-    /// The head went out, and then something failed: the connection must be closed.
+    Whole {
+        status: u16,
+        /// Of content.
+        bytes: u64,
+    },
+    /// The head went out, or the client is gone, and then something failed: the connection must be closed.
     Cut,
 }
 
@@ -49,14 +53,15 @@ pub(crate) fn send(
         Selected::Nothing(answer) => return Sent::Answer(answer),
         Selected::Part(answer, range) => (answer, range),
     };
-    let head = answer.announcing(range.end - range.start);
+    let bytes = range.end - range.start;
+    let (status, head) = (answer.status.0, answer.announcing(bytes));
     if reply.head_only {
         return Sent::Answer(head);
     }
-    let mut bytes = Vec::new();
-    answers::dated(head).encode(&mut bytes, reply.keep_alive, false);
-    match send::send(&service.node, socket, (id, &source), get.form, bytes, &range) {
-        Ok(()) => Sent::Whole,
+    let mut encoded = Vec::new();
+    answers::dated(head).encode(&mut encoded, reply.keep_alive, false);
+    match send::send(&service.node, socket, (id, &source), get.form, encoded, &range) {
+        Ok(()) => Sent::Whole { status, bytes },
         Err(unsent) => match answers::failure(&unsent.error) {
             Some(answer) if !unsent.begun => Sent::Answer(answer),
             _ => Sent::Cut,

@@ -67,7 +67,11 @@ pub(crate) fn handle(
     let answer = match &request.action {
         _ if let Some(None) = listing => answers::failure(&Error::TooManyListings),
         _ if let Some(Err(lost)) = lost => answers::failure(&Error::Store(lost)),
-        Action::Put(id, put) => put_image(service, connection, (request, grant), (id, put), &mut body),
+        Action::Put(id, put) => {
+            let answer = put_image(service, connection, (request, grant), (id, put), &mut body);
+            connection.exchange.received = body.content.received();
+            answer
+        }
         Action::Get(id, get) => {
             let reusable = keep_alive && body.content.is_done();
             let reply = Reply {
@@ -76,20 +80,20 @@ pub(crate) fn handle(
             };
             match get_image(service, connection, (request, grant), (id, get), &reply) {
                 Sent::Answer(answer) => Some(answer),
-                Sent::Whole if reusable => return After::Reuse,
-                Sent::Whole if connection.socket.has_input() => return After::Drain,
-                Sent::Whole => return After::Close,
+                Sent::Whole { .. } if reusable => return After::Reuse,
+                Sent::Whole { .. } if connection.socket.has_input() => return After::Drain,
+                Sent::Whole { .. } => return After::Close,
                 Sent::Cut => return After::Reset,
             }
         }
         Action::Delete(id, wanted) => {
             match delete_image(service, connection, (request, grant), (id, wanted)) {
                 Sent::Answer(answer) => Some(answer),
-                Sent::Whole | Sent::Cut => None,
+                Sent::Whole { .. } | Sent::Cut => None,
             }
         }
         Action::Holding(id) => holding(service, id),
-        Action::Note(id) => note(service, id, grant.claims),
+        Action::Note(id) => note_intent(service, id, grant.claims),
         Action::List(wanted) => list_images(service, request, wanted),
         Action::Cluster => Some(status::cluster(service, grant.is_whole)),
         Action::Survey => Some(status::survey(service, grant.is_whole)),
@@ -149,11 +153,17 @@ pub(crate) fn respond(
         500..=599 => Counters::add(&counters.answers_5xx, 1),
         _ => {}
     }
+    connection.exchange.answer(&answer, head_only);
     let mut out = std::mem::take(&mut connection.outbox);
     out.clear();
     answers::dated(answer).encode(&mut out, keep_alive, head_only);
     let sent = connection.socket.write_all(&out);
     connection.outbox = out;
+    if let Err(error) = &sent {
+        connection
+            .exchange
+            .cut(&format!("the answer was not taken: {error}"));
+    }
     sent
 }
 
@@ -196,7 +206,7 @@ fn put_image(
             let way = (referred, ("PUT", id, ""));
             match refer(service, connection, (request, grant), way, upload) {
                 Sent::Answer(answer) => Some(answer),
-                Sent::Whole | Sent::Cut => None,
+                Sent::Whole { .. } | Sent::Cut => None,
             }
         }
         Ok(Admission::Here(admitted)) => {
@@ -242,9 +252,13 @@ fn take_in(
 ) -> Option<Answer> {
     let node = &service.node;
     match receive(node, &mut connection.socket, body, id, upload) {
-        Ok(receipt) => Some(answers::receipt(&receipt)),
+        Ok(receipt) => {
+            connection.exchange.node = Some(receipt.node);
+            Some(answers::receipt(&receipt))
+        }
         Err(Error::Lost(why)) => {
             log::info!("Node {}: Upload of {id} lost: {why}", node.id);
+            connection.exchange.cut(&why);
             None
         }
         Err(error) => {
@@ -263,7 +277,11 @@ fn get_image(
     reply: &Reply,
 ) -> Sent {
     match find(&service.node, id, get.reach, grant.claims.as_ref()) {
-        Ok(Found::Here(sealed)) => download::send(service, &mut connection.socket, (id, sealed), get, reply),
+        Ok(Found::Here(sealed)) => {
+            let sent = download::send(service, &mut connection.socket, (id, sealed), get, reply);
+            note(connection, &sent);
+            sent
+        }
         Ok(Found::At(referred)) => {
             let query = match get.form {
                 Form::Image => "",
@@ -303,6 +321,15 @@ fn delete_image(
     }
 }
 
+/// Notes what has gone out already.
+fn note(connection: &mut Connection, sent: &Sent) {
+    match sent {
+        Sent::Answer(_) => {}
+        Sent::Whole { status, bytes } => connection.exchange.went(*status, *bytes),
+        Sent::Cut => connection.exchange.cut("not all of the answer went out"),
+    }
+}
+
 fn failed(error: &Error) -> Sent {
     answers::failure(error).map_or(Sent::Cut, Sent::Answer)
 }
@@ -322,6 +349,7 @@ fn refer(
         "GET" | "HEAD" => (("GET", id), format!("Held by Node {}", referred.to)),
         _ => ((method, id), format!("Request assigned to Node {}", referred.to)),
     };
+    connection.exchange.node = Some(referred.to);
     let referral = (referred, grant.is_authorized);
     if !(service.relays_all || request.relay) || grant.claims.is_some() || request.offer {
         return Sent::Answer(answers::redirect(node, referral, scope, query, text));
@@ -346,12 +374,15 @@ fn refer(
         }
         None => relay::ask(service, connection, &passed),
     };
-    match relayed {
+    connection.exchange.is_passed_on = true;
+    let sent = match relayed {
         Relayed::Answer(answer) => Sent::Answer(answer),
-        Relayed::Sent => Sent::Whole,
+        Relayed::Sent { status, bytes } => Sent::Whole { status, bytes },
         Relayed::Cut => Sent::Cut,
         Relayed::Moved => failed(&Error::Disagreement),
-    }
+    };
+    note(connection, &sent);
+    sent
 }
 
 fn rebalance(service: &Service) -> Option<Answer> {
@@ -368,7 +399,7 @@ fn holding(service: &Service, id: &ImageId) -> Option<Answer> {
     }
 }
 
-fn note(service: &Service, id: &ImageId, claims: Option<Claims>) -> Option<Answer> {
+fn note_intent(service: &Service, id: &ImageId, claims: Option<Claims>) -> Option<Answer> {
     let Some(claims) = claims.filter(|claims| claims.purpose == Purpose::Intent) else {
         return Some(answers::refusal(&error::Error::Method(IMAGE_METHODS)));
     };

@@ -110,7 +110,11 @@ pub(crate) enum Relayed {
     /// This is to be answered.
     Answer(Answer),
     /// The answer has gone out.
-    Sent,
+    Sent {
+        status: u16,
+        /// Of content.
+        bytes: u64,
+    },
     /// Part of the answer has gone out, or the client is gone.
     Cut,
     /// That node does not take it any more.
@@ -294,7 +298,10 @@ fn give_back(
     match pass_content(connection, &head, &mut other, response) {
         true => {
             keep(service, passed.to, other, response);
-            Relayed::Sent
+            Relayed::Sent {
+                status: response.status,
+                bytes: length,
+            }
         }
         false => Relayed::Cut,
     }

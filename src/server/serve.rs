@@ -1,6 +1,9 @@
 //! What a worker does with a connection: request after request, until it has nothing to read, misbehaves or ends.
 
+#![allow(clippy::disallowed_methods, reason = "the clock of a request that begins")]
+
 use std::io;
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 
@@ -8,6 +11,7 @@ use super::answers;
 use super::authorize::{self, Grant};
 use super::connection::Connection;
 use super::error::Error;
+use super::exchange::{self, Exchange};
 use super::handle::{After, handle, respond};
 use super::relay;
 use super::request::{self, Request};
@@ -24,19 +28,25 @@ pub(crate) fn serve(service: &Service, mut connection: Connection, queue: &Recei
         let do_others_wait = || !queue.is_empty() || service.do_others_wait();
         let wait = !do_others_wait() && !service.is_closed();
         match next_request(service, &mut connection, wait) {
-            Next::Request(request, grant) => match handle(service, &mut connection, (&request, &grant)) {
-                After::Reuse if !service.is_closed() && do_others_wait() => {
-                    return service.acceptor.yield_worker(connection);
+            Next::Request(request, grant) => {
+                let after = handle(service, &mut connection, (&request, &grant));
+                exchange::finish(service, &mut connection, Some((&request, grant.claims.as_ref())));
+                match after {
+                    After::Reuse if !service.is_closed() && do_others_wait() => {
+                        return service.acceptor.yield_worker(connection);
+                    }
+                    After::Reuse if !service.is_closed() => {}
+                    After::Reuse | After::Close => return,
+                    After::Reset => return connection.socket.reset(),
+                    After::Drain => return service.acceptor.drain(connection),
                 }
-                After::Reuse if !service.is_closed() => {}
-                After::Reuse | After::Close => return,
-                After::Reset => return connection.socket.reset(),
-                After::Drain => return service.acceptor.drain(connection),
-            },
+            }
             Next::Quiet => return service.acceptor.park(connection),
             Next::Refused(error, head_only) => {
                 let answer = answers::refusal(&error);
-                if respond(service, &mut connection, answer, false, head_only).is_ok() {
+                let sent = respond(service, &mut connection, answer, false, head_only);
+                exchange::finish(service, &mut connection, None);
+                if sent.is_ok() {
                     service.acceptor.drain(connection);
                 }
                 return;
@@ -62,11 +72,15 @@ enum Next {
 fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> Next {
     loop {
         match head::parse(connection.socket.inbox.unread()) {
-            Err(error) => return Next::Refused(Error::Head(error), false),
+            Err(error) => {
+                connection.begin_exchange();
+                return Next::Refused(Error::Head(error), false);
+            }
             Ok(Some((head, length))) => {
+                let begun = connection.head_since.take().unwrap_or_else(Instant::now);
                 let (request, head_only) = (understand(service, &head), head.method == Method::Head);
                 connection.socket.inbox.consume(length);
-                connection.head_since = None;
+                connection.exchange = Exchange::begin(begun);
                 return match request {
                     Ok((request, grant)) => Next::Request(Box::new(request), Box::new(grant)),
                     Err(error) => Next::Refused(error, head_only),
@@ -75,6 +89,7 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
             Ok(None) => {}
         }
         if connection.is_head_late() {
+            connection.begin_exchange();
             return Next::Refused(Error::HeadTooSlow, false);
         }
         match connection.socket.fill(wait) {
@@ -83,6 +98,7 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
             Err(e) if is_stall(&e) => return Next::Quiet,
             Err(e) if tls::is_plain_http(&e) => {
                 connection.socket.give_up_tls();
+                connection.begin_exchange();
                 return Next::Refused(Error::PlainHttp, false);
             }
             Err(e) if e.kind() == io::ErrorKind::InvalidData => {

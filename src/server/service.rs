@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::quota::Quota;
 use super::relay::Relays;
 use super::survey::Surveys;
+use super::traffic::Traffic;
 use crate::node::shared::Node;
 use crate::socket::pressure::Pressure;
 use crate::tls::settings::ServerTls;
@@ -42,6 +43,10 @@ pub(crate) struct Service {
     pub(crate) is_remote: bool,
     /// No connection is accepted, and no further request is read.
     pub(crate) closed: AtomicBool,
+    /// What came of requests.
+    pub(crate) traffic: Traffic,
+    /// When the node started, in milliseconds since 1970.
+    pub(crate) started_ms: u64,
 }
 
 impl Service {

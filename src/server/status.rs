@@ -10,7 +10,7 @@ use crate::http::answer::Answer;
 use crate::lease::standing::Standing;
 use crate::node::shared::Node;
 use crate::node::unable::unable;
-use crate::report::{ClusterState, Peer, Status};
+use crate::report::{ClusterState, DiskRoom, Peer, Status};
 
 /// Told at the start as well.
 pub(crate) const OPEN_TO_ALL: &str = "Whoever can reach this node can read, overwrite and delete every image \
@@ -70,6 +70,8 @@ pub(super) fn whole(service: &Service) -> Status {
     let node = &service.node;
     let (view, report) = (node.cluster.view(), node.cluster.report());
     let standing = node.cluster.standing();
+    let held = *node.held.lock().unwrap_or_else(PoisonError::into_inner);
+    let disk = *node.room.lock().unwrap_or_else(PoisonError::into_inner);
     Status {
         node: node.id,
         address: node.members().address(node.id).unwrap_or_default().to_owned(),
@@ -79,7 +81,12 @@ pub(super) fn whole(service: &Service) -> Status {
         alive: view.roster.placed().to_vec(),
         reading: view.roster.reading().collect(),
         condition: node.condition.get().to_string(),
-        images_held: *node.images_held.lock().unwrap_or_else(PoisonError::into_inner),
+        images_held: held.map(|held| held.images),
+        bytes_held: held.map(|held| held.bytes),
+        disk: disk.map(|room| DiskRoom {
+            free_bytes: room.bytes.free,
+            total_bytes: room.bytes.total,
+        }),
         view: view.id().map_or_else(String::new, |view| view.to_string()),
         ready: standing.is_ready,
         settled: standing.is_settled,
@@ -96,6 +103,8 @@ pub(super) fn whole(service: &Service) -> Status {
         rejections: serde_json::to_value(report.rejections).expect("counters are plain numbers"),
         history: report.history.clone(),
         process: Some(process::read()),
+        started_unix_ms: service.started_ms,
+        upload_durations: service.traffic.upload_durations(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }

@@ -21,41 +21,51 @@ pub(crate) struct StoredImage {
     pub(crate) version: Version,
 }
 
+/// What a folder holds, as it was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ImageCount {
+    pub(crate) images: u64,
+    /// Of the sealed files.
+    pub(crate) bytes: u64,
+}
+
 impl Store {
     /// Calls `see` with each name that has an image or a tombstone, in no order, and with some of them twice.
     pub(crate) fn for_each_name(&self, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
-        let images = self.for_each_image(&mut see);
+        let images = self.for_each_image(|id, _| see(id));
         self.in_place(images.and_then(|()| self.tombstones.for_each(&self.work, see)))
     }
 
-    fn for_each_image(&self, mut see: impl FnMut(ImageId)) -> Result<(), Error> {
+    /// Calls `see` with each name that has an image, and the name of its file.
+    fn for_each_image(&self, mut see: impl FnMut(ImageId, &str)) -> Result<(), Error> {
         self.images.for_each_name(|name| {
             if let Some(id) = ImageId::from_file_name(name) {
-                see(id);
+                see(id, name);
             }
             Ok(())
         })?;
         Ok(())
     }
 
-    /// How many images there are, and what they take of each user; `see` is called with each of them.
-    pub(crate) fn count_images(&self, mut see: impl FnMut()) -> Result<u64, Error> {
+    /// Counts the images, and what they take of each user; `see` is called with each of them.
+    pub(crate) fn count_images(&self, mut see: impl FnMut()) -> Result<ImageCount, Error> {
         if let Some(usage) = &self.usage {
             usage.begin_counting();
         }
-        let (mut count, mut bytes) = (0, HashMap::new());
-        let counted = self.for_each_image(|id| {
-            count += 1;
-            if self.usage.is_some()
-                && let Ok(Some((more, _))) = self.images.look_at(&id.file_name())
-            {
-                *bytes.entry(id.user().to_owned()).or_default() += more;
+        let (mut count, mut of_users) = (ImageCount::default(), HashMap::new());
+        let counted = self.for_each_image(|id, file| {
+            count.images += 1;
+            if let Ok(Some((more, _))) = self.images.look_at(file) {
+                count.bytes += more;
+                if self.usage.is_some() {
+                    *of_users.entry(id.user().to_owned()).or_default() += more;
+                }
             }
             see();
         });
         let counted = self.in_place(counted);
         if let Some(usage) = &self.usage {
-            usage.finish_counting(counted.is_ok().then_some(bytes));
+            usage.finish_counting(counted.is_ok().then_some(of_users));
         }
         counted.map(|()| count)
     }

@@ -64,14 +64,18 @@ fn a_drained_node_takes_no_images_and_gives_those_it_has_over_restarts_too() {
 fn images_are_counted_at_the_start() {
     let mut cluster = TestCluster::start(1);
     let node = cluster.node(1);
+    let mut bytes = 0;
     for name in ["a", "b", "c"] {
         let target = format!("/images/alice/{name}.png");
-        assert_eq!(node.put(&target, &picture::dot()).status, 201);
+        let answer = node.put(&target, &picture::dot());
+        assert_eq!(answer.status, 201);
+        bytes += answer.json()["sealed_bytes"].as_u64().unwrap();
     }
     cluster.node_mut(1).stop();
     cluster.node_mut(1).start();
     let node = cluster.node(1);
     wait_for("the images are counted", || {
-        (node.state()?["images_held"] == 3).then_some(())
+        let state = node.state()?;
+        (state["images_held"] == 3 && state["bytes_held"] == bytes).then_some(())
     });
 }

@@ -71,6 +71,35 @@ fn counters_count() {
 }
 
 #[test]
+fn a_node_says_what_it_holds_and_how_long_uploads_took() {
+    let cluster = TestCluster::start(1);
+    let node = cluster.node(1);
+    let image = picture::dot();
+    for name in ["a", "b"] {
+        let status = node.put(&format!("/images/alice/{name}.png"), &image).status;
+        assert_eq!(status, 201);
+    }
+    assert_eq!(node.put("/images/alice/c.png", b"no picture").status, 415);
+    let durations = wait_for("what is over is counted", || {
+        let durations = node.state()?["upload_durations"].clone();
+        (durations["count"] == 2).then_some(durations)
+    });
+    let bounds = durations["bounds"].as_array().unwrap();
+    let counts = durations["counts"].as_array().unwrap();
+    assert_eq!(counts.len(), bounds.len() + 1);
+    assert_eq!(
+        counts.iter().filter_map(serde_json::Value::as_u64).sum::<u64>(),
+        2
+    );
+    assert!(durations["sum_seconds"].as_f64().unwrap() > 0.0);
+
+    let state = node.state().unwrap();
+    let disk = |part: &str| state["disk"][part].as_u64().unwrap();
+    assert!(disk("free_bytes") <= disk("total_bytes") && disk("total_bytes") > 0);
+    assert!(state["started_unix_ms"].as_u64().unwrap() > 1_700_000_000_000);
+}
+
+#[test]
 fn alive_ready_and_what_this_is() {
     let cluster = TestCluster::start(1);
     let node = cluster.node(1);
