@@ -108,6 +108,10 @@ clients-test: ## the blocks of docs/clients.md with curl, wget, requests, httpx,
 api-test: ## docs/openapi.yaml against a cluster of its own, with requests that schemathesis makes up (installed into target/)
 	@tests/api/run.sh
 
+.PHONY: metrics-test
+metrics-test: build ## promtool looks at the metrics of a node under load, and at deploy/alerts.yml; says SKIPPED without it
+	@tests/metrics/run.sh $(SERVER) $(STRESS)
+
 .PHONY: attack
 attack: ## thousands of idle, slow and greedy connections, and what a normal client notices; TLS=1: over TLS
 	@cargo bench --locked $(features) --bench attack -- $(if $(TLS),--tls) $(ARGS)

@@ -16,7 +16,7 @@
 //! - [`download`]: conditions and ranges of an image that is sent
 //! - [`exchange`]: what became of a request; [`traffic`]: how many of which kind, how long they took
 //! - [`html`]: a list as a page
-//! - [`status`], [`metrics`], [`process`]: what a node says about itself; [`survey`]: what all of them say; [`mod@page`]: for
+//! - [`status`], [`metrics`] in an [`exposition`], [`process`]: what a node says about itself; [`survey`]: what all of them say; [`mod@page`]: for
 //!   people with a browser
 //! - [`service`]: what acceptor and workers share
 //!
@@ -32,6 +32,7 @@ pub(crate) mod connection;
 pub(crate) mod download;
 pub(crate) mod error;
 pub(crate) mod exchange;
+pub(crate) mod exposition;
 pub(crate) mod gate;
 pub(crate) mod handle;
 pub(crate) mod html;
@@ -145,6 +146,8 @@ impl Server {
             connections: Quota::capped(limits.connections_max, limits.connections_per_address_max),
             acceptor,
             waiting: AtomicUsize::new(0),
+            workers: Quota::shared_fairly(limits.workers),
+            limits,
             relays: Relays::new(limits.workers),
             relays_all: relay,
             surveys: Surveys::default(),
@@ -154,14 +157,8 @@ impl Server {
             traffic: Traffic::default(),
             started_ms: time::wall_ms(),
         });
-        let worker_quota = Quota::shared_fairly(limits.workers);
-        let acceptor = Acceptor::new(
-            listener,
-            Arc::clone(&service),
-            returns,
-            (worker_quota, limits.queue),
-        )
-        .map_err(cannot_watch)?;
+        let acceptor =
+            Acceptor::new(listener, Arc::clone(&service), returns, limits.queue).map_err(cannot_watch)?;
         tell_who_gets_in(&service);
         let serving = Arc::clone(&service);
         let workers = Workers::new(limits.workers, limits.queue, move |connection, queue| {

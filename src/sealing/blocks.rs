@@ -99,6 +99,12 @@ impl Blocks {
         }))
     }
 
+    /// How many nobody holds.
+    pub(crate) fn free(&self) -> usize {
+        let state = self.0.lock();
+        state.free.len() + state.unallocated
+    }
+
     /// A block, if one is free now.
     pub(crate) fn try_take(&self, direction: Direction) -> Option<Block> {
         let memory = self.0.lock().take_free(direction)?;

@@ -115,7 +115,7 @@ impl Acceptor {
         listener: TcpListener,
         service: Arc<Service>,
         returns: Returns,
-        (worker_quota, waiting_max): (Arc<Quota>, usize),
+        waiting_max: usize,
     ) -> io::Result<Acceptor> {
         listener.set_nonblocking(true)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -136,11 +136,11 @@ impl Acceptor {
         Ok(Acceptor {
             listener,
             epoll,
+            worker_quota: Arc::clone(&service.workers),
             service,
             returns,
             parked: HashMap::new(),
             next_token: FIRST_CONNECTION,
-            worker_quota,
             waiting: Turns::default(),
             waiting_max,
             is_pressure_told: false,

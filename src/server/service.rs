@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::acceptor_handle::AcceptorHandle;
 use super::authorize::Access;
+use super::config::Limits;
 use super::gate::Gate;
 use super::quota::Quota;
 use super::relay::Relays;
@@ -31,6 +32,10 @@ pub(crate) struct Service {
     pub(crate) acceptor: AcceptorHandle,
     /// Connections that wait for a worker, because their clients have as many as they may.
     pub(crate) waiting: AtomicUsize,
+    /// Connections that a worker serves or that are in the queue for one.
+    pub(crate) workers: Arc<Quota>,
+    /// What clients can make this node spend.
+    pub(crate) limits: Limits,
     /// How scarce workers are.
     pub(crate) pressure: Arc<Pressure>,
     /// Requests that are passed on to the nodes that take them.

@@ -110,7 +110,7 @@ pub(super) fn whole(service: &Service) -> Status {
 }
 
 /// What a person has to know of the cluster, in sentences.
-fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Vec<String> {
+pub(super) fn warnings(service: &Service, standing: &Standing, of_cluster: &[String]) -> Vec<String> {
     let node = &service.node;
     let pressed = service.pressure.is_high().then(|| {
         format!(

@@ -59,6 +59,18 @@ pub(crate) enum Ending {
 }
 
 impl Kind {
+    /// For people and programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Put => "put",
+            Kind::Get => "get",
+            Kind::Delete => "delete",
+            Kind::List => "list",
+            Kind::Peer => "peer",
+            Kind::Other => "other",
+        }
+    }
+
     pub(crate) const ALL: [Kind; 6] = [
         Kind::Put,
         Kind::Get,
@@ -70,6 +82,17 @@ impl Kind {
 }
 
 impl Ending {
+    /// For people and programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Ending::Done => "done",
+            Ending::Elsewhere => "elsewhere",
+            Ending::Refused => "refused",
+            Ending::Failed => "failed",
+            Ending::Lost => "lost",
+        }
+    }
+
     pub(crate) const ALL: [Ending; 5] = [
         Ending::Done,
         Ending::Elsewhere,

@@ -1,5 +1,7 @@
 //! What a node says about itself.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use crate::support::cluster::TestCluster;
@@ -56,18 +58,49 @@ fn counters_count() {
         metrics.field("content-type"),
         Some("text/plain; version=0.0.4; charset=utf-8")
     );
+    let text = metrics.text();
     assert!(
-        metrics
-            .text()
-            .contains("\n# TYPE pixseal_images_total counter\npixseal_images_total 1\n")
+        text.contains("\n# TYPE pixseal_images_total counter\npixseal_images_total 1\n"),
+        "{text}"
     );
-    for line in metrics.text().lines().filter(|line| !line.starts_with('#')) {
-        let (name, value) = line.rsplit_once(' ').unwrap();
+    let stored = "pixseal_request_duration_seconds_count{action=\"put\",outcome=\"done\"} 1\n";
+    assert!(text.contains(stored), "{text}");
+    assert_follows_conventions(&text);
+}
+
+/// What `promtool check metrics` looks at, for machines that do not have it.
+fn assert_follows_conventions(text: &str) {
+    let mut families = BTreeMap::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, sentence) = help.split_once(' ').unwrap();
+            assert!(sentence.ends_with('.'), "{line}");
+            let kind = lines
+                .next()
+                .and_then(|next| next.strip_prefix(&format!("# TYPE {name} ")));
+            let kind = kind.unwrap_or_else(|| panic!("{name} has no type"));
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+            assert_eq!(families.insert(name, kind), None, "{name} is told twice");
+            continue;
+        }
+        let (sample, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let name = sample.split('{').next().unwrap();
+        let of_histogram = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .filter(|family| families.get(family) == Some(&"histogram"));
         assert!(
-            name.starts_with("pixseal_") && value.parse::<f64>().is_ok(),
-            "{line}"
+            families.contains_key(of_histogram.unwrap_or(name)),
+            "{name} is not described"
+        );
+        assert!(
+            name.starts_with("pixseal_") || name.starts_with("process_"),
+            "{name}"
         );
     }
+    assert!(families.len() > 40, "{families:?}");
 }
 
 #[test]
