@@ -210,7 +210,7 @@ fn is_no_end(c: char) -> bool {
 
 /// Control characters, line separators, and what is not seen or reorders what is (Unicode's category Cf). The joiners U+200C
 /// and U+200D pass: Persian and emoji are written with them.
-fn is_unseen(c: char) -> bool {
+pub(crate) fn is_unseen(c: char) -> bool {
     let is_noncharacter = u32::from(c) & 0xfffe == 0xfffe || ('\u{fdd0}'..='\u{fdef}').contains(&c);
     c.is_control()
         || is_noncharacter

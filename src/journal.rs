@@ -4,8 +4,9 @@
 //! are dropped and counted, and the count is the next line written. A worker or the heartbeat that
 //! waited for a terminal would make a node look dead.
 //!
-//! Event lines (info and below) go to stdout as they are, warnings and errors to stderr with their level.
-//! Control characters are escaped and long lines cut, so that nothing a client sends can forge a line.
+//! Event lines (info and below) go to stdout as they are, warnings and errors to stderr with their level; or each line is a
+//! JSON object, with its time, its level, the node, and what is known of the request that it is about.
+//! What does not show is escaped and long lines are cut, so that nothing a client sends can forge a line.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -15,7 +16,14 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use log::kv::{self, Key, VisitSource};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use serde_json::{Map, Value};
+
+use crate::cluster::time::wall_ms;
+use crate::image_id::is_unseen;
+use crate::roster::NodeId;
+use crate::timestamp::Timestamp;
 
 /// Lines that may wait to be written.
 const QUEUE_LINES: usize = 16 << 10;
@@ -32,12 +40,25 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How long the end of a program waits until the last lines are written: nobody may ever read them.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As people read them.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
 struct Line {
     level: Level,
     text: String,
 }
 
 struct Journal {
+    format: LogFormat,
+    /// Who writes.
+    node: NodeId,
     sender: Sender<Line>,
     dropped: Arc<AtomicU64>,
     /// Asks the writing thread to write what there is and to end; it drops what it is sent when it has.
@@ -47,15 +68,17 @@ struct Journal {
 
 /// Starts the writing thread and makes it the destination of `log`. Call once, at the start of a program. At its end,
 /// `log::logger().flush()` writes everything that was logged until then, and ends the writing thread.
-pub fn install(level: LevelFilter) -> io::Result<()> {
+pub fn install(level: LevelFilter, format: LogFormat, node: NodeId) -> io::Result<()> {
     let (sender, lines) = bounded(QUEUE_LINES);
     let (end, ended) = bounded(1);
     let dropped = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&dropped);
     let handle = thread::Builder::new()
         .name("journal".to_owned())
-        .spawn(move || write_lines(&lines, &ended, &counter))?;
+        .spawn(move || write_lines(&lines, &ended, &|| take_dropped(&counter, format, node)))?;
     let journal = Journal {
+        format,
+        node,
         sender,
         dropped,
         end,
@@ -75,7 +98,10 @@ impl Log for Journal {
         if self.enabled(record.metadata()) {
             let line = Line {
                 level: record.level(),
-                text: one_line(record.args()),
+                text: match self.format {
+                    LogFormat::Text => text_line(record),
+                    LogFormat::Json => json_line(record, self.node),
+                },
             };
             if self.sender.try_send(line).is_err() {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -93,6 +119,46 @@ impl Log for Journal {
     }
 }
 
+/// Warnings and errors say that they are.
+fn text_line(record: &Record<'_>) -> String {
+    let message = one_line(record.args());
+    match record.level() {
+        level @ (Level::Error | Level::Warn) => {
+            format!("{}: {message}", level.as_str().to_ascii_lowercase())
+        }
+        _ => message,
+    }
+}
+
+fn json_line(record: &Record<'_>, node: NodeId) -> String {
+    let mut object = Map::new();
+    object.insert("time".to_owned(), Timestamp(wall_ms()).to_string().into());
+    object.insert(
+        "level".to_owned(),
+        record.level().as_str().to_ascii_lowercase().into(),
+    );
+    object.insert("node".to_owned(), node.0.into());
+    object.insert("message".to_owned(), one_line(record.args()).into());
+    // It takes whatever it is given.
+    let _ = record.key_values().visit(&mut Fields(&mut object));
+    serde_json::to_string(&object).expect("an object of plain values")
+}
+
+/// What a line tells apart from its message.
+struct Fields<'o>(&'o mut Map<String, Value>);
+
+impl<'k> VisitSource<'k> for Fields<'_> {
+    fn visit_pair(&mut self, key: Key<'k>, value: kv::Value<'k>) -> Result<(), kv::Error> {
+        let value = match (value.to_u64(), value.to_f64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => one_line(&format_args!("{value}")).into(),
+        };
+        self.0.insert(key.as_str().to_owned(), value);
+        Ok(())
+    }
+}
+
 fn one_line(args: &std::fmt::Arguments<'_>) -> String {
     let mut text = String::with_capacity(USUAL_BYTES);
     text.write_fmt(*args).expect("a string takes everything");
@@ -101,16 +167,42 @@ fn one_line(args: &std::fmt::Arguments<'_>) -> String {
         .bytes()
         .fold(true, |so_far, b| so_far & matches!(b, b' '..=b'~'));
     if !is_printable {
-        text = text.escape_default().to_string();
+        text = text
+            .chars()
+            .fold(String::with_capacity(text.len()), |mut shown, c| {
+                match is_unseen(c) {
+                    true => shown.extend(c.escape_default()),
+                    false => shown.push(c),
+                }
+                shown
+            });
     }
     if text.len() > LINE_BYTES_MAX {
-        text.truncate(LINE_BYTES_MAX);
+        text.truncate(text.floor_char_boundary(LINE_BYTES_MAX));
         text.push_str(" [cut]");
     }
     text
 }
 
-fn write_lines(lines: &Receiver<Line>, ended: &Receiver<Sender<()>>, dropped: &AtomicU64) {
+/// A line about the lines that were dropped since this was asked last.
+fn take_dropped(dropped: &AtomicU64, format: LogFormat, node: NodeId) -> Option<String> {
+    let count = dropped.swap(0, Ordering::Relaxed);
+    if count == 0 {
+        return None;
+    }
+    let message = format_args!("{count} lines were dropped, because stdout was not read in time");
+    let record = Record::builder().level(Level::Warn).args(message).build();
+    Some(match format {
+        LogFormat::Text => text_line(&record),
+        LogFormat::Json => json_line(&record, node),
+    })
+}
+
+fn write_lines(
+    lines: &Receiver<Line>,
+    ended: &Receiver<Sender<()>>,
+    take_dropped: &dyn Fn() -> Option<String>,
+) {
     let (mut out, mut err) = (String::new(), String::new());
     // Whoever waits for the end sees it when this is dropped.
     let mut ending: Option<Sender<()>> = None;
@@ -127,26 +219,19 @@ fn write_lines(lines: &Receiver<Line>, ended: &Receiver<Sender<()>>, dropped: &A
             }
         }
         for line in first.into_iter().chain(lines.try_iter()) {
-            match line.level {
-                Level::Error | Level::Warn => {
-                    let _ = writeln!(err, "{}: {}", line.level.as_str().to_ascii_lowercase(), line.text);
-                }
-                _ => {
-                    let _ = writeln!(out, "{}", line.text);
-                }
-            }
+            let stream = match line.level {
+                Level::Error | Level::Warn => &mut err,
+                _ => &mut out,
+            };
+            stream.push_str(&line.text);
+            stream.push('\n');
             if out.len() + err.len() > BATCH_BYTES {
                 deliver(&mut out, &mut err);
             }
         }
-        match dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            count => {
-                let _ = writeln!(
-                    err,
-                    "warn: {count} lines were dropped, because stdout was not read in time"
-                );
-            }
+        if let Some(line) = take_dropped() {
+            err.push_str(&line);
+            err.push('\n');
         }
         deliver(&mut out, &mut err);
         if ending.is_some() {

@@ -130,6 +130,7 @@ mod socket;
 pub mod standard_output;
 pub mod store;
 pub mod ticket;
+pub mod timestamp;
 pub mod tls;
 pub mod tokens;
 mod turns;

@@ -14,7 +14,8 @@
 //! - [`relay`]: what another node takes is passed on to it, if that is wanted
 //! - [`answers`]: the one table of statuses; [`error`]: what it says of a refused request
 //! - [`download`]: conditions and ranges of an image that is sent
-//! - [`exchange`]: what became of a request; [`traffic`]: how many of which kind, how long they took
+//! - [`exchange`]: what became of a request; [`traffic`]: how many of which kind, how long they
+//!   took; `access_line`: the line about it
 //! - [`html`]: a list as a page
 //! - [`status`], [`metrics`] in an [`exposition`], [`process`]: what a node says about itself; [`survey`]: what all of them say; [`mod@page`]: for
 //!   people with a browser
@@ -24,6 +25,7 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod acceptor_handle;
+mod access_line;
 pub(crate) mod answers;
 pub(crate) mod authorize;
 mod certificate_watch;

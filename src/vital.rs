@@ -47,7 +47,8 @@ pub(crate) fn end(name: &str) -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal;
+    use crate::journal::{self, LogFormat};
+    use crate::roster::NodeId;
     use std::process::{Command, Output, Stdio};
 
     /// Tells the test that it runs in the child.
@@ -77,7 +78,7 @@ mod tests {
     #[test]
     fn a_panic_ends_the_process_with_a_sentence() {
         if is_child() {
-            journal::install(log::LevelFilter::Info).unwrap();
+            journal::install(log::LevelFilter::Info, LogFormat::Text, NodeId(1)).unwrap();
             log::info!("said before");
             panic_in_a_vital_thread();
         }
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn a_reader_that_stalls_does_not_delay_the_end() {
         if is_child() {
-            journal::install(log::LevelFilter::Info).unwrap();
+            journal::install(log::LevelFilter::Info, LogFormat::Text, NodeId(1)).unwrap();
             for _ in 0..4000 {
                 log::info!("{}", "x".repeat(1000));
             }

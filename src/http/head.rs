@@ -26,6 +26,20 @@ pub enum Method {
     Unknown,
 }
 
+impl Method {
+    /// As it is written; of a method that is not known here, a dash.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+            Method::Post => "POST",
+            Method::Other | Method::Unknown => "-",
+        }
+    }
+}
+
 /// How the body of a request is delimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {

@@ -1,14 +1,17 @@
-//! What became of one request: noted on its connection while it is served, and counted when it is over.
+//! What became of one request: noted on its connection while it is served, and counted and told when it is over.
 
 #![allow(clippy::disallowed_methods, reason = "the clock of a request that is over")]
 
+use std::borrow::Cow;
 use std::time::Instant;
 
+use super::access_line;
 use super::connection::Connection;
 use super::request::{Action, Request};
 use super::service::Service;
 use super::traffic::{Ending, Kind};
 use crate::http::answer::Answer;
+use crate::http::head::Head;
 use crate::roster::NodeId;
 use crate::ticket::Claims;
 
@@ -31,6 +34,8 @@ pub(crate) struct Exchange {
     is_cut: bool,
     /// Why it was not done, for people.
     pub(crate) why: String,
+    /// The first line of a request that was not understood or not let in, as it came.
+    unread: Option<(&'static str, String)>,
 }
 
 impl Exchange {
@@ -39,6 +44,27 @@ impl Exchange {
             begun: Some(begun),
             ..Exchange::default()
         }
+    }
+
+    /// It was not understood, or not let in.
+    pub(crate) fn note_unread(&mut self, head: &Head<'_>) {
+        self.unread = Some((head.method.name(), head.target.to_owned()));
+    }
+
+    /// Method and target of a request that was not understood or not let in, as far as they are known.
+    pub(super) fn unread(&self) -> (&'static str, Cow<'static, str>) {
+        match &self.unread {
+            Some((method, target)) => (method, target.clone().into()),
+            None => ("-", "-".into()),
+        }
+    }
+
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// It is being answered so.
@@ -88,7 +114,15 @@ pub(crate) fn finish(
         .map_or_else(Default::default, |begun| begun.elapsed());
     let kind = request.map_or(Kind::Other, |(request, claims)| kind(&request.action, claims));
     let bytes = (exchange.received, exchange.sent);
-    service.traffic.add((kind, exchange.ending()), took, bytes);
+    let became = (kind, exchange.ending());
+    service.traffic.add(became, took, bytes);
+    access_line::tell(
+        service,
+        connection,
+        (&exchange, request.map(|(request, _)| request)),
+        became,
+        took,
+    );
 }
 
 fn kind(action: &Action, claims: Option<&Claims>) -> Kind {

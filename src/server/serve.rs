@@ -79,8 +79,12 @@ fn next_request(service: &Service, connection: &mut Connection, wait: bool) -> N
             Ok(Some((head, length))) => {
                 let begun = connection.head_since.take().unwrap_or_else(Instant::now);
                 let (request, head_only) = (understand(service, &head), head.method == Method::Head);
+                let mut exchange = Exchange::begin(begun);
+                if request.is_err() {
+                    exchange.note_unread(&head);
+                }
                 connection.socket.inbox.consume(length);
-                connection.exchange = Exchange::begin(begun);
+                connection.exchange = exchange;
                 return match request {
                     Ok((request, grant)) => Next::Request(Box::new(request), Box::new(grant)),
                     Err(error) => Next::Refused(error, head_only),

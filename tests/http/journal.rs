@@ -1,5 +1,7 @@
 //! The lines a node prints: part of the interface, to the letter, and nothing a client sends can forge one.
 
+use serde_json::{Value, json};
+
 use crate::support::cluster::TestCluster;
 use crate::support::picture;
 use crate::support::wait_for;
@@ -62,11 +64,107 @@ fn what_clients_send_cannot_forge_a_line() {
     }
     cluster.node_mut(1).stop();
     let log = cluster.node(1).log();
-    assert!(!log.contains("Image encrypted"), "{log}");
+    // It may be quoted as a reason, behind the time and the client of a line of our own.
+    assert!(!log.contains("\nNode 1: Image encrypted"), "{log}");
     assert!(
         log.bytes().all(|b| b == b'\n' || (b' '..127).contains(&b)),
         "{log:?}"
     );
     assert!(log.lines().all(|line| line.len() < 1100));
     assert!(log.lines().all(|line| line.starts_with("Node 1: ")), "{log}");
+}
+
+/// The line about a request that is over, without its time and its milliseconds.
+fn lines_about(log: &str) -> Vec<String> {
+    let lines = log
+        .lines()
+        .filter(|line| line.contains(" 127.") && line.contains(" ms"));
+    lines
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            let ms = words.iter().position(|word| word.starts_with("ms")).unwrap();
+            assert!(words[ms - 1].parse::<f64>().is_ok(), "{line}");
+            assert!(words[2].len() == "2026-12-01T00:00:00.000Z".len(), "{line}");
+            assert!(words[2].ends_with('Z'), "{line}");
+            [&words[4..ms - 1], &words[ms + 1..]].concat().join(" ")
+        })
+        .collect()
+}
+
+#[test]
+fn every_request_that_is_over_has_its_line() {
+    let mut cluster = TestCluster::start(1);
+    let (node, image) = (cluster.node(1), picture::dot());
+    let bytes = image.len();
+    assert_eq!(node.put("/images/alice/my%20cat.PNG", &image).status, 201);
+    assert_eq!(node.ask("GET", "/images/alice/my%20cat.PNG").status, 200);
+    assert_eq!(node.ask("GET", "/images/alice/dog.png").status, 404);
+    let list = node.ask("GET", "/images/alice/").body.len();
+    assert_eq!(node.put("/images/alice/x.png", b"GIF89a").status, 415);
+    assert_eq!(node.ask("GET", "/healthz").status, 200);
+    assert_eq!(node.ask("GET", "/nowhere%0a?token=x").status, 404);
+    assert_eq!(node.ask("DELETE", "/images/alice/my%20cat.PNG").status, 204);
+    cluster.node_mut(1).stop();
+    let log = cluster.node(1).log();
+    let told = lines_about(&log);
+    let expected = [
+        ("PUT alice/my cat.PNG 201, ", "stored on node 1"),
+        (&format!("GET alice/my cat.PNG 200, 0 in, {bytes} out,")[..], ""),
+        (
+            "GET alice/dog.png 404, 0 in, ",
+            "No node holds an image of this name.",
+        ),
+        (&format!("GET alice/ 200, 0 in, {list} out,")[..], ""),
+        ("PUT alice/x.png 415, ", "not a PNG image"),
+        ("GET /nowhere%0a?token=x 404, ", "Nothing here"),
+        ("DELETE alice/my cat.PNG 204, 0 in, 0 out,", ""),
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    // Each is told once the client has its answer, so the next request's line may come first.
+    for (begin, end) in expected {
+        let is_told = told
+            .iter()
+            .any(|line| line.starts_with(begin) && line.contains(end));
+        assert!(is_told, "{begin}…{end} is not in {told:#?}");
+    }
+    let put = told.iter().find(|line| line.contains("201")).unwrap();
+    assert!(put.contains(&format!(" {bytes} in, ")), "{put}");
+}
+
+#[test]
+fn each_line_can_be_a_json_object() {
+    let mut cluster = TestCluster::with(1, &["--log", "json"]);
+    let (node, image) = (cluster.node(1), picture::dot());
+    assert_eq!(node.put("/images/alice/%E6%97%A5.png", &image).status, 201);
+    assert_eq!(node.ask("GET", "/images/alice/%1b.png").status, 400);
+    cluster.node_mut(1).stop();
+    let log = cluster.node(1).log();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for line in &lines {
+        assert_eq!(line["node"], json!(1), "{line}");
+        for field in ["time", "level", "message"] {
+            assert!(line[field].is_string(), "{line}");
+        }
+    }
+    let put = lines.iter().find(|line| line["method"] == json!("PUT")).unwrap();
+    assert_eq!(put["what"], json!("alice/日.png"));
+    assert_eq!(
+        (&put["status"], &put["received"]),
+        (&json!(201), &json!(image.len()))
+    );
+    assert!(
+        put["ms"].is_f64() && put["outcome"] == json!("stored on node 1"),
+        "{put}"
+    );
+    let refused = lines.iter().find(|line| line["status"] == json!(400)).unwrap();
+    assert_eq!(refused["what"], json!("/images/alice/%1b.png"));
+    let said = "Assigned to me via load balancing (alive nodes: [1])";
+    assert!(
+        lines
+            .iter()
+            .any(|line| line["message"] == json!(format!("Node 1: {said}")))
+    );
 }

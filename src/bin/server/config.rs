@@ -10,6 +10,7 @@ use pixseal::cluster_file;
 use pixseal::durable::Durability;
 use pixseal::election;
 use pixseal::image::Rules;
+use pixseal::journal::LogFormat;
 use pixseal::roster::NodeId;
 use pixseal::server::config::{Config, GRACE, Limits};
 use pixseal::store::disk::MinFree;
@@ -35,6 +36,7 @@ pub(super) fn options() -> Options {
         "durability",
         "png",
         "grace",
+        "log",
         "token-rate",
         "cert",
         "key",
@@ -167,6 +169,14 @@ pub(super) fn log_level(text: Option<&str>) -> (LevelFilter, Option<String>) {
                 format!("RUST_LOG={text} is not a level (error, warn, info, debug, off): info is printed");
             (LevelFilter::Info, Some(unknown))
         }
+    }
+}
+
+pub(super) fn log_format(matches: &Matches) -> Result<LogFormat, String> {
+    match matches.opt_str("log").as_deref() {
+        None | Some("text") => Ok(LogFormat::Text),
+        Some("json") => Ok(LogFormat::Json),
+        Some(other) => Err(format!("--log is text or json, not {other:?}")),
     }
 }
 

@@ -60,6 +60,7 @@ Options:
     --user-quota BYTES     what the images of each user may take in this node's folder (default: no limit)
     --health-timeout MS    a peer that is silent for this long is dead (default 600)
     --durability HOW       fsync: a receipt outlives a power loss (default); rename: only a crash
+    --log FORMAT           text (default), or json: one object a line
     --grace SECS           SIGTERM: how long transfers may take to end, then they are cut (default 30)
     --drain ID             have node ID take no images, whether it runs or not: it goes on answering reads
     --undrain ID           have it take images again
@@ -94,13 +95,14 @@ fn run(args: Vec<String>) -> Result<(), String> {
     }
     let cluster_file = matches.opt_str("cluster");
     let mut config = config::config(&matches)?;
+    let format = config::log_format(&matches)?;
     let (level, unknown) = config::log_level(std::env::var("RUST_LOG").ok().as_deref());
     // Registered before anything is started: a signal that comes early must not end the process half-way.
     let mut signals =
         Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|e| format!("cannot wait for signals: {e}"))?;
     limits::raise_descriptor_limit();
     let shorter = limits::heed_file_size_limit(&mut config)?;
-    journal::install(level).map_err(|e| format!("cannot start the journal: {e}"))?;
+    journal::install(level, format, config.id).map_err(|e| format!("cannot start the journal: {e}"))?;
     limits::keep_memory_private();
     if let Some(unknown) = unknown {
         log::warn!("Node {}: {unknown}", config.id);
