@@ -8,6 +8,7 @@ use base64ct::{Base64, Encoding};
 use httpdate::HttpDate;
 use sha2::{Digest, Sha256};
 
+use crate::http::target::encode;
 use crate::node::find::Reach;
 use crate::node::list::List;
 use crate::report::{Item, Page};
@@ -73,7 +74,7 @@ fn table(html: &mut String, images: &[Item]) {
         writeln!(
             html,
             "<tr><td><a href=\"{}\">{}</a></td><td class=\"bytes\">{}</td><td>{}</td><td>{node}</td></tr>",
-            encoded(&image.name),
+            encode(&image.name),
             escaped(&image.name),
             image.bytes,
             HttpDate::from(modified.unwrap_or(UNIX_EPOCH)),
@@ -89,22 +90,7 @@ fn next_query(next: &str, list: &List) -> String {
         Reach::Local => "local&amp;",
         Reach::Everywhere => "",
     };
-    format!("?{local}limit={}&amp;after={}", list.limit, encoded(next))
-}
-
-/// Percent-encoding of everything but what RFC 3986 section 2.3 leaves as it is. So a link is a name, never a scheme, a query or
-/// a way up.
-fn encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                encoded.push(char::from(byte));
-            }
-            _ => write!(encoded, "%{byte:02X}").expect(MEMORY),
-        }
-    }
-    encoded
+    format!("?{local}limit={}&amp;after={}", list.limit, encode(next))
 }
 
 /// Text as HTML, in an element or in a quoted attribute.
