@@ -218,3 +218,111 @@ fn a_token_comes_from_the_environment_or_a_file_and_is_never_printed() {
     assert_eq!(run(Some(&admin), &["rebalance"]).0, 0);
     assert_eq!(with_file(&["rm", "cat.png"]), 0);
 }
+
+/// A node that is ready, and a folder with a cluster file that names it.
+fn one_node() -> (TestCluster, TempDir) {
+    let cluster = TestCluster::start(1);
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("cluster.toml"), &cluster.node(1).members).unwrap();
+    wait_for("the node is ready", || {
+        (client(folder.path(), "alice", &["status"]).status == 0).then_some(())
+    });
+    (cluster, folder)
+}
+
+fn write_image(folder: &TempDir, file: &str) {
+    let file = folder.path().join(file);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(file, picture::dot()).unwrap();
+}
+
+#[test]
+fn put_names_and_counts_what_it_skips_and_r_takes_sub_folders() {
+    let (cluster, folder) = one_node();
+    for file in ["in/a.png", "in/b.jpg", "in/sub/c.png"] {
+        write_image(&folder, file);
+    }
+    let put = client(folder.path(), "alice", &["put", "in"]);
+    assert_eq!(put.status, 0, "{}", put.stderr);
+    assert!(
+        put.stderr
+            .contains("in/b.jpg is skipped: its name does not end in .png"),
+        "{}",
+        put.stderr
+    );
+    assert!(
+        put.stderr.contains("in/sub is skipped: it is a folder: -r"),
+        "{}",
+        put.stderr
+    );
+    assert!(put.stdout.contains("1 of 1 files uploaded"), "{}", put.stdout);
+    assert!(put.stdout.trim_end().ends_with(", 2 skipped"), "{}", put.stdout);
+    let put = client(folder.path(), "alice", &["put", "-r", "in", "--jobs", "2"]);
+    assert_eq!(put.status, 0, "{}", put.stderr);
+    assert!(put.stdout.contains("2 of 2 files uploaded"), "{}", put.stdout);
+    assert_eq!(cluster.node(1).ask("GET", "/images/alice/c.png").status, 200);
+}
+
+#[test]
+fn files_that_fail_do_not_stop_the_others() {
+    let (cluster, folder) = one_node();
+    write_image(&folder, "a.png");
+    write_image(&folder, "z.png");
+    fs::write(folder.path().join("bad.png"), "no image").unwrap();
+    let put = client(
+        folder.path(),
+        "alice",
+        &["put", "none.png", "*.gif", "a.png", "bad.png", "z.png"],
+    );
+    assert_eq!(put.status, 1, "{}", put.stderr);
+    for words in [
+        "none.png: No such file",
+        "*.gif: this pattern matches no file",
+        "bad.png: ",
+        "3 failed",
+    ] {
+        assert!(put.stderr.contains(words), "{words}: {}", put.stderr);
+    }
+    assert!(put.stdout.contains("2 of 5 files uploaded"), "{}", put.stdout);
+    for name in ["a.png", "z.png"] {
+        let target = format!("/images/alice/{name}");
+        assert_eq!(cluster.node(1).ask("GET", &target).status, 200);
+    }
+}
+
+#[test]
+fn standard_input_is_uploaded_under_a_name_and_variables_stand_for_options() {
+    let (cluster, folder) = one_node();
+    write_image(&folder, "in.png");
+    fs::rename(
+        folder.path().join("cluster.toml"),
+        folder.path().join("other.toml"),
+    )
+    .unwrap();
+    let put = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_client"))
+            .args(arguments)
+            .current_dir(folder.path())
+            .env("USER", "jean.dupont")
+            .env("PIXSEAL_USER", "bob")
+            .env("PIXSEAL_CLUSTER", "other.toml")
+            .env_remove("PIXSEAL_TOKEN")
+            .stdin(fs::File::open(folder.path().join("in.png")).unwrap())
+            .output()
+            .unwrap();
+        (
+            output.status.code().unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    assert_eq!(put(&["put", "-", "--name", "cat.png"]), (0, String::new()));
+    assert_eq!(
+        put(&["put", "in.png", "--name", "dog.png", "-u", "carl"]),
+        (0, String::new())
+    );
+    for target in ["/images/bob/cat.png", "/images/carl/dog.png"] {
+        assert_eq!(cluster.node(1).ask("GET", target).status, 200, "{target}");
+    }
+    let (status, said) = put(&["put", "-"]);
+    assert_eq!((status, said.contains("--name NAME")), (2, true), "{said}");
+}

@@ -19,6 +19,14 @@ const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
 /// How long to try for one image, unless --timeout says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How many images are uploaded at a time, unless --jobs says otherwise.
+const JOBS: usize = 4;
+const JOBS_MAX: usize = 64;
+/// The cluster file, unless --cluster says otherwise.
+const CLUSTER_VARIABLE: &str = "PIXSEAL_CLUSTER";
+/// Whose images, unless --user says otherwise.
+const USER_VARIABLE: &str = "PIXSEAL_USER";
+
 /// The arguments, checked.
 pub(super) struct Config {
     pub(super) members: Members,
@@ -26,6 +34,8 @@ pub(super) struct Config {
     pub(super) file: String,
     pub(super) user: String,
     pub(super) output: PathBuf,
+    /// How many images are uploaded at a time.
+    pub(super) jobs: usize,
     /// None: each command has its own.
     pub(super) timeout: Option<Duration>,
     /// Shown to the nodes.
@@ -39,16 +49,20 @@ impl Config {
     pub(super) fn read(matches: &Matches) -> Result<Config, String> {
         let is_of_nodes = |command: &String| ["status", "rebalance"].contains(&command.as_str());
         let is_of_nodes = matches.free.first().is_some_and(is_of_nodes);
-        let file = matches.opt_str("cluster");
+        let file = matches.opt_str("cluster").or_else(|| variable(CLUSTER_VARIABLE));
         Ok(Config {
             members: cluster_file::read(file.as_deref())?,
             file: file.unwrap_or_else(|| cluster_file::DEFAULT.to_owned()),
             user: match matches.opt_str("user") {
                 Some(user) => check_user("--user", user)?,
                 None if is_of_nodes => String::new(),
-                None => login()?,
+                None => match variable(USER_VARIABLE) {
+                    Some(user) => check_user(USER_VARIABLE, user)?,
+                    None => login()?,
+                },
             },
             output: matches.opt_str("output").unwrap_or_else(|| ".".to_owned()).into(),
+            jobs: matches.opt_str("jobs").map_or(Ok(JOBS), |count| jobs(&count))?,
             timeout: matches
                 .opt_str("timeout")
                 .map(|seconds| timeout(&seconds))
@@ -68,6 +82,21 @@ impl Config {
     /// When to stop trying for an image that is begun now.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout.unwrap_or(TIMEOUT)
+    }
+}
+
+/// A variable of the environment that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(value.to_string_lossy().into_owned())
+}
+
+fn jobs(count: &str) -> Result<usize, String> {
+    match count.parse() {
+        Ok(count) if (1..=JOBS_MAX).contains(&count) => Ok(count),
+        _ => Err(format!(
+            "--jobs takes a number from 1 to {JOBS_MAX}, not {count:?}"
+        )),
     }
 }
 

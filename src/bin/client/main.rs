@@ -13,6 +13,7 @@ mod get;
 mod progress;
 mod put;
 mod rebalance;
+mod sources;
 mod status;
 
 use std::process::ExitCode;
@@ -23,9 +24,11 @@ use pixseal::image_id::ImageId;
 use pixseal::standard_output::{print, say};
 
 use self::config::Config;
+use self::sources::Sources;
 
 const USAGE: &str = "\
-Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png in them)
+Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png in them; what is skipped is named)
+       client put - --name NAME      upload standard input
        client get NAME... [-o DIR]   write images into DIR (default: the current folder; - is standard output)
        client ls                     list the images of a user
        client rm NAME...             remove images
@@ -35,6 +38,9 @@ Usage: client put FILE|FOLDER...     upload PNG files (of folders: every *.png i
 
 Options:
   -u, --user USER      whose images (default: the login name, or \"user\")
+  -r, --recursive      put takes sub-folders too; the name of an image is that of its file alone
+      --name NAME      what put calls the image (of one file)
+  -j, --jobs N         how many images put uploads at a time (1 to 64; default: 4)
   -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003);
                        members that it does not name are learnt from those that it names
   -o, --output DIR     where get writes
@@ -47,6 +53,8 @@ Options:
                        (1.5), or to go on rebalancing while nothing moves (60)
   -h, --help           this text
   -V, --version        the version
+
+Environment: PIXSEAL_USER, PIXSEAL_CLUSTER and PIXSEAL_TOKEN stand for --user, --cluster and a token; options win.
 
 Exit codes: 0 everything done, 1 something failed (each is named on standard error), 2 wrong usage.
 Of status: 0 all nodes answer, are ready and agree, 1 not so (table and sentences say why), 2 wrong usage.
@@ -66,7 +74,10 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     options
         .optopt("u", "user", "", "USER")
         .optopt("c", "cluster", "", "FILE")
-        .optopt("o", "output", "", "DIR");
+        .optopt("o", "output", "", "DIR")
+        .optopt("j", "jobs", "", "N")
+        .optopt("", "name", "", "NAME")
+        .optflag("r", "recursive", "");
     options
         .optopt("", "timeout", "", "SECS")
         .optopt("", "token-file", "", "FILE")
@@ -88,7 +99,12 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     let mut client = config.client(&config.members);
     let failed = match matches.free.split_first() {
         Some((command, files)) if command == "put" && !files.is_empty() => {
-            put::put(&mut client, &config, files)?
+            let sources = Sources::find(
+                files,
+                matches.opt_present("recursive"),
+                matches.opt_str("name").as_deref(),
+            )?;
+            put::put(&config, &sources)
         }
         Some((command, names)) if command == "get" && !names.is_empty() => {
             each(names, |name| get::get(&mut client, &config, name))

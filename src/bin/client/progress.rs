@@ -11,8 +11,11 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub(super) struct Progress {
     files: usize,
     bytes: u64,
-    pub(super) done: usize,
-    pub(super) bytes_done: u64,
+    done: usize,
+    bytes_done: u64,
+    pub(super) failed: usize,
+    /// Whether every line could be printed.
+    pub(super) told: Result<(), String>,
     pub(super) start: Instant,
     drawn: Option<Instant>,
     live: bool,
@@ -26,6 +29,8 @@ impl Progress {
             bytes,
             done: 0,
             bytes_done: 0,
+            failed: 0,
+            told: Ok(()),
             start: Instant::now(),
             drawn: None,
             live,
@@ -55,11 +60,18 @@ impl Progress {
         self.drawn = Some(Instant::now());
     }
 
-    /// An error if the line cannot be printed.
-    pub(super) fn say(&mut self, line: &str) -> Result<(), String> {
-        match self.live {
-            true => Ok(()),
-            false => say(line),
+    /// A file of so many bytes is done, or has failed: the line says which.
+    pub(super) fn record(&mut self, bytes: u64, outcome: Result<String, String>) {
+        self.done += 1;
+        self.bytes_done += bytes;
+        match outcome {
+            Ok(line) if !self.live && self.told.is_ok() => self.told = say(line),
+            Ok(_) => {}
+            Err(why) => {
+                self.failed += 1;
+                self.clear();
+                eprintln!("client: {why}");
+            }
         }
     }
 

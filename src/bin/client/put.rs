@@ -1,9 +1,9 @@
-//! `client put`: which files are meant, and their uploads.
+//! `client put`: uploads files, several at a time.
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use pixseal::client::Client;
 use pixseal::client::upload::{Audience, Terms, UploadBody};
@@ -12,95 +12,102 @@ use pixseal::standard_output::say;
 
 use super::config::Config;
 use super::progress::Progress;
+use super::sources::{Source, Sources};
+
+/// What all uploads of one run share.
+struct Run<'a> {
+    config: &'a Config,
+    sources: &'a Sources,
+    /// The index of the next source.
+    next: AtomicUsize,
+    progress: Mutex<Progress>,
+}
 
 /// Uploads every file, and returns how many failed; an error is wrong usage, and nothing was sent.
-pub(super) fn put(client: &mut Client, config: &Config, arguments: &[String]) -> Result<usize, String> {
-    let mut files = Vec::new();
-    for argument in arguments {
-        collect(Path::new(argument), &mut files).map_err(|e| format!("{argument}: {e}"))?;
+pub(super) fn put(config: &Config, sources: &Sources) -> usize {
+    for (path, why) in &sources.skipped {
+        eprintln!("client: {} is skipped: {why}", path.display());
     }
-    refuse_repeated_names(&files)?;
-    let mut progress = Progress::new(files.len(), files.iter().map(|(_, bytes)| bytes).sum());
-    let mut failed = 0;
-    // The images count, not the lines about them: what cannot be printed is said at the end.
-    let mut told = Ok(());
-    for (path, bytes) in &files {
-        progress.show();
-        match put_one(client, config, path, *bytes) {
-            Ok(line) => told = told.and(progress.say(&line)),
-            Err(why) => {
-                failed += 1;
-                progress.clear();
-                eprintln!("client: {}: {why}", path.display());
-            }
+    for (path, why) in &sources.failed {
+        eprintln!("client: {}: {why}", path.display());
+    }
+    let found = &sources.found;
+    let run = Run {
+        config,
+        sources,
+        next: AtomicUsize::new(0),
+        progress: Mutex::new(Progress::new(
+            found.len(),
+            found.iter().map(|source| source.bytes).sum(),
+        )),
+    };
+    thread::scope(|scope| {
+        for _ in 1..config.jobs.min(found.len()) {
+            scope.spawn(|| run.work());
         }
-        progress.done += 1;
-        progress.bytes_done += bytes;
-    }
+        run.work();
+    });
+    let progress = run.progress.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary(progress, sources)
+}
+
+/// Says how it went, and returns how many failed.
+fn summary(mut progress: Progress, sources: &Sources) -> usize {
     progress.clear();
-    told = told.and(say(format_args!(
-        "{} of {} files uploaded in {:.1} s",
-        files.len() - failed,
-        files.len(),
-        progress.start.elapsed().as_secs_f64()
-    )));
-    if let Err(why) = told {
-        failed += 1;
-        eprintln!("client: {why}");
-    }
-    Ok(failed)
-}
-
-/// A file stands for itself, a folder for every `*.png` directly in it.
-fn collect(path: &Path, files: &mut Vec<(PathBuf, u64)>) -> std::io::Result<()> {
-    let metadata = std::fs::metadata(path)?;
-    if !metadata.is_dir() {
-        files.push((path.to_owned(), metadata.len()));
-        return Ok(());
-    }
-    let mut inside: Vec<PathBuf> = std::fs::read_dir(path)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()?;
-    inside.retain(|file| file.extension().is_some_and(|extension| extension == "png") && file.is_file());
-    inside.sort();
-    for file in inside {
-        let bytes = std::fs::metadata(&file)?.len();
-        files.push((file, bytes));
-    }
-    Ok(())
-}
-
-/// An image has the name of its file, without the folder: of two files with one name, the second would replace the first.
-fn refuse_repeated_names(files: &[(PathBuf, u64)]) -> Result<(), String> {
-    let mut known = HashMap::with_capacity(files.len());
-    for (path, _) in files {
-        let name = path.file_name().unwrap_or_default();
-        if let Some(first) = known.insert(name, path) {
-            return Err(format!(
-                "{} is given twice, as {} and as {}: rename one of them, or upload it for another --user; nothing was sent",
-                name.display(),
-                first.display(),
-                path.display()
-            ));
+    let asked = sources.found.len() + sources.failed.len();
+    let failed = progress.failed + sources.failed.len();
+    let skipped = match sources.skipped.len() {
+        0 => String::new(),
+        count => format!(", {count} skipped"),
+    };
+    let seconds = progress.start.elapsed().as_secs_f64();
+    let told = say(format_args!(
+        "{} of {asked} files uploaded in {seconds:.1} s{skipped}",
+        asked - failed
+    ));
+    // The images count, not the lines about them: what could not be printed is said at the end.
+    match progress.told.and(told) {
+        Ok(()) => failed,
+        Err(why) => {
+            eprintln!("client: {why}");
+            failed + 1
         }
     }
-    Ok(())
 }
 
-fn put_one(client: &mut Client, config: &Config, path: &Path, bytes: u64) -> Result<String, String> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or("the file name is not text")?;
+impl Run<'_> {
+    /// Uploads one file after the other until none is left.
+    fn work(&self) {
+        let mut client = self.config.client(&self.config.members);
+        while let Some(source) = self.sources.found.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            self.progress().show();
+            let outcome = put_one(&mut client, self.config, source)
+                .map_err(|why| format!("{}: {why}", source.path.display()));
+            self.progress().record(source.bytes, outcome);
+        }
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn put_one(client: &mut Client, config: &Config, source: &Source) -> Result<String, String> {
+    let name = source.name.as_deref().ok_or("the file name is not text")?;
     let image = ImageId::new(&config.user, name).map_err(|e| e.to_string())?;
-    let mut file = File::open(path).map_err(|e| e.to_string())?;
     let terms = Terms {
         audience: Audience::All,
         deadline: config.deadline(),
         stop: &AtomicBool::new(false),
         hold: None,
     };
-    let upload = client.upload(&image, UploadBody::File(&mut file, bytes), terms);
+    let upload = match &source.content {
+        Some(content) => client.upload(&image, UploadBody::Bytes(content), terms),
+        None => {
+            let mut file = File::open(&source.path).map_err(|e| e.to_string())?;
+            client.upload(&image, UploadBody::File(&mut file, source.bytes), terms)
+        }
+    };
     let receipt = upload.outcome.map_err(|e| e.to_string())?;
     Ok(format!(
         "{image}: {} bytes on node {}",
