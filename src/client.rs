@@ -106,17 +106,7 @@ impl Client {
     pub fn list(&mut self, user: &str, deadline: Instant) -> Result<Page, Error> {
         let mut whole = Page::default();
         loop {
-            let after = whole
-                .next
-                .take()
-                .map_or_else(String::new, |name| format!("?after={}", encode(&name)));
-            let answered = self
-                .nodes
-                .fetch(None, "GET", &format!("/images/{user}/{after}"), deadline)?;
-            if answered.response.status != 200 {
-                return Err(answered.error());
-            }
-            let page: Page = answered.json()?;
+            let page = self.page(user, whole.next.as_deref(), deadline)?;
             whole.images.extend(page.images);
             whole.missing.extend(
                 page.missing
@@ -128,6 +118,18 @@ impl Client {
             if whole.next.is_none() {
                 return Ok(whole);
             }
+        }
+    }
+
+    /// One page of that list: the first, or the one that begins after the name `after`.
+    pub fn page(&mut self, user: &str, after: Option<&str>, deadline: Instant) -> Result<Page, Error> {
+        let after = after.map_or_else(String::new, |name| format!("?after={}", encode(name)));
+        let answered = self
+            .nodes
+            .fetch(None, "GET", &format!("/images/{user}/{after}"), deadline)?;
+        match answered.response.status {
+            200 => answered.json(),
+            _ => Err(answered.error()),
         }
     }
 

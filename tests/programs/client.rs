@@ -190,7 +190,7 @@ fn a_token_comes_from_the_environment_or_a_file_and_is_never_printed() {
     let with_file = |arguments: &[&str]| run(None, &[arguments, &file].concat()).0;
     assert_eq!(run(Some(&token), &["put", "cat.png"]).0, 0);
     assert_eq!(with_file(&["ls"]), 0);
-    assert_eq!(with_file(&["get", "cat.png", "-o", "."]), 0);
+    assert_eq!(with_file(&["get", "cat.png", "-o", ".", "--force"]), 0);
     assert_eq!(run(Some("pixseal_wrong"), &["ls", "--token-file", "token"]).0, 0);
     let (status, said) = run(None, &["ls"]);
     assert_eq!(
@@ -325,4 +325,45 @@ fn standard_input_is_uploaded_under_a_name_and_variables_stand_for_options() {
     }
     let (status, said) = put(&["put", "-"]);
     assert_eq!((status, said.contains("--name NAME")), (2, true), "{said}");
+}
+
+#[test]
+fn get_replaces_a_file_only_with_force() {
+    let (_cluster, folder) = one_node();
+    write_image(&folder, "a.png");
+    write_image(&folder, "b.png");
+    let run = |arguments: &[&str]| client(folder.path(), "alice", arguments);
+    assert_eq!(run(&["put", "a.png", "b.png"]).status, 0);
+    let a = folder.path().join("a.png");
+    fs::write(&a, "mine").unwrap();
+    fs::remove_file(folder.path().join("b.png")).unwrap();
+    let get = run(&["get", "a.png", "b.png"]);
+    assert_eq!(get.status, 1, "{}", get.stdout);
+    assert!(
+        get.stderr.contains("a.png: it exists already; --force"),
+        "{}",
+        get.stderr
+    );
+    assert_eq!(fs::read(&a).unwrap(), b"mine");
+    assert_eq!(fs::read(folder.path().join("b.png")).unwrap(), picture::dot());
+    assert_eq!(run(&["get", "a.png", "--force"]).status, 0);
+    assert_eq!(fs::read(&a).unwrap(), picture::dot());
+}
+
+#[test]
+fn ls_shows_dates_and_versions_or_json() {
+    let (_cluster, folder) = one_node();
+    write_image(&folder, "a.png");
+    let run = |arguments: &[&str]| client(folder.path(), "alice", arguments).stdout;
+    run(&["put", "a.png"]);
+    let json: serde_json::Value = serde_json::from_str(&run(&["ls", "--json"])).unwrap();
+    assert_eq!((&json["name"], &json["node"]), (&"a.png".into(), &1.into()));
+    let long = run(&["ls", "-l"]);
+    let words: Vec<&str> = long.split_whitespace().collect();
+    assert_eq!(words.len(), 7, "{long}");
+    assert_eq!(
+        (words[1].len(), words[2].len()),
+        ("2026-12-01".len(), "12:00".len())
+    );
+    assert_eq!(words[5], json["version"].as_str().unwrap());
 }

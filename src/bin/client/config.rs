@@ -8,6 +8,7 @@ use pixseal::client::Client;
 use pixseal::client::bearer_token::BearerToken;
 use pixseal::client::nodes::Patience;
 use pixseal::cluster_file;
+use pixseal::durable::Replace;
 use pixseal::image_id;
 use pixseal::members::Members;
 use pixseal::tls;
@@ -34,6 +35,8 @@ pub(super) struct Config {
     pub(super) file: String,
     pub(super) user: String,
     pub(super) output: PathBuf,
+    /// What get does with files that are there.
+    pub(super) replace: Replace,
     /// How many images are uploaded at a time.
     pub(super) jobs: usize,
     /// None: each command has its own.
@@ -62,6 +65,10 @@ impl Config {
                 },
             },
             output: matches.opt_str("output").unwrap_or_else(|| ".".to_owned()).into(),
+            replace: match matches.opt_present("force") {
+                true => Replace::Allowed,
+                false => Replace::Refused,
+            },
             jobs: matches.opt_str("jobs").map_or(Ok(JOBS), |count| jobs(&count))?,
             timeout: matches
                 .opt_str("timeout")

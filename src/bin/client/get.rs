@@ -15,13 +15,21 @@ use super::config::Config;
 
 pub(super) fn get(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
     let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
+    let path = config.output.join(name);
+    let is_to_file = config.output != Path::new("-");
+    if is_to_file && config.replace == Replace::Refused && path.symlink_metadata().is_ok() {
+        return Err(format!(
+            "{}: it exists already; --force replaces it",
+            path.display()
+        ));
+    }
     let deadline = config.deadline();
     let download = client
         .download(&image, None, deadline)
         .map_err(|e| format!("{image}: {e}"))?;
     let mut download = download.ok_or_else(|| format!("{image}: no node has it"))?;
     let wrong = |e: std::io::Error| format!("{image}: {e}");
-    if config.output == Path::new("-") {
+    if !is_to_file {
         let mut out = std::io::stdout().lock();
         let copied = copy(&mut download, &mut out, deadline).and_then(|_| out.flush());
         // Whoever was reading may have had enough.
@@ -31,9 +39,7 @@ pub(super) fn get(client: &mut Client, config: &Config, name: &str) -> Result<()
         })?;
     } else {
         std::fs::create_dir_all(&config.output).map_err(wrong)?;
-        let path = config.output.join(name);
-        let bytes =
-            save(&mut download, &config.output, name, deadline).map_err(|e| format!("{image}: {e}"))?;
+        let bytes = save(&mut download, config, name, deadline).map_err(|e| format!("{image}: {e}"))?;
         say(format_args!(
             "{}: {bytes} bytes from node {}",
             path.display(),
@@ -47,16 +53,16 @@ pub(super) fn get(client: &mut Client, config: &Config, name: &str) -> Result<()
 /// Saves a download as `name`. It has another name until it is whole: a broken download must not look like an image.
 fn save(
     download: &mut Download,
-    folder: &Path,
+    config: &Config,
     name: &str,
     deadline: Instant,
 ) -> Result<u64, Box<dyn std::error::Error>> {
-    let (folder, partial) = (Folder::open(folder)?, format!("{name}.partial"));
+    let (folder, partial) = (Folder::open(&config.output)?, format!("{name}.partial"));
     // What an earlier download left that was killed.
     folder.remove(&partial)?;
     let temporary = folder.create_temporary(partial, 0o666)?;
     let bytes = copy(download, &mut temporary.file(), deadline)?;
-    temporary.commit(&folder, name, Replace::Allowed, Durability::Rename)?;
+    temporary.commit(&folder, name, config.replace, Durability::Rename)?;
     Ok(bytes)
 }
 

@@ -10,6 +10,7 @@
 
 mod config;
 mod get;
+mod list;
 mod progress;
 mod put;
 mod rebalance;
@@ -24,6 +25,7 @@ use pixseal::image_id::ImageId;
 use pixseal::standard_output::{print, say};
 
 use self::config::Config;
+use self::list::Format;
 use self::sources::Sources;
 
 const USAGE: &str = "\
@@ -44,6 +46,9 @@ Options:
   -c, --cluster FILE   the nodes (default: cluster.toml if it exists, otherwise 127.0.0.1:8001 to 8003);
                        members that it does not name are learnt from those that it names
   -o, --output DIR     where get writes
+  -f, --force          get replaces files that are there; otherwise it leaves them and names them as failed
+  -l, --long           ls shows date (UTC) and version too
+      --json           ls prints an object for each image, one a line
       --token-file FILE
                        a file with your token (default: the environment variable PIXSEAL_TOKEN, if it is set)
       --ca FILE        speak TLS, with nodes whose certificates are of these authorities (PEM)
@@ -77,7 +82,10 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         .optopt("o", "output", "", "DIR")
         .optopt("j", "jobs", "", "N")
         .optopt("", "name", "", "NAME")
-        .optflag("r", "recursive", "");
+        .optflag("r", "recursive", "")
+        .optflag("f", "force", "")
+        .optflag("l", "long", "")
+        .optflag("", "json", "");
     options
         .optopt("", "timeout", "", "SECS")
         .optopt("", "token-file", "", "FILE")
@@ -112,8 +120,8 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
         Some((command, names)) if command == "rm" && !names.is_empty() => {
             each(names, |name| remove(&mut client, &config, name))
         }
-        Some((command, [])) if command == "ls" => each(std::slice::from_ref(&config.user), |user| {
-            list(&mut client, &config, user)
+        Some((command, [])) if command == "ls" => each(std::slice::from_ref(&config.user), |_| {
+            list::list(&mut client, &config, Format::of(&matches))
         }),
         Some((command, [])) if command == "rebalance" => return Ok(rebalance::rebalance(&config)),
         Some((command, [])) if command == "status" => return Ok(status::status(&config)),
@@ -145,25 +153,6 @@ fn outcome(done: Result<(), String>) -> ExitCode {
 fn each(items: &[String], mut action: impl FnMut(&str) -> Result<(), String>) -> usize {
     let failures = items.iter().filter_map(|item| action(item).err());
     failures.inspect(|why| eprintln!("client: {why}")).count()
-}
-
-fn list(client: &mut Client, config: &Config, user: &str) -> Result<(), String> {
-    let list = client.list(user, config.deadline()).map_err(|e| e.to_string())?;
-    let lines = list.images.iter().map(|item| {
-        let node = item.node.map_or_else(|| "?".to_owned(), |id| id.to_string());
-        format!("{:>12}  node {node:<4} {}\n", item.bytes, item.name)
-    });
-    print(lines.collect::<String>())?;
-    match list.missing.is_empty() {
-        true => Ok(()),
-        false => {
-            let missing: Vec<String> = list.missing.iter().map(|id| format!("Node {id}")).collect();
-            Err(format!(
-                "the list is not complete, these could not be asked: {}",
-                missing.join(", ")
-            ))
-        }
-    }
 }
 
 fn remove(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
