@@ -37,7 +37,7 @@ use std::time::Instant;
 
 use self::ask::Answered;
 use self::bearer_token::BearerToken;
-use self::download::Download;
+use self::download::{Download, Held};
 use self::error::Error;
 use self::nodes::{Nodes, Patience};
 use self::pending_upload::PendingUpload;
@@ -75,6 +75,14 @@ impl Client {
     /// Speaks TLS, and believes only nodes that can show who they are; none: plain HTTP.
     pub fn with_tls(mut self, tls: Option<ClientTls>) -> Client {
         self.nodes.tls = tls;
+        self
+    }
+
+    /// Uploads of names that exist are refused, as [`ErrorKind::PreconditionFailed`].
+    ///
+    /// [`ErrorKind::PreconditionFailed`]: error::ErrorKind::PreconditionFailed
+    pub fn only_new(mut self, only_new: bool) -> Client {
+        self.nodes.only_new = only_new;
         self
     }
 
@@ -154,7 +162,17 @@ impl Client {
         first: Option<NodeId>,
         deadline: Instant,
     ) -> Result<Option<Download>, Error> {
-        self.nodes.download(image, first, deadline)
+        self.nodes.download(image, first, None, deadline)
+    }
+
+    /// The same, of which a part is there already: what is received begins at [`Download::begins_at`].
+    pub fn resume(
+        &mut self,
+        image: &ImageId,
+        held: Option<Held<'_>>,
+        deadline: Instant,
+    ) -> Result<Option<Download>, Error> {
+        self.nodes.download(image, None, held, deadline)
     }
 
     /// Keeps the connection of a download for the next request, if the image was read to its end.

@@ -5,8 +5,15 @@ use std::io::{self, Write};
 
 /// Prints a text as it is. An error is one sentence.
 pub fn print(text: impl Display) -> Result<(), String> {
+    offer(text).map(drop)
+}
+
+/// The same; `false`: the reader has had enough, and whoever goes on printing prints for nobody.
+pub fn offer(text: impl Display) -> Result<bool, String> {
     let mut out = io::stdout().lock();
-    ended(write!(out, "{text}").and_then(|()| out.flush()))
+    let written = write!(out, "{text}").and_then(|()| out.flush());
+    let is_read = written.is_ok();
+    ended(written).map(|()| is_read)
 }
 
 /// Prints a line.

@@ -78,7 +78,7 @@ impl Nodes {
         patience: Duration,
     ) -> Result<Answered, Error> {
         let deadline = Instant::now() + patience;
-        let (mut connection, response) = self.request(id, method, target, patience)?;
+        let (mut connection, response) = self.request(id, method, target, "", patience)?;
         let content = match method {
             "HEAD" => Vec::new(),
             _ => connection.read_all(&response, ANSWER_BYTES_MAX, deadline)?,
@@ -121,13 +121,14 @@ impl Nodes {
         id: NodeId,
         method: &str,
         target: &str,
+        fields: &str,
         patience: Duration,
     ) -> Result<(NodeConnection, Response), Error> {
         loop {
             let mut connection = self.take(id)?;
             let reused = connection.is_reused();
             let deadline = Instant::now() + patience;
-            let sent = connection.send_head(method, target, "", &[], deadline);
+            let sent = connection.send_head(method, target, fields, &[], deadline);
             match sent.and_then(|()| connection.head(deadline)) {
                 Ok(response) => return Ok((connection, response)),
                 Err(error) if reused && error.kind == ErrorKind::Lost => {}

@@ -21,6 +21,8 @@ pub enum ErrorKind {
     Broken,
     /// 507: the node's disk is full, or all is taken that the user may have.
     DiskFull,
+    /// 412: the image is not as the request demands.
+    PreconditionFailed,
     /// 4xx: asking again would not help.
     Refused,
     /// Every node that answered named another one.
@@ -44,6 +46,7 @@ impl ErrorKind {
         match status {
             408 | 429 | 503 | 504 => ErrorKind::Busy,
             507 => ErrorKind::DiskFull,
+            412 => ErrorKind::PreconditionFailed,
             500..=599 => ErrorKind::Broken,
             400..=499 => ErrorKind::Refused,
             _ => ErrorKind::Protocol,
@@ -68,6 +71,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Busy => "busy (503, 429 or 408)",
             ErrorKind::Broken => "server error (5xx)",
             ErrorKind::DiskFull => "disk or quota full (507)",
+            ErrorKind::PreconditionFailed => "precondition failed (412)",
             ErrorKind::Refused => "refused (4xx)",
             ErrorKind::Disputed => "nobody accepted",
             ErrorKind::Stopped => "stopped",

@@ -52,6 +52,8 @@ pub(super) struct Nodes {
     pub(super) token: Option<BearerToken>,
     /// Whom to believe, and what to show to them; none: plain HTTP.
     pub(super) tls: Option<ClientTls>,
+    /// Uploads that would replace an image are refused.
+    pub(super) only_new: bool,
     /// When a node was last asked who the members are.
     learnt: Option<Instant>,
 }
@@ -83,6 +85,7 @@ impl Nodes {
             patience,
             token: None,
             tls: None,
+            only_new: false,
             learnt: None,
         }
     }

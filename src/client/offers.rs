@@ -69,8 +69,10 @@ impl PendingUpload<'_, '_, '_> {
                 ErrorKind::DiskFull => full_since.or(Some(now)),
                 _ => None,
             };
-            let hopeless = matches!(error.kind, ErrorKind::Refused | ErrorKind::Untrusted)
-                || broken == BROKEN_MAX
+            let hopeless = matches!(
+                error.kind,
+                ErrorKind::Refused | ErrorKind::PreconditionFailed | ErrorKind::Untrusted
+            ) || broken == BROKEN_MAX
                 || full_since.is_some_and(|since| now >= since + DISK_FULL_TIME_MAX);
             self.upload.outcome = Err(error);
             if hopeless || self.terms.stop.load(Ordering::Relaxed) || now + self.wait >= self.terms.deadline {

@@ -50,7 +50,15 @@ impl<'c, 'a, 'b> PendingUpload<'c, 'a, 'b> {
         body: UploadBody<'b>,
         terms: Terms<'a>,
     ) -> PendingUpload<'c, 'a, 'b> {
-        let fields = format!("Content-Length: {}\r\nContent-Type: image/png\r\n", body.bytes());
+        let condition = if nodes.only_new {
+            "If-None-Match: *\r\n"
+        } else {
+            ""
+        };
+        let fields = format!(
+            "Content-Length: {}\r\nContent-Type: image/png\r\n{condition}",
+            body.bytes()
+        );
         PendingUpload {
             nodes,
             buf,

@@ -220,7 +220,7 @@ fn a_token_comes_from_the_environment_or_a_file_and_is_never_printed() {
 }
 
 /// A node that is ready, and a folder with a cluster file that names it.
-fn one_node() -> (TestCluster, TempDir) {
+pub(crate) fn one_node() -> (TestCluster, TempDir) {
     let cluster = TestCluster::start(1);
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("cluster.toml"), &cluster.node(1).members).unwrap();
@@ -230,7 +230,7 @@ fn one_node() -> (TestCluster, TempDir) {
     (cluster, folder)
 }
 
-fn write_image(folder: &TempDir, file: &str) {
+pub(crate) fn write_image(folder: &TempDir, file: &str) {
     let file = folder.path().join(file);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(file, picture::dot()).unwrap();

@@ -14,6 +14,8 @@ use pixseal::members::Members;
 use pixseal::tls;
 use pixseal::tls::settings::ClientTls;
 
+use super::server_url;
+
 /// A day: longer is a mistake.
 const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
 
@@ -25,8 +27,20 @@ const JOBS: usize = 4;
 const JOBS_MAX: usize = 64;
 /// The cluster file, unless --cluster says otherwise.
 const CLUSTER_VARIABLE: &str = "PIXSEAL_CLUSTER";
+/// Servers, with spaces between, unless --server or --cluster says otherwise.
+const SERVER_VARIABLE: &str = "PIXSEAL_SERVER";
 /// Whose images, unless --user says otherwise.
 const USER_VARIABLE: &str = "PIXSEAL_USER";
+
+/// What put does where the cluster has an image of the name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Existing {
+    Replace,
+    /// It stays.
+    Keep,
+    /// It stays if it is the same.
+    SkipSame,
+}
 
 /// The arguments, checked.
 pub(super) struct Config {
@@ -37,7 +51,8 @@ pub(super) struct Config {
     pub(super) output: PathBuf,
     /// What get does with files that are there.
     pub(super) replace: Replace,
-    /// How many images are uploaded at a time.
+    pub(super) existing: Existing,
+    /// How many images are sent or received at a time.
     pub(super) jobs: usize,
     /// None: each command has its own.
     pub(super) timeout: Option<Duration>,
@@ -52,10 +67,12 @@ impl Config {
     pub(super) fn read(matches: &Matches) -> Result<Config, String> {
         let is_of_nodes = |command: &String| ["status", "rebalance"].contains(&command.as_str());
         let is_of_nodes = matches.free.first().is_some_and(is_of_nodes);
-        let file = matches.opt_str("cluster").or_else(|| variable(CLUSTER_VARIABLE));
+        let token = BearerToken::find(matches.opt_str("token-file").as_deref().map(Path::new))?;
+        let tls = tls::client_of(["ca", "cert", "key"].map(|name| matches.opt_str(name)))?;
+        let (members, file) = nodes(matches, (token.as_ref(), tls.as_ref()))?;
         Ok(Config {
-            members: cluster_file::read(file.as_deref())?,
-            file: file.unwrap_or_else(|| cluster_file::DEFAULT.to_owned()),
+            members,
+            file,
             user: match matches.opt_str("user") {
                 Some(user) => check_user("--user", user)?,
                 None if is_of_nodes => String::new(),
@@ -69,13 +86,26 @@ impl Config {
                 true => Replace::Allowed,
                 false => Replace::Refused,
             },
+            existing: match (
+                matches.opt_present("no-clobber"),
+                matches.opt_present("skip-same"),
+            ) {
+                (false, false) => Existing::Replace,
+                (true, false) => Existing::Keep,
+                (false, true) => Existing::SkipSame,
+                (true, true) => {
+                    return Err(
+                        "--no-clobber leaves what --skip-same would compare: give one of them".to_owned(),
+                    );
+                }
+            },
             jobs: matches.opt_str("jobs").map_or(Ok(JOBS), |count| jobs(&count))?,
             timeout: matches
                 .opt_str("timeout")
                 .map(|seconds| timeout(&seconds))
                 .transpose()?,
-            token: BearerToken::find(matches.opt_str("token-file").as_deref().map(Path::new))?,
-            tls: tls::client_of(["ca", "cert", "key"].map(|name| matches.opt_str(name)))?,
+            token,
+            tls,
         })
     }
 
@@ -90,6 +120,33 @@ impl Config {
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.timeout.unwrap_or(TIMEOUT)
     }
+}
+
+/// Who the nodes are, and what says so: servers that were named, a cluster file, or what runs when nothing was prepared. Options
+/// come before variables.
+fn nodes(
+    matches: &Matches,
+    credentials: (Option<&BearerToken>, Option<&ClientTls>),
+) -> Result<(Members, String), String> {
+    let servers = matches.opt_strs("server");
+    let file = matches.opt_str("cluster");
+    if !servers.is_empty() && file.is_some() {
+        return Err("--server and --cluster both say who the nodes are: give one of them".to_owned());
+    }
+    let servers = match (servers.is_empty(), &file, variable(SERVER_VARIABLE)) {
+        (true, None, Some(urls)) => urls
+            .split(' ')
+            .filter(|url| !url.is_empty())
+            .map(str::to_owned)
+            .collect(),
+        _ => servers,
+    };
+    if !servers.is_empty() {
+        return Ok((server_url::members(&servers, credentials)?, servers.join(" ")));
+    }
+    let file = file.or_else(|| variable(CLUSTER_VARIABLE));
+    let members = cluster_file::read(file.as_deref())?;
+    Ok((members, file.unwrap_or_else(|| cluster_file::DEFAULT.to_owned())))
 }
 
 /// A variable of the environment that is set and not empty.

@@ -1,84 +1,206 @@
-//! `client get`: an image into a file, which appears only when all of it is there, or to standard output.
+//! `client get`: images into files, several at a time, or one to standard output.
+//!
+//! A download has another name until all of it is there, `NAME.TAG.part` beside the file that it is to be: a broken one must
+//! not look like an image. TAG is the image's entity tag. So one that broke off, or was stopped, goes on where it was, also
+//! when `get` is called again, unless the image has changed meanwhile.
 
-use std::io::Write;
-use std::path::Path;
-use std::time::Instant;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::download::Download;
+use pixseal::client::download::{Download, Held};
 use pixseal::client::upload::PIECE_BYTES;
-use pixseal::durable::{Durability, Folder, Replace};
+use pixseal::durable::Replace;
 use pixseal::image_id::ImageId;
 use pixseal::standard_output::say;
 
 use super::config::Config;
 
-pub(super) fn get(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
+const PART_SUFFIX: &str = ".part";
+/// Hexadecimal digits of an entity tag, without its quotes.
+const TAG_DIGITS: usize = 32;
+/// How long to wait before a download that broke off goes on.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Gets all of these, and returns how many failed.
+pub(super) fn get_all(config: &Config, names: &[String]) -> usize {
+    if config.output == Path::new("-") {
+        let mut client = config.client(&config.members);
+        return super::each(names, |name| print_image(&mut client, config, name));
+    }
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        let mut client = config.client(&config.members);
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(why) = get(&mut client, config, name) {
+                failed.fetch_add(1, Ordering::Relaxed);
+                eprintln!("client: {why}");
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 1..config.jobs.min(names.len()) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    failed.into_inner()
+}
+
+fn print_image(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
     let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
-    let path = config.output.join(name);
-    let is_to_file = config.output != Path::new("-");
-    if is_to_file && config.replace == Replace::Refused && path.symlink_metadata().is_ok() {
-        return Err(format!(
-            "{}: it exists already; --force replaces it",
-            path.display()
-        ));
-    }
+    let wrong = |e: io::Error| format!("{image}: {e}");
     let deadline = config.deadline();
-    let download = client
-        .download(&image, None, deadline)
-        .map_err(|e| format!("{image}: {e}"))?;
-    let mut download = download.ok_or_else(|| format!("{image}: no node has it"))?;
-    let wrong = |e: std::io::Error| format!("{image}: {e}");
-    if !is_to_file {
-        let mut out = std::io::stdout().lock();
-        let copied = copy(&mut download, &mut out, deadline).and_then(|_| out.flush());
-        // Whoever was reading may have had enough.
-        copied.or_else(|e| match e.kind() {
-            std::io::ErrorKind::BrokenPipe => Ok(()),
-            _ => Err(wrong(e)),
-        })?;
-    } else {
-        std::fs::create_dir_all(&config.output).map_err(wrong)?;
-        let bytes = save(&mut download, config, name, deadline).map_err(|e| format!("{image}: {e}"))?;
-        say(format_args!(
-            "{}: {bytes} bytes from node {}",
-            path.display(),
-            download.node
-        ))?;
-    }
+    let download = client.download(&image, None, deadline);
+    let mut download = download
+        .map_err(|e| format!("{image}: {e}"))?
+        .ok_or_else(|| format!("{image}: no node has it"))?;
+    let mut out = io::stdout().lock();
+    let copied = copy(&mut download, &mut out, deadline).and_then(|()| out.flush());
+    // Whoever was reading may have had enough.
+    copied.or_else(|e| match e.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(wrong(e)),
+    })?;
     client.finish(download);
     Ok(())
 }
 
-/// Saves a download as `name`. It has another name until it is whole: a broken download must not look like an image.
-fn save(
-    download: &mut Download,
-    config: &Config,
-    name: &str,
-    deadline: Instant,
-) -> Result<u64, Box<dyn std::error::Error>> {
-    let (folder, partial) = (Folder::open(&config.output)?, format!("{name}.partial"));
-    // What an earlier download left that was killed.
-    folder.remove(&partial)?;
-    let temporary = folder.create_temporary(partial, 0o666)?;
-    let bytes = copy(download, &mut temporary.file(), deadline)?;
-    temporary.commit(&folder, name, config.replace, Durability::Rename)?;
-    Ok(bytes)
+fn get(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
+    let image = ImageId::new(&config.user, name).map_err(|e| format!("{name}: {e}"))?;
+    let path = config.output.join(name);
+    if config.replace == Replace::Refused && path.symlink_metadata().is_ok() {
+        return Err(already_there(&path));
+    }
+    let wrong = |e: io::Error| format!("{image}: {e}");
+    fs::create_dir_all(&config.output).map_err(wrong)?;
+    let deadline = config.deadline();
+    loop {
+        let part = Part::find(&config.output, name).map_err(wrong)?;
+        let held = part.as_ref().map(Part::held);
+        let download = client
+            .resume(&image, held, deadline)
+            .map_err(|e| format!("{image}: {e}"))?;
+        let mut download = download.ok_or_else(|| format!("{image}: no node has it"))?;
+        let node = download.node;
+        match receive(&mut download, part, (config, name), deadline) {
+            Ok(part) => {
+                client.finish(download);
+                let bytes = part.finish(&path, config.replace).map_err(wrong)?;
+                return say(format_args!("{}: {bytes} bytes from node {node}", path.display()));
+            }
+            Err(e) if e.kind() != io::ErrorKind::ConnectionAborted || Instant::now() >= deadline => {
+                return Err(wrong(e));
+            }
+            // It broke off in the middle: what came is kept.
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
 }
 
-fn copy(download: &mut Download, out: &mut impl Write, deadline: Instant) -> std::io::Result<u64> {
+fn already_there(path: &Path) -> String {
+    format!("{}: it exists already; --force replaces it", path.display())
+}
+
+/// Receives what is missing. The part is whole then. An error of the connection is `ConnectionAborted`.
+fn receive(
+    download: &mut Download,
+    part: Option<Part>,
+    (config, name): (&Config, &str),
+    deadline: Instant,
+) -> io::Result<Part> {
+    let begins_at = download.begins_at();
+    let part = match part {
+        Some(part) if begins_at > 0 => part,
+        old => {
+            if let Some(old) = old {
+                fs::remove_file(&old.path)?;
+            }
+            Part::create(&config.output, name, download.etag().unwrap_or_default())?
+        }
+    };
+    let mut file = OpenOptions::new().append(true).open(&part.path)?;
+    file.set_len(begins_at)?;
+    copy(download, &mut file, deadline)?;
+    Ok(part)
+}
+
+fn copy(download: &mut Download, out: &mut impl Write, deadline: Instant) -> io::Result<()> {
     let mut room = vec![0; PIECE_BYTES];
-    let mut total = 0;
     loop {
-        match download
-            .read(&mut room, deadline)
-            .map_err(std::io::Error::other)?
-        {
-            0 => return Ok(total),
-            count => {
-                out.write_all(&room[..count])?;
-                total += count as u64;
+        let came = download.read(&mut room, deadline);
+        match came.map_err(|e| io::Error::new(io::ErrorKind::ConnectionAborted, e))? {
+            0 => return Ok(()),
+            count => out.write_all(&room[..count])?,
+        }
+    }
+}
+
+/// The beginning of an image, in a file of its own.
+struct Part {
+    path: PathBuf,
+    etag: String,
+    bytes: u64,
+}
+
+impl Part {
+    /// What an earlier download of this name left.
+    fn find(folder: &Path, name: &str) -> io::Result<Option<Part>> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            let file = entry.file_name();
+            let tag = file.to_str().and_then(|file| {
+                let tag = file
+                    .strip_prefix(name)?
+                    .strip_prefix('.')?
+                    .strip_suffix(PART_SUFFIX)?;
+                let is_tag = tag.len() == TAG_DIGITS && tag.bytes().all(|b| b.is_ascii_hexdigit());
+                is_tag.then_some(tag)
+            });
+            if let Some(tag) = tag {
+                return Ok(Some(Part {
+                    path: entry.path(),
+                    etag: format!("\"{tag}\""),
+                    bytes: entry.metadata()?.len(),
+                }));
             }
         }
+        Ok(None)
+    }
+
+    fn create(folder: &Path, name: &str, etag: &str) -> io::Result<Part> {
+        let tag = etag.trim_matches('"');
+        let path = folder.join([name, ".", tag, PART_SUFFIX].concat());
+        File::create(&path)?;
+        Ok(Part {
+            path,
+            etag: etag.to_owned(),
+            bytes: 0,
+        })
+    }
+
+    fn held(&self) -> Held<'_> {
+        Held {
+            etag: &self.etag,
+            bytes: self.bytes,
+        }
+    }
+
+    /// Gives it the name of the image, and returns how long it is. What came to have that name meanwhile is not replaced,
+    /// unless that is wanted.
+    fn finish(&self, path: &Path, replace: Replace) -> io::Result<u64> {
+        let bytes = fs::metadata(&self.path)?.len();
+        match replace {
+            Replace::Allowed => fs::rename(&self.path, path)?,
+            Replace::Refused => {
+                fs::hard_link(&self.path, path)?;
+                fs::remove_file(&self.path)?;
+            }
+        }
+        Ok(bytes)
     }
 }

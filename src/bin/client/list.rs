@@ -6,10 +6,12 @@ use getopts::Matches;
 use pixseal::client::Client;
 use pixseal::report::Item;
 use pixseal::standard_output::print;
+use pixseal::timestamp::Timestamp;
 
 use super::config::Config;
 
-const SECONDS_A_DAY: u64 = 86_400;
+/// Of a time as RFC 3339 has it, up to its minutes.
+const MINUTES_CHARS: usize = "2026-12-01T00:00".len();
 
 /// What a line of the list shows.
 #[derive(Clone, Copy)]
@@ -46,6 +48,19 @@ impl Format {
     }
 }
 
+/// The names of all images of the user. An error if nodes could not be asked: all would not be all then.
+pub(super) fn names(client: &mut Client, config: &Config) -> Result<Vec<String>, String> {
+    let list = client
+        .list(&config.user, config.deadline())
+        .map_err(|e| e.to_string())?;
+    match list.missing.first() {
+        None => Ok(list.images.into_iter().map(|item| item.name).collect()),
+        Some(missing) => Err(format!(
+            "Node {missing} could not be asked, so the list is not complete"
+        )),
+    }
+}
+
 pub(super) fn list(client: &mut Client, config: &Config, format: Format) -> Result<(), String> {
     let mut missing = BTreeSet::new();
     let mut after = None;
@@ -77,25 +92,10 @@ pub(super) fn list(client: &mut Client, config: &Config, format: Format) -> Resu
     }
 }
 
-/// Seconds since 1970 as `YYYY-MM-DD HH:MM`, in UTC. The calendar is Hinnant's `civil_from_days`.
+/// Seconds since 1970 as `YYYY-MM-DD HH:MM`, in UTC.
 fn date(seconds: u64) -> String {
-    let (days, second) = (seconds / SECONDS_A_DAY + 719_468, seconds % SECONDS_A_DAY);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02}",
-        second / 3600,
-        second / 60 % 60
-    )
+    let moment = Timestamp(seconds * 1000).to_string();
+    moment[..MINUTES_CHARS].replace('T', " ")
 }
 
 #[cfg(test)]
@@ -103,15 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (seconds, expected) in [
-            (0, "1970-01-01 00:00"),
-            (951_782_399, "2000-02-28 23:59"),
-            (951_782_400, "2000-02-29 00:00"),
-            (951_868_800, "2000-03-01 00:00"),
-            (1_798_761_599, "2026-12-31 23:59"),
-        ] {
-            assert_eq!(date(seconds), expected);
-        }
+    fn dates_end_with_the_minute() {
+        assert_eq!(date(951_782_399), "2000-02-28 23:59");
     }
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use pixseal::standard_output::say;
 
+use super::put::Done;
+
 const REDRAW: Duration = Duration::from_millis(100);
 
 /// A line that is drawn over and over on a terminal; without one, a line for each file.
@@ -14,6 +16,8 @@ pub(super) struct Progress {
     done: usize,
     bytes_done: u64,
     pub(super) failed: usize,
+    /// Files whose names have an image that stayed.
+    pub(super) left: usize,
     /// Whether every line could be printed.
     pub(super) told: Result<(), String>,
     pub(super) start: Instant,
@@ -30,6 +34,7 @@ impl Progress {
             done: 0,
             bytes_done: 0,
             failed: 0,
+            left: 0,
             told: Ok(()),
             start: Instant::now(),
             drawn: None,
@@ -61,11 +66,14 @@ impl Progress {
     }
 
     /// A file of so many bytes is done, or has failed: the line says which.
-    pub(super) fn record(&mut self, bytes: u64, outcome: Result<String, String>) {
+    pub(super) fn record(&mut self, bytes: u64, outcome: Result<Done, String>) {
         self.done += 1;
         self.bytes_done += bytes;
+        self.left += usize::from(matches!(outcome, Ok(Done::Left(_))));
         match outcome {
-            Ok(line) if !self.live && self.told.is_ok() => self.told = say(line),
+            Ok(Done::Stored(line) | Done::Left(line)) if !self.live && self.told.is_ok() => {
+                self.told = say(line);
+            }
             Ok(_) => {}
             Err(why) => {
                 self.failed += 1;

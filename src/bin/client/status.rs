@@ -4,13 +4,17 @@ mod findings;
 mod survey;
 
 use std::collections::BTreeSet;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use getopts::Matches;
 use pixseal::members::Members;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
-use pixseal::standard_output::print;
+use pixseal::standard_output::{offer, print};
+
+use serde_json::{Value, json};
 
 use self::findings::AskedNode;
 use super::config::Config;
@@ -18,14 +22,74 @@ use super::config::Config;
 /// How long all nodes together are asked, unless --timeout says otherwise: a node that answers at all takes
 /// milliseconds, and a person should not have to wait.
 const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long `--watch` waits before it asks again.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
 const HEAD: [&str; 8] = [
     "node", "address", "state", "leader", "term", "alive", "images", "uploads",
 ];
 /// The columns that hold text, which begins at the left; numbers end at the right.
 const TEXT: [bool; 8] = [false, true, true, false, false, true, false, false];
 
+/// Once, or again and again until the program is ended.
+pub(super) fn run(config: &Config, matches: &Matches) -> ExitCode {
+    let show = match matches.opt_present("json") {
+        true => print_json,
+        false => status,
+    };
+    if !matches.opt_present("watch") {
+        return show(config).unwrap_or_else(|failure| failure);
+    }
+    let is_drawn_over = std::io::stdout().is_terminal() && !matches.opt_present("json");
+    loop {
+        if is_drawn_over && print("\x1b[H\x1b[2J".to_owned()).is_err() {
+            return ExitCode::FAILURE;
+        }
+        if let Err(failure) = show(config) {
+            return failure;
+        }
+        std::thread::sleep(WATCH_EVERY);
+    }
+}
+
+/// What each node says, and what keeps the others from saying anything, as one JSON object a line.
+fn print_json(config: &Config) -> Result<ExitCode, ExitCode> {
+    let asked = survey::ask_all(config, config.timeout.unwrap_or(PATIENCE));
+    let findings = findings::judge(&asked, &config.file);
+    let nodes: Vec<Value> = asked
+        .iter()
+        .map(|asked| match &asked.answer {
+            Ok(status) => json!({"id": asked.id, "address": asked.address, "status": status}),
+            Err(error) => json!({"id": asked.id, "address": asked.address, "error": error.text}),
+        })
+        .collect();
+    let whole = json!({
+        "well": findings.is_well,
+        "nodes": nodes,
+        "warnings": warnings(&asked),
+        "findings": findings.sentences,
+    });
+    shown(offer(format_args!("{whole}\n")), findings.is_well)
+}
+
+/// An error if nothing could be printed, or nobody reads it: to ask again would be of no use then.
+fn shown(printed: Result<bool, String>, is_well: bool) -> Result<ExitCode, ExitCode> {
+    let code = if is_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    };
+    match printed {
+        Ok(true) => Ok(code),
+        Ok(false) => Err(code),
+        Err(why) => {
+            eprintln!("client: {why}");
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
 /// Prints the table. Success: every member has answered, all are ready and all agree.
-pub(super) fn status(config: &Config) -> ExitCode {
+fn status(config: &Config) -> Result<ExitCode, ExitCode> {
     let patience = config.timeout.unwrap_or(PATIENCE);
     let asked = survey::ask_all(config, patience);
     let findings = findings::judge(&asked, &config.file);
@@ -37,14 +101,7 @@ pub(super) fn status(config: &Config) -> ExitCode {
         lines.push(all_well(&asked));
     }
     let text: String = lines.iter().map(|line| printable(line) + "\n").collect();
-    if let Err(why) = print(text) {
-        eprintln!("client: {why}");
-        return ExitCode::FAILURE;
-    }
-    match findings.is_well {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::FAILURE,
-    }
+    shown(offer(text), findings.is_well)
 }
 
 /// The members of the cluster file, and those that they name.
