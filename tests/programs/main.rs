@@ -13,6 +13,7 @@ mod client;
 mod client_transfers;
 mod cluster_script;
 mod docs;
+mod manuals;
 mod seal;
 mod server;
 mod status;
