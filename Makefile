@@ -108,6 +108,10 @@ clients-test: ## the blocks of docs/clients.md with curl, wget, requests, httpx,
 api-test: ## docs/openapi.yaml against a cluster of its own, with requests that schemathesis makes up (installed into target/)
 	@tests/api/run.sh
 
+.PHONY: readme-test
+readme-test: ## the commands of README, one after the other, in a clone of what is committed (N=40)
+	@N=$(or $(filter-out 2000,$(N)),40) tests/readme/run.sh
+
 .PHONY: metrics-test
 metrics-test: build ## promtool looks at the metrics of a node under load, and at deploy/alerts.yml; says SKIPPED without it
 	@tests/metrics/run.sh $(SERVER) $(STRESS)
