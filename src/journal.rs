@@ -30,7 +30,7 @@ const QUEUE_LINES: usize = 16 << 10;
 /// The longest line, in bytes; the rest is cut.
 const LINE_BYTES_MAX: usize = 1024;
 /// What most lines take.
-const USUAL_BYTES: usize = 128;
+const USUAL_BYTES: usize = 192;
 /// How much is gathered for one write.
 const BATCH_BYTES: usize = 64 << 10;
 /// How long lines gather after a write. Waking a thread that waits on the queue costs the speaker a lock and a system
