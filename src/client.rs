@@ -37,7 +37,7 @@ use std::time::Instant;
 
 use self::ask::Answered;
 use self::bearer_token::BearerToken;
-use self::download::{Download, Held};
+use self::download::{Download, HeldPart};
 use self::error::Error;
 use self::nodes::{Nodes, Patience};
 use self::pending_upload::PendingUpload;
@@ -169,7 +169,7 @@ impl Client {
     pub fn resume(
         &mut self,
         image: &ImageId,
-        held: Option<Held<'_>>,
+        held: Option<HeldPart<'_>>,
         deadline: Instant,
     ) -> Result<Option<Download>, Error> {
         self.nodes.download(image, None, held, deadline)

@@ -215,12 +215,17 @@ fn escape_in(name: &str) -> Option<usize> {
 
 /// Hidden files, options of programs, and what is lost when a name is typed or copied.
 fn is_no_beginning(c: char) -> bool {
-    matches!(c, '.' | '-') || c.is_whitespace()
+    matches!(c, '.' | '-') || c.is_whitespace() || is_joiner(c)
 }
 
-/// Windows drops both.
+/// Windows drops dots and spaces.
 fn is_no_end(c: char) -> bool {
-    c == '.' || c.is_whitespace()
+    c == '.' || c.is_whitespace() || is_joiner(c)
+}
+
+/// Between letters they have a meaning; at the end of a name they only do not show.
+fn is_joiner(c: char) -> bool {
+    matches!(c, '\u{200c}' | '\u{200d}')
 }
 
 /// Control characters, line separators, and what is not seen or reorders what is (Unicode's category Cf). The joiners U+200C
@@ -322,6 +327,8 @@ mod tests {
             ("a\u{9b}.png", "a_.png"),
             ("a\u{202e}gnp.png", "a_gnp.png"),
             ("a\u{200b}.png", "a_.png"),
+            ("\u{200d}a.png", "a.png"),
+            ("a\u{200c}.png", "a.png"),
             ("a\u{2028}b.png", "a_b.png"),
             ("\u{feff}a.png", "_a.png"),
             ("a\u{ffff}.png", "a_.png"),

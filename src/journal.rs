@@ -140,14 +140,14 @@ fn json_line(record: &Record<'_>, node: NodeId) -> String {
     object.insert("node".to_owned(), node.0.into());
     object.insert("message".to_owned(), one_line(record.args()).into());
     // It takes whatever it is given.
-    let _ = record.key_values().visit(&mut Fields(&mut object));
+    let _ = record.key_values().visit(&mut FieldCollector(&mut object));
     serde_json::to_string(&object).expect("an object of plain values")
 }
 
 /// What a line tells apart from its message.
-struct Fields<'o>(&'o mut Map<String, Value>);
+struct FieldCollector<'o>(&'o mut Map<String, Value>);
 
-impl<'k> VisitSource<'k> for Fields<'_> {
+impl<'k> VisitSource<'k> for FieldCollector<'_> {
     fn visit_pair(&mut self, key: Key<'k>, value: kv::Value<'k>) -> Result<(), kv::Error> {
         let value = match (value.to_u64(), value.to_f64()) {
             (Some(number), _) => number.into(),

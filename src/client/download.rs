@@ -31,7 +31,7 @@ pub struct Download {
 
 /// The beginning of an image, from an earlier download.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'h> {
+pub struct HeldPart<'h> {
     /// The entity tag of that image, with its quotes.
     pub etag: &'h str,
     /// How many bytes of it are there.
@@ -70,7 +70,7 @@ impl Nodes {
         &mut self,
         image: &ImageId,
         first: Option<NodeId>,
-        held: Option<Held<'_>>,
+        held: Option<HeldPart<'_>>,
         deadline: Instant,
     ) -> Result<Option<Download>, Error> {
         // RFC 9110 section 13.1.5: the rest if the image is the same, and otherwise the whole. All of it may be there already, so

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::download::{Download, Held};
+use pixseal::client::download::{Download, HeldPart};
 use pixseal::client::upload::PIECE_BYTES;
 use pixseal::durable::Replace;
 use pixseal::image_id::ImageId;
@@ -183,8 +183,8 @@ impl Part {
         })
     }
 
-    fn held(&self) -> Held<'_> {
-        Held {
+    fn held(&self) -> HeldPart<'_> {
+        HeldPart {
             etag: &self.etag,
             bytes: self.bytes,
         }
