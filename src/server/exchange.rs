@@ -34,7 +34,7 @@ pub(crate) struct Exchange {
     is_cut: bool,
     /// Why it was not done, for people.
     pub(crate) why: String,
-    /// The first line of a request that was not understood or not let in, as it came.
+    /// Method and path of a request that was not understood or not let in, as they came.
     unread: Option<(&'static str, String)>,
 }
 
@@ -48,13 +48,13 @@ impl Exchange {
 
     /// It was not understood, or not let in.
     pub(crate) fn note_unread(&mut self, head: &Head<'_>) {
-        self.unread = Some((head.method.name(), head.target.to_owned()));
+        self.unread = Some((head.method.name(), without_secrets(head.target).to_owned()));
     }
 
-    /// Method and target of a request that was not understood or not let in, as far as they are known.
+    /// Method and path of a request that was not understood or not let in, as far as they are known.
     pub(super) fn unread(&self) -> (&'static str, Cow<'static, str>) {
         match &self.unread {
-            Some((method, target)) => (method, target.clone().into()),
+            Some((method, path)) => (method, path.clone().into()),
             None => ("-", "-".into()),
         }
     }
@@ -99,6 +99,16 @@ impl Exchange {
             _ if self.is_passed_on => Ending::Elsewhere,
             _ => Ending::Done,
         }
+    }
+}
+
+/// The path of a target. A query may hold a ticket that is still good, or a token that somebody has put there; and the absolute
+/// form a password.
+fn without_secrets(target: &str) -> &str {
+    let path = target.split(['?', '#']).next().unwrap_or_default();
+    match path.rsplit_once('@') {
+        Some((_, host)) if !path.starts_with('/') => host,
+        Some(_) | None => path,
     }
 }
 
@@ -177,6 +187,24 @@ mod tests {
         assert_eq!(passed_on.ending(), Ending::Elsewhere);
         passed_on.went(415, 1);
         assert_eq!(passed_on.ending(), Ending::Refused);
+    }
+
+    #[test]
+    fn of_a_target_nothing_is_told_that_may_be_secret() {
+        for (target, told) in [
+            ("/images/a/b.png?ticket=secret", "/images/a/b.png"),
+            ("/?token=secret?more", "/"),
+            ("/a#secret", "/a"),
+            ("?secret", ""),
+            ("/a@b.png", "/a@b.png"),
+            ("http://user:secret@host/a?secret", "host/a"),
+            ("http://user:sec/ret@host/a", "host/a"),
+            ("http://host/a", "http://host/a"),
+            ("user:secret@host:443", "host:443"),
+            ("*", "*"),
+        ] {
+            assert_eq!(without_secrets(target), told, "{target}");
+        }
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn every_request_that_is_over_has_its_line() {
         ),
         (&format!("GET alice/ 200, 0 in, {list} out,")[..], ""),
         ("PUT alice/x.png 415, ", "not a PNG image"),
-        ("GET /nowhere%0a?token=x 404, ", "Nothing here"),
+        ("GET /nowhere%0a 404, ", "Nothing here"),
         ("DELETE alice/my cat.PNG 204, 0 in, 0 out,", ""),
     ];
     assert_eq!(told.len(), expected.len(), "{told:#?}");
@@ -167,4 +167,35 @@ fn each_line_can_be_a_json_object() {
             .iter()
             .any(|line| line["message"] == json!(format!("Node 1: {said}")))
     );
+}
+
+/// A ticket is good for 30 s, and some put a token into the address.
+#[test]
+fn what_follows_the_path_of_a_refused_request_is_in_no_line() {
+    let mut cluster = TestCluster::start(1);
+    let node = cluster.node(1);
+    let dot = picture::dot();
+    let mut wire = Wire::connect(node.address);
+    let target = "/images/alice/cat.png?ticket=secret1";
+    wire.send(&put_head(
+        node.address,
+        target,
+        dot.len(),
+        "Content-Encoding: gzip\r\n",
+    ));
+    wire.send(&dot);
+    assert_eq!(wire.answer().unwrap().status, 415);
+    for (target, status) in [
+        ("/nowhere?token=secret2", 404),
+        ("/images/alice/odd?secret3", 400),
+        ("http://user:secret4@127.0.0.1/", 400),
+        ("/images/alice/cat.png#secret5", 400),
+    ] {
+        assert_eq!(node.ask("GET", target).status, status, "{target}");
+    }
+    cluster.node_mut(1).stop();
+    let log = cluster.node(1).log();
+    assert!(log.contains(" PUT /images/alice/cat.png 415, "), "{log}");
+    assert!(log.contains(" GET /nowhere 404, "), "{log}");
+    assert!(!log.contains("secret"), "{log}");
 }
