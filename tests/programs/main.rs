@@ -10,6 +10,7 @@
 mod support;
 
 mod client;
+mod client_interrupted;
 mod client_transfers;
 mod cluster_script;
 mod docs;

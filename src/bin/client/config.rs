@@ -42,6 +42,14 @@ pub(super) enum Existing {
     SkipSame,
 }
 
+/// Why there is no `Config`.
+pub(super) enum NoConfig {
+    /// The arguments are wrong.
+    Usage(String),
+    /// They are right, but none of the servers says who the nodes are.
+    NoServer(String),
+}
+
 /// The arguments, checked.
 pub(super) struct Config {
     pub(super) members: Members,
@@ -63,8 +71,7 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// An error is wrong usage.
-    pub(super) fn read(matches: &Matches) -> Result<Config, String> {
+    pub(super) fn read(matches: &Matches) -> Result<Config, NoConfig> {
         let is_of_nodes = |command: &String| ["status", "rebalance"].contains(&command.as_str());
         let is_of_nodes = matches.free.first().is_some_and(is_of_nodes);
         let token = BearerToken::find(matches.opt_str("token-file").as_deref().map(Path::new))?;
@@ -94,9 +101,8 @@ impl Config {
                 (true, false) => Existing::Keep,
                 (false, true) => Existing::SkipSame,
                 (true, true) => {
-                    return Err(
-                        "--no-clobber leaves what --skip-same would compare: give one of them".to_owned(),
-                    );
+                    let why = "--no-clobber leaves what --skip-same would compare: give one of them";
+                    return Err(NoConfig::Usage(why.to_owned()));
                 }
             },
             jobs: matches.opt_str("jobs").map_or(Ok(JOBS), |count| jobs(&count))?,
@@ -127,11 +133,12 @@ impl Config {
 fn nodes(
     matches: &Matches,
     credentials: (Option<&BearerToken>, Option<&ClientTls>),
-) -> Result<(Members, String), String> {
+) -> Result<(Members, String), NoConfig> {
     let servers = matches.opt_strs("server");
     let file = matches.opt_str("cluster");
     if !servers.is_empty() && file.is_some() {
-        return Err("--server and --cluster both say who the nodes are: give one of them".to_owned());
+        let why = "--server and --cluster both say who the nodes are: give one of them";
+        return Err(NoConfig::Usage(why.to_owned()));
     }
     let servers = match (servers.is_empty(), &file, variable(SERVER_VARIABLE)) {
         (true, None, Some(urls)) => urls
@@ -147,6 +154,12 @@ fn nodes(
     let file = file.or_else(|| variable(CLUSTER_VARIABLE));
     let members = cluster_file::read(file.as_deref())?;
     Ok((members, file.unwrap_or_else(|| cluster_file::DEFAULT.to_owned())))
+}
+
+impl From<String> for NoConfig {
+    fn from(why: String) -> NoConfig {
+        NoConfig::Usage(why)
+    }
 }
 
 /// A variable of the environment that is set and not empty.

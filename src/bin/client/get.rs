@@ -4,25 +4,24 @@
 //! not look like an image. TAG is the image's entity tag. So one that broke off, or was stopped, goes on where it was, also
 //! when `get` is called again, unless the image has changed meanwhile.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use pixseal::client::Client;
-use pixseal::client::download::{Download, HeldPart};
+use pixseal::client::download::Download;
 use pixseal::client::upload::PIECE_BYTES;
 use pixseal::durable::Replace;
 use pixseal::image_id::ImageId;
 use pixseal::standard_output::say;
 
 use super::config::Config;
+use super::part::Part;
 
-const PART_SUFFIX: &str = ".part";
-/// Hexadecimal digits of an entity tag, without its quotes.
-const TAG_DIGITS: usize = 32;
 /// How long to wait before a download that broke off goes on.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -32,6 +31,8 @@ pub(super) fn get_all(config: &Config, names: &[String]) -> usize {
         let mut client = config.client(&config.members);
         return super::each(names, |name| print_image(&mut client, config, name));
     }
+    // A name that is given twice is one file.
+    let names: Vec<&String> = BTreeSet::from_iter(names).into_iter().collect();
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
         let mut client = config.client(&config.members);
@@ -90,7 +91,10 @@ fn get(client: &mut Client, config: &Config, name: &str) -> Result<(), String> {
         match receive(&mut download, part, (config, name), deadline) {
             Ok(part) => {
                 client.finish(download);
-                let bytes = part.finish(&path, config.replace).map_err(wrong)?;
+                let bytes = part.finish(&path, config.replace).map_err(|e| match e.kind() {
+                    io::ErrorKind::AlreadyExists => already_there(&path),
+                    _ => wrong(e),
+                })?;
                 return say(format_args!("{}: {bytes} bytes from node {node}", path.display()));
             }
             Err(e) if e.kind() != io::ErrorKind::ConnectionAborted || Instant::now() >= deadline => {
@@ -114,18 +118,14 @@ fn receive(
     deadline: Instant,
 ) -> io::Result<Part> {
     let begins_at = download.begins_at();
-    let part = match part {
+    let mut part = match part {
         Some(part) if begins_at > 0 => part,
         old => {
-            if let Some(old) = old {
-                fs::remove_file(&old.path)?;
-            }
+            old.map_or(Ok(()), Part::remove)?;
             Part::create(&config.output, name, download.etag().unwrap_or_default())?
         }
     };
-    let mut file = OpenOptions::new().append(true).open(&part.path)?;
-    file.set_len(begins_at)?;
-    copy(download, &mut file, deadline)?;
+    copy(download, part.begin_at(begins_at)?, deadline)?;
     Ok(part)
 }
 
@@ -137,70 +137,5 @@ fn copy(download: &mut Download, out: &mut impl Write, deadline: Instant) -> io:
             0 => return Ok(()),
             count => out.write_all(&room[..count])?,
         }
-    }
-}
-
-/// The beginning of an image, in a file of its own.
-struct Part {
-    path: PathBuf,
-    etag: String,
-    bytes: u64,
-}
-
-impl Part {
-    /// What an earlier download of this name left.
-    fn find(folder: &Path, name: &str) -> io::Result<Option<Part>> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let file = entry.file_name();
-            let tag = file.to_str().and_then(|file| {
-                let tag = file
-                    .strip_prefix(name)?
-                    .strip_prefix('.')?
-                    .strip_suffix(PART_SUFFIX)?;
-                let is_tag = tag.len() == TAG_DIGITS && tag.bytes().all(|b| b.is_ascii_hexdigit());
-                is_tag.then_some(tag)
-            });
-            if let Some(tag) = tag {
-                return Ok(Some(Part {
-                    path: entry.path(),
-                    etag: format!("\"{tag}\""),
-                    bytes: entry.metadata()?.len(),
-                }));
-            }
-        }
-        Ok(None)
-    }
-
-    fn create(folder: &Path, name: &str, etag: &str) -> io::Result<Part> {
-        let tag = etag.trim_matches('"');
-        let path = folder.join([name, ".", tag, PART_SUFFIX].concat());
-        File::create(&path)?;
-        Ok(Part {
-            path,
-            etag: etag.to_owned(),
-            bytes: 0,
-        })
-    }
-
-    fn held(&self) -> HeldPart<'_> {
-        HeldPart {
-            etag: &self.etag,
-            bytes: self.bytes,
-        }
-    }
-
-    /// Gives it the name of the image, and returns how long it is. What came to have that name meanwhile is not replaced,
-    /// unless that is wanted.
-    fn finish(&self, path: &Path, replace: Replace) -> io::Result<u64> {
-        let bytes = fs::metadata(&self.path)?.len();
-        match replace {
-            Replace::Allowed => fs::rename(&self.path, path)?,
-            Replace::Refused => {
-                fs::hard_link(&self.path, path)?;
-                fs::remove_file(&self.path)?;
-            }
-        }
-        Ok(bytes)
     }
 }

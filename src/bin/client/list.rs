@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use getopts::Matches;
 use pixseal::client::Client;
 use pixseal::report::Item;
-use pixseal::standard_output::print;
+use pixseal::standard_output::offer;
 use pixseal::timestamp::Timestamp;
 
 use super::config::Config;
@@ -68,12 +68,10 @@ pub(super) fn list(client: &mut Client, config: &Config, format: Format) -> Resu
         let page = client
             .page(&config.user, after.as_deref(), config.deadline())
             .map_err(|e| e.to_string())?;
-        print(
-            page.images
-                .iter()
-                .map(|item| format.line(item))
-                .collect::<String>(),
-        )?;
+        let lines = page.images.iter().map(|item| format.line(item));
+        if !offer(lines.collect::<String>())? {
+            return Ok(());
+        }
         missing.extend(page.missing);
         after = page.next;
         if after.is_none() {

@@ -11,6 +11,7 @@
 mod config;
 mod get;
 mod list;
+mod part;
 mod progress;
 mod put;
 mod rebalance;
@@ -19,12 +20,13 @@ mod server_url;
 mod sources;
 mod status;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use getopts::Options;
 use pixseal::standard_output::{print, say};
 
-use self::config::Config;
+use self::config::{Config, NoConfig};
 use self::list::Format;
 use self::sources::Sources;
 
@@ -84,11 +86,19 @@ Of status: 0 all nodes answer, are ready and agree, 1 not so (table and sentence
 ";
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    run(&arguments).unwrap_or_else(|why| {
+    let arguments = std::env::args_os().skip(1).map(text);
+    let done = arguments.collect::<Result<Vec<_>, _>>();
+    done.and_then(|arguments| run(&arguments)).unwrap_or_else(|why| {
         eprintln!("client: {why}");
         ExitCode::from(2)
     })
+}
+
+/// An argument; an error is one that is not text.
+fn text(argument: OsString) -> Result<String, String> {
+    argument
+        .into_string()
+        .map_err(|argument| format!("the argument {argument:?} is not text (UTF-8): rename the file"))
 }
 
 /// An error is wrong usage.
@@ -103,7 +113,11 @@ fn run(arguments: &[String]) -> Result<ExitCode, String> {
     if matches.opt_present("version") {
         return Ok(outcome(say(format_args!("client {}", env!("CARGO_PKG_VERSION")))));
     }
-    let config = Config::read(&matches)?;
+    let config = match Config::read(&matches) {
+        Ok(config) => config,
+        Err(NoConfig::Usage(why)) => return Err(why),
+        Err(NoConfig::NoServer(why)) => return Ok(outcome(Err(why))),
+    };
     let mut client = config.client(&config.members);
     let (command, arguments) = matches.free.split_first().ok_or_else(nothing_to_do)?;
     let all = matches.opt_present("all");

@@ -16,6 +16,8 @@ pub(super) struct Progress {
     done: usize,
     bytes_done: u64,
     pub(super) failed: usize,
+    /// Files whose images took the places of others.
+    pub(super) replaced: usize,
     /// Files whose names have an image that stayed.
     pub(super) left: usize,
     /// Whether every line could be printed.
@@ -34,6 +36,7 @@ impl Progress {
             done: 0,
             bytes_done: 0,
             failed: 0,
+            replaced: 0,
             left: 0,
             told: Ok(()),
             start: Instant::now(),
@@ -69,9 +72,12 @@ impl Progress {
     pub(super) fn record(&mut self, bytes: u64, outcome: Result<Done, String>) {
         self.done += 1;
         self.bytes_done += bytes;
+        self.replaced += usize::from(matches!(outcome, Ok(Done::Replaced(_))));
         self.left += usize::from(matches!(outcome, Ok(Done::Left(_))));
         match outcome {
-            Ok(Done::Stored(line) | Done::Left(line)) if !self.live && self.told.is_ok() => {
+            Ok(Done::Stored(line) | Done::Replaced(line) | Done::Left(line))
+                if !self.live && self.told.is_ok() =>
+            {
                 self.told = say(line);
             }
             Ok(_) => {}

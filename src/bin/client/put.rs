@@ -20,6 +20,8 @@ use super::sources::{Source, Sources};
 /// What became of a file, with a line about it.
 pub(super) enum Done {
     Stored(String),
+    /// The same, where another image had that name.
+    Replaced(String),
     /// The cluster has an image of its name, which stays.
     Left(String),
 }
@@ -70,11 +72,12 @@ fn summary(mut progress: Progress, sources: &Sources) -> usize {
         0 => String::new(),
         count => format!(", {count} {what}"),
     };
+    let replaced = also(progress.replaced, "of them replaced others");
     let left = also(progress.left, "left as they were");
     let skipped = also(sources.skipped.len(), "skipped");
     let seconds = progress.start.elapsed().as_secs_f64();
     let told = say(format_args!(
-        "{} of {asked} files uploaded in {seconds:.1} s{left}{skipped}",
+        "{} of {asked} files uploaded in {seconds:.1} s{replaced}{left}{skipped}",
         asked - failed - progress.left
     ));
     // The images count, not the lines about them: what could not be printed is said at the end.
@@ -130,11 +133,11 @@ fn put_one(client: &mut Client, config: &Config, source: &Source) -> Result<Done
         }
         outcome => outcome.map_err(|e| e.to_string())?,
     };
-    let replaced = if receipt.replaced { ", replaced" } else { "" };
-    Ok(Done::Stored(format!(
-        "{image}: {} bytes on node {}{replaced}",
-        receipt.bytes, receipt.node
-    )))
+    let stored = format!("{image}: {} bytes on node {}", receipt.bytes, receipt.node);
+    Ok(match receipt.replaced {
+        true => Done::Replaced(stored + ", replaced"),
+        false => Done::Stored(stored),
+    })
 }
 
 /// Whether the cluster has an image of this name with the same bytes. Entity tags do not tell: each write has its own. So an

@@ -10,26 +10,28 @@ use pixseal::report::Status;
 use pixseal::roster::NodeId;
 use pixseal::tls::settings::ClientTls;
 
+use super::config::NoConfig;
+
 /// How long one of the servers is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// The members that the first of these servers names that answers, which stands for itself at its URL. An error is a sentence.
+/// The members that the first of these servers names that answers, which stands for itself at its URL.
 pub(super) fn members(
     urls: &[String],
     (token, tls): (Option<&BearerToken>, Option<&ClientTls>),
-) -> Result<Members, String> {
+) -> Result<Members, NoConfig> {
     let addresses = urls.iter().map(|url| address(url, tls.is_some()));
     let addresses: Vec<String> = addresses.collect::<Result<_, _>>()?;
     let mut failures = Vec::new();
     for address in &addresses {
         match ask(address, (token, tls)) {
-            Ok(status) => return members_of(&status, address),
-            Err(why) => failures.push(format!("{address}: {why}")),
+            Ok(status) => return members_of(&status, address).map_err(NoConfig::NoServer),
+            Err(why) => failures.push(why),
         }
     }
-    Err(failures.join("; "))
+    Err(NoConfig::NoServer(failures.join("; ")))
 }
 
 /// `http://host:port` → `host:port`.
@@ -70,9 +72,11 @@ fn ask(address: &str, (token, tls): (Option<&BearerToken>, Option<&ClientTls>)) 
         .read_all(&response, ANSWER_BYTES_MAX, end)
         .map_err(|e| e.to_string())?;
     match response.status {
-        200 => serde_json::from_slice(&content).map_err(|_| "what answers there is no node".to_owned()),
+        200 => {
+            serde_json::from_slice(&content).map_err(|_| format!("{address}: what answers there is no node"))
+        }
         status => Err(format!(
-            "it answered {status}: {}",
+            "{address} answered {status}: {}",
             String::from_utf8_lossy(&content).trim_end()
         )),
     }
