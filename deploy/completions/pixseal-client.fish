@@ -5,6 +5,7 @@ complete -c pixseal-client -n __fish_use_subcommand -a ls
 complete -c pixseal-client -n __fish_use_subcommand -a rm
 complete -c pixseal-client -n __fish_use_subcommand -a status
 complete -c pixseal-client -n __fish_use_subcommand -a rebalance
+complete -c pixseal-client -l all
 complete -c pixseal-client -l ca -r
 complete -c pixseal-client -l cert -r
 complete -c pixseal-client -l cluster -s c -r

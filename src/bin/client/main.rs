@@ -55,12 +55,14 @@ put:
   -n, --no-clobber     images that are there stay as they are
       --skip-same      images that are there with the same bytes are not sent again (they are read and compared)
 get:
+      --all            all images of the user
   -o, --output DIR     where to write (default: the current folder; - is standard output)
   -f, --force          replace files that are there; otherwise they are left, and named as failed
 ls:
   -l, --long           date (UTC) and version too
       --json           an object for each image, one a line
 rm:
+      --all            all images of the user
   -y, --yes            do not ask
 status:
   -w, --watch          again every second, until Ctrl-C
