@@ -14,6 +14,7 @@ use pixseal::members::Members;
 use pixseal::tls;
 use pixseal::tls::settings::ClientTls;
 
+use super::cluster_state::Credentials;
 use super::server_url;
 
 /// A day: longer is a mistake.
@@ -130,10 +131,7 @@ impl Config {
 
 /// Who the nodes are, and what says so: servers that were named, a cluster file, or what runs when nothing was prepared. Options
 /// come before variables.
-fn nodes(
-    matches: &Matches,
-    credentials: (Option<&BearerToken>, Option<&ClientTls>),
-) -> Result<(Members, String), NoConfig> {
+fn nodes(matches: &Matches, credentials: Credentials<'_>) -> Result<(Members, String), NoConfig> {
     let servers = matches.opt_strs("server");
     let file = matches.opt_str("cluster");
     if !servers.is_empty() && file.is_some() {

@@ -8,6 +8,7 @@
     reason = "an edge: files, standard streams and deadlines"
 )]
 
+mod cluster_state;
 mod config;
 mod get;
 mod list;

@@ -15,7 +15,7 @@ use pixseal::standard_output::say;
 
 use super::config::{Config, Existing};
 use super::progress::Progress;
-use super::sources::{Source, Sources};
+use super::sources::{PutSource, Sources};
 
 /// What became of a file, with a line about it.
 pub(super) enum Done {
@@ -27,7 +27,7 @@ pub(super) enum Done {
 }
 
 /// What all uploads of one run share.
-struct Run<'a> {
+struct Uploading<'a> {
     config: &'a Config,
     sources: &'a Sources,
     /// The index of the next source.
@@ -44,7 +44,7 @@ pub(super) fn put(config: &Config, sources: &Sources) -> usize {
         eprintln!("client: {}: {why}", path.display());
     }
     let found = &sources.found;
-    let run = Run {
+    let run = Uploading {
         config,
         sources,
         next: AtomicUsize::new(0),
@@ -90,7 +90,7 @@ fn summary(mut progress: Progress, sources: &Sources) -> usize {
     }
 }
 
-impl Run<'_> {
+impl Uploading<'_> {
     /// Uploads one file after the other until none is left.
     fn work(&self) {
         let client = self.config.client(&self.config.members);
@@ -108,7 +108,7 @@ impl Run<'_> {
     }
 }
 
-fn put_one(client: &mut Client, config: &Config, source: &Source) -> Result<Done, String> {
+fn put_one(client: &mut Client, config: &Config, source: &PutSource) -> Result<Done, String> {
     let name = source.name.as_deref().ok_or("the file name is not text")?;
     let image = ImageId::new(&config.user, name).map_err(|e| e.to_string())?;
     if config.existing == Existing::SkipSame && is_same(client, &image, source, config.deadline())? {
@@ -142,7 +142,12 @@ fn put_one(client: &mut Client, config: &Config, source: &Source) -> Result<Done
 
 /// Whether the cluster has an image of this name with the same bytes. Entity tags do not tell: each write has its own. So an
 /// image of the same length is read and compared, which costs a download and no upload.
-fn is_same(client: &mut Client, image: &ImageId, source: &Source, deadline: Instant) -> Result<bool, String> {
+fn is_same(
+    client: &mut Client,
+    image: &ImageId,
+    source: &PutSource,
+    deadline: Instant,
+) -> Result<bool, String> {
     let Some(mut download) = client
         .download(image, None, deadline)
         .map_err(|e| e.to_string())?

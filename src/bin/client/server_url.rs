@@ -3,30 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use pixseal::client::bearer_token::BearerToken;
-use pixseal::client::connection::NodeConnection;
 use pixseal::members::Members;
 use pixseal::report::Status;
 use pixseal::roster::NodeId;
-use pixseal::tls::settings::ClientTls;
 
+use super::cluster_state::{self, Credentials};
 use super::config::NoConfig;
 
 /// How long one of the servers is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 /// The members that the first of these servers names that answers, which stands for itself at its URL.
-pub(super) fn members(
-    urls: &[String],
-    (token, tls): (Option<&BearerToken>, Option<&ClientTls>),
-) -> Result<Members, NoConfig> {
-    let addresses = urls.iter().map(|url| address(url, tls.is_some()));
+pub(super) fn members(urls: &[String], credentials: Credentials<'_>) -> Result<Members, NoConfig> {
+    let addresses = urls.iter().map(|url| address(url, credentials.1.is_some()));
     let addresses: Vec<String> = addresses.collect::<Result<_, _>>()?;
     let mut failures = Vec::new();
     for address in &addresses {
-        match ask(address, (token, tls)) {
+        match ask(address, credentials) {
             Ok(status) => return members_of(&status, address).map_err(NoConfig::NoServer),
             Err(why) => failures.push(why),
         }
@@ -61,17 +54,10 @@ fn address(url: &str, has_tls: bool) -> Result<String, String> {
     })
 }
 
-fn ask(address: &str, (token, tls): (Option<&BearerToken>, Option<&ClientTls>)) -> Result<Status, String> {
-    let end = Instant::now() + PATIENCE;
-    let connection = NodeConnection::open(address, tls, PATIENCE).map_err(|e| e.to_string())?;
-    let mut connection = connection.with_token(token.cloned());
-    let asked = connection.send_head("GET", "/cluster", "Connection: close\r\n", &[], end);
-    asked.map_err(|e| e.to_string())?;
-    let response = connection.head(end).map_err(|e| e.to_string())?;
-    let content = connection
-        .read_all(&response, ANSWER_BYTES_MAX, end)
-        .map_err(|e| e.to_string())?;
-    match response.status {
+fn ask(address: &str, credentials: Credentials<'_>) -> Result<Status, String> {
+    let asked = cluster_state::ask(address, credentials, Instant::now() + PATIENCE);
+    let (status, content) = asked.map_err(|e| e.to_string())?;
+    match status {
         200 => {
             serde_json::from_slice(&content).map_err(|_| format!("{address}: what answers there is no node"))
         }

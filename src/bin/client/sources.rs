@@ -12,7 +12,7 @@ const STDIN_BYTES_MAX: u64 = 1 << 30;
 const DEPTH_MAX: usize = 64;
 
 /// An image to be uploaded.
-pub(super) struct Source {
+pub(super) struct PutSource {
     /// What people call it.
     pub(super) path: PathBuf,
     /// None: the file name is not text.
@@ -25,7 +25,7 @@ pub(super) struct Source {
 /// Everything that the arguments name.
 #[derive(Default)]
 pub(super) struct Sources {
-    pub(super) found: Vec<Source>,
+    pub(super) found: Vec<PutSource>,
     /// What folders hold besides images, and why it is not uploaded.
     pub(super) skipped: Vec<(PathBuf, &'static str)>,
     /// What was asked for and cannot be read, and why.
@@ -90,7 +90,7 @@ impl Sources {
 
     fn add_file(&mut self, path: &Path, bytes: u64) {
         let name = path.file_name().and_then(|name| name.to_str());
-        self.found.push(Source {
+        self.found.push(PutSource {
             path: path.to_owned(),
             name: name.map(str::to_owned),
             bytes,
@@ -155,7 +155,7 @@ fn is_png(path: &Path) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case("png"))
 }
 
-fn standard_input(name: &str) -> Result<Source, String> {
+fn standard_input(name: &str) -> Result<PutSource, String> {
     let mut content = Vec::new();
     let read = std::io::stdin()
         .lock()
@@ -168,7 +168,7 @@ fn standard_input(name: &str) -> Result<Source, String> {
             "standard input holds more than {STDIN_BYTES_MAX} bytes: save it as a file and put that"
         ));
     }
-    Ok(Source {
+    Ok(PutSource {
         path: "standard input".into(),
         name: Some(name.to_owned()),
         bytes,

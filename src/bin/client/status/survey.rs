@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pixseal::client::bearer_token::BearerToken;
-use pixseal::client::connection::NodeConnection;
 use pixseal::client::error::{Error, ErrorKind, wants_tls};
 use pixseal::members::NODES_MAX;
 use pixseal::report::Status;
@@ -16,13 +15,12 @@ use pixseal::roster::NodeId;
 use pixseal::tls::settings::ClientTls;
 
 use super::findings::{self, AskedNode};
+use crate::cluster_state::{self, Credentials};
 use crate::config::Config;
 
 /// Nodes that are not of one mind are asked once more after this long, at most half of what is left: a change of
 /// membership reaches all of them within a few heartbeats.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(400);
-/// The longest answer, in bytes: more than the largest cluster has to say.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
 
 struct Survey {
     asked: Vec<AskedNode>,
@@ -83,7 +81,7 @@ impl Survey {
         let thread = thread::Builder::new().name(format!("ask {address}"));
         let started = thread.spawn(move || {
             // Nobody listens any more once the time is up.
-            let _ = sender.send((index, ask(&address, (token, tls.as_ref()), end)));
+            let _ = sender.send((index, ask(&address, (token.as_ref(), tls.as_ref()), end)));
         });
         match started {
             Ok(_) => self.waiting += 1,
@@ -131,18 +129,8 @@ impl Survey {
     }
 }
 
-fn ask(
-    address: &str,
-    (token, tls): (Option<BearerToken>, Option<&ClientTls>),
-    end: Instant,
-) -> Result<Status, Error> {
-    let left = end.saturating_duration_since(Instant::now());
-    let connection = NodeConnection::open(address, tls, left.max(Duration::from_millis(1)))?;
-    let mut connection = connection.with_token(token);
-    connection.send_head("GET", "/cluster", "Connection: close\r\n", &[], end)?;
-    let response = connection.head(end)?;
-    let content = connection.read_all(&response, ANSWER_BYTES_MAX, end)?;
-    let status = response.status;
+fn ask(address: &str, credentials: Credentials<'_>, end: Instant) -> Result<Status, Error> {
+    let (status, content) = cluster_state::ask(address, credentials, end)?;
     if matches!(status, 429 | 503) {
         return Err(Error {
             kind: ErrorKind::Busy,
@@ -155,7 +143,7 @@ fn ask(
     };
     let said = String::from_utf8_lossy(&content);
     let said = said.trim_end_matches(['.', '\n']);
-    if wants_tls(status, tls.is_none()) {
+    if wants_tls(status, credentials.1.is_none()) {
         return Err(Error {
             kind: ErrorKind::Untrusted,
             ..refused(said)
